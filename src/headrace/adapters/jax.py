@@ -1,0 +1,65 @@
+"""JAX: the batches of a loader as `jax.Array`s, one batch ahead.
+
+Batches begin at multiples of 64 bytes, so on a CPU JAX takes their memory over without a copy; the
+loader never writes to a batch that it has handed over.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from headrace.errors import missing_extra
+
+try:
+    import jax
+except ModuleNotFoundError as error:
+    raise missing_extra("headrace.adapters.jax", "JAX", "jax") from error
+
+from headrace.loader import Loader
+from headrace.structure import map_leaves
+
+
+class JaxBatches:
+    """The batches of a loader as arrays of JAX; `Loader.to_jax` makes it.
+
+    Each iteration goes on from the loader's place to the end of its epoch, and moves the loader with
+    each batch that it hands over. The batch after it is already on its way to the device then.
+
+    Args:
+        loader: the loader.
+        device: a `jax.Device` or a `jax.sharding.Sharding`, or None for JAX's default device. With
+            a sharding over several processes, each passes its own rank's rows.
+    """
+
+    def __init__(
+        self, loader: Loader, device: "jax.Device | jax.sharding.Sharding | None" = None
+    ) -> None:
+        self.loader = loader
+        self.device = device
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __iter__(self) -> Iterator[Any]:
+        loader = self.loader
+        place = loader.place
+        if not len(loader):
+            return
+        batch = self._put(loader.fetch(place))
+        while True:
+            following = loader.sampler.after(place)
+            last = following.epoch != place.epoch
+            after = None if last else self._put(loader.fetch(following))
+            loader.place = following
+            yield batch
+            if last:
+                return
+            place, batch = following, after
+
+    def _put(self, batch: Any) -> Any:
+        """The batch on the device; the copy goes on while the caller does other things."""
+        device = self.device
+        if isinstance(device, jax.sharding.Sharding) and not device.is_fully_addressable:
+            return map_leaves(
+                lambda leaf: jax.make_array_from_process_local_data(device, leaf), batch
+            )
+        return map_leaves(lambda leaf: jax.device_put(leaf, device), batch)

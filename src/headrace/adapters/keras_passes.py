@@ -1,0 +1,202 @@
+"""Which batch Keras gets when it asks for one, and which of them it trained on.
+
+What Keras asks for is not what trains: it peeks at batches 0 and 1 (tensorflow), takes one to build
+the model (jax, torch), permutes the indices it asks for (`fit(shuffle=True)`, the default), prefetches
+batches that it drops when training stops, keeps a half-used generator for the next epoch
+(`steps_per_epoch`), and calls the epoch hooks at other times than when epochs end. So:
+
+- What *trains* is told by Keras' own callbacks: `on_train_batch_begin` and `on_train_batch_end`. They
+  alone move the loader. A dataset has no public way to add a callback to a running `fit`, so
+  `begin`, which Keras calls at the beginning of each pass, looks for it up the call stack.
+- What is *served* depends on who asks. Each pass of Keras is a generator of its own. That of `fit`
+  gets the batches from the loader's place on, in the order of its requests, whatever their indices;
+  that of `evaluate` and `predict` gets those of the loader's epoch from the first on; anyone else,
+  such as a peek, gets the batch of the index.
+"""
+
+import inspect
+import sys
+import threading
+import weakref
+from collections.abc import Iterator
+from types import FrameType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import keras
+
+from headrace.errors import HeadraceError, OutOfRangeError
+from headrace.sampler import Place
+
+if TYPE_CHECKING:
+    from headrace.loader import Loader
+
+_TRAIN, _READ, _BUILD = "train", "read", "build"
+_KIND_OF_PASS = {
+    "fit": _TRAIN,
+    "evaluate": _READ,
+    "predict": _READ,
+    "_symbolic_build": _BUILD,
+    "_maybe_symbolic_build": _BUILD,
+}
+
+
+class Passes:
+    """The passes of Keras over one loader."""
+
+    def __init__(self, loader: "Loader") -> None:
+        self._loader = loader
+        self._kind: str | None = None  # of the pass that Keras has begun and not ended
+        self._reading: _Pass | None = None
+        self._training = _Training(loader)
+
+    def begin(self) -> None:
+        """Keras begins a pass; to be called from its `on_epoch_begin`."""
+        frame: FrameType | None = _caller_of("on_epoch_begin")
+        if not _is_keras(frame):
+            return
+        while frame is not None and not (
+            frame.f_code.co_name in _KIND_OF_PASS
+            and isinstance(frame.f_locals.get("self"), keras.Model)
+        ):
+            frame = frame.f_back
+        self._kind = None if frame is None else _KIND_OF_PASS[frame.f_code.co_name]
+        if self._kind is None or (self._kind == _TRAIN and not self._training.join(frame)):
+            raise HeadraceError(
+                f"headrace can't tell which batches this Keras ({keras.__version__}) trains on, as "
+                "the dataset was not asked by Model.fit, evaluate or predict in a form that is "
+                "known. Iterate over the loader itself, or use another version of Keras."
+            )
+
+    def end(self) -> None:
+        """Keras ends a pass, or says so; by anyone else's call, the loader's next epoch begins."""
+        if _is_keras(_caller_of("on_epoch_end")):
+            self._kind = None
+        else:
+            self._loader.seek(self._loader.epoch + 1)
+
+    def batch(self, dataset: Any, index: int) -> Any:
+        """The batch for whoever asks `dataset` for `index`; to be called from `__getitem__`."""
+        caller = _caller_of("__getitem__")
+        training, reading = self._training, self._reading
+        if caller is training.caller:
+            return training.next()
+        if reading is not None and caller is reading.caller:
+            return next(reading.batches)
+        kind = self._kind
+        if kind in (_TRAIN, _READ) and _is_pass_of_keras(caller, dataset):
+            adapter = caller.f_locals["self"]
+            if kind == _TRAIN and adapter not in training.ended:
+                training.restart(caller, adapter)
+                return training.next()
+            if kind == _READ:
+                start = Place(self._loader.epoch, 0)
+                self._reading = _Pass(caller, self._loader.batches_from(start, epochs=1))
+                return next(self._reading.batches)
+        if not -len(self._loader) <= index < len(self._loader):
+            raise OutOfRangeError(
+                f"index must lie in range({len(self._loader)}), but {index} was given."
+            )
+        return self._loader.batch(self._loader.epoch, index % len(self._loader))
+
+
+class _Pass(NamedTuple):
+    """A generator of Keras, known by its frame, and the batches that it gets."""
+
+    caller: FrameType
+    batches: Iterator[Any]
+
+
+class _Training:
+    """The pass of `fit`: what it was served, what it trained on, and the loader that follows."""
+
+    def __init__(self, loader: "Loader") -> None:
+        self._loader = loader
+        self._lock = threading.Lock()  # Keras may call callbacks from threads of its own
+        self._callback = _Progress(self)
+        self.caller: FrameType | None = None
+        # Those of earlier fits, of which tensorflow may still ask for batches that it drops.
+        self.ended: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._adapter: Any = None
+        self._place = loader.place  # of the batch to serve next
+        # Steps since the generator's first: served to it, trained on, and those before this epoch.
+        self._served = self._trained = self._before_epoch = 0
+
+    def join(self, frame: FrameType) -> bool:
+        """Adds the callback to the `fit` of that frame; False if it has no callbacks to add to."""
+        for value in frame.f_locals.values():
+            if isinstance(value, keras.callbacks.CallbackList):
+                if self._callback not in value.callbacks:
+                    # First, so that a user's callback finds the loader where it stands.
+                    value.callbacks.insert(0, self._callback)
+                self._callback.active = True
+                self._before_epoch = self._trained
+                return True
+        return False
+
+    def restart(self, caller: FrameType, adapter: Any) -> None:
+        """A new generator of `fit` asks for its first batch."""
+        if adapter is not self._adapter:
+            if self._adapter is not None:
+                self.ended.add(self._adapter)
+            self._adapter = adapter
+        self.caller = caller
+        self._served = self._trained = self._before_epoch = 0
+        self._place = self._loader.place
+
+    def next(self) -> Any:
+        """The next batch to train on."""
+        batch = self._loader.fetch(self._place)
+        self._place = self._loader.sampler.after(self._place)
+        self._served += 1
+        return batch
+
+    def trained(self, steps: int) -> None:
+        """`fit` has trained on `steps` batches of its current epoch."""
+        with self._lock:
+            # The last execution of several steps may have found fewer.
+            total = min(self._before_epoch + steps, self._served)
+            while self._trained < total:
+                self._loader.place = self._loader.sampler.after(self._loader.place)
+                self._trained += 1
+
+
+class _Progress(keras.callbacks.Callback):  # type: ignore[misc]
+    """Tells a `_Training` how far `fit` has come, while `fit` trains on its dataset."""
+
+    def __init__(self, training: _Training) -> None:
+        super().__init__()
+        self._training = training
+        self.active = False
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        self.active = False  # a list of callbacks may be used again, with other data
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        if self.active:
+            self._training.trained(batch)
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        if self.active:
+            self._training.trained(batch + 1)
+
+
+def _caller_of(method: str) -> FrameType:
+    """The frame that called the dataset's `method`, be it through a subclass that overrides it."""
+    frame: Any = sys._getframe(2)
+    while frame.f_code.co_name == method:
+        frame = frame.f_back
+    return frame
+
+
+def _is_keras(frame: FrameType) -> bool:
+    name: str = frame.f_globals.get("__name__", "")
+    return name.startswith("keras.")
+
+
+def _is_pass_of_keras(caller: FrameType, dataset: Any) -> bool:
+    """Whether it is a generator of Keras' data adapter, not of the dataset's own `__iter__`."""
+    return bool(
+        caller.f_code.co_flags & inspect.CO_GENERATOR
+        and _is_keras(caller)
+        and caller.f_locals.get("self") is not dataset
+    )

@@ -1,0 +1,69 @@
+"""BatchMaker: the pure function (data, configuration, key) -> batch.
+
+It is all that travels to where batches are made: it knows no position, no executor and no framework.
+"""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from headrace.readers.reader import Reader
+from headrace.sampler import BatchKey, padding_weights
+from headrace.structure import map_leaves
+from headrace.transforms import RandomStreams, Transform, apply, per_sample
+
+# What JAX, TensorFlow and vector instructions want; less would make them copy.
+_ALIGNMENT_BYTES = 64
+
+
+class BatchMaker:
+    """Makes the batch of a key: reads its samples, transforms them, adds weights for padding.
+
+    Args:
+        readers: a structure of readers.
+        transform: as `Loader` takes it.
+        seed: of the transform's random numbers.
+        weighted: whether a float32 array of weights, 0 for padding, is added at the end of each batch.
+    """
+
+    def __init__(
+        self, readers: Any, transform: Transform | per_sample | None, seed: int, weighted: bool
+    ) -> None:
+        self._readers = readers
+        self._transform = transform
+        self._seed = seed
+        self._weighted = weighted
+
+    def __call__(self, key: BatchKey) -> Any:
+        try:
+            batch = map_leaves(lambda reader: _read(reader, key.indices), self._readers)
+            if self._transform is not None:
+                batch = apply(self._transform, batch, key, RandomStreams(self._seed))
+        except Exception as error:
+            error.add_note(f"headrace: while making the batch of {_describe(key)}")
+            raise
+        if not self._weighted:
+            return batch
+        weights = padding_weights(key)
+        return (*batch, weights) if isinstance(batch, tuple) else (batch, weights)
+
+
+def _read(reader: Reader, indices: npt.NDArray[np.int64]) -> npt.NDArray:
+    out = aligned_empty((len(indices), *reader.spec.shape), reader.spec.dtype)
+    reader.read(indices, out)
+    return out
+
+
+def aligned_empty(shape: tuple[int, ...], dtype: np.dtype) -> npt.NDArray:
+    """`numpy.empty`, beginning at a multiple of 64 bytes."""
+    nbytes = int(np.prod(shape, dtype=object)) * dtype.itemsize
+    memory = np.empty(nbytes + _ALIGNMENT_BYTES - 1, np.uint8)
+    start = -memory.__array_interface__["data"][0] % _ALIGNMENT_BYTES
+    return np.ndarray(shape, dtype, memory, start)
+
+
+def _describe(key: BatchKey) -> str:
+    shown = ", ".join(map(str, key.indices[:8].tolist()))
+    more = f", ... {len(key.indices)} in all" if len(key.indices) > 8 else ""
+    return f"epoch {key.place.epoch}, step {key.step} (samples {shown}{more})"

@@ -1,0 +1,79 @@
+"""The errors of headrace.
+
+Each class inherits `HeadraceError` and the builtin that a user would catch, and is made from one
+message, so that it survives pickling and PyTorch's re-raising from a worker process.
+"""
+
+
+class HeadraceError(Exception):
+    """The base of every error that headrace raises itself."""
+
+
+class ArgumentError(HeadraceError, ValueError):
+    """An argument has a value that is not allowed."""
+
+
+class ArgumentTypeError(HeadraceError, TypeError):
+    """An argument has a type that is not allowed."""
+
+
+class OutOfRangeError(HeadraceError, IndexError):
+    """An index, a step or an epoch lies outside the range that exists."""
+
+
+class SampleError(HeadraceError):
+    """A sample can't be read. `index` is its number in the reader."""
+
+    index: int | None = None
+
+    @classmethod
+    def at(cls, index: int, message: str) -> "SampleError":
+        """The error of this class about sample `index`."""
+        error = cls(message)
+        error.index = index
+        return error
+
+
+class SampleNotFoundError(SampleError, FileNotFoundError):
+    """The file of a sample does not exist."""
+
+
+class SampleFormatError(SampleError, ValueError):
+    """A sample exists but does not hold what the reader expects."""
+
+
+class StateError(HeadraceError, ValueError):
+    """A state can't be loaded, as it is damaged or belongs to another loader."""
+
+
+class ExecutorClosedError(HeadraceError, RuntimeError):
+    """An executor was closed while batches were still being taken from it."""
+
+
+class MissingExtraError(HeadraceError, ImportError):
+    """An optional dependency is not installed."""
+
+
+def bad_value(argument: str, value: object, allowed: str, remedy: str = "") -> ArgumentError:
+    """An `ArgumentError` that names the argument, the value, what is allowed and the remedy."""
+    return ArgumentError(_explain(argument, repr(value), allowed, remedy))
+
+
+def bad_type(argument: str, value: object, allowed: str, remedy: str = "") -> ArgumentTypeError:
+    """An `ArgumentTypeError` in the form of `bad_value`."""
+    return ArgumentTypeError(_explain(argument, f"a {type(value).__name__}", allowed, remedy))
+
+
+def missing_extra(what: str, package: str, extra: str) -> MissingExtraError:
+    """The error for `what` needing `package`, which the extra `headrace[extra]` installs."""
+    return MissingExtraError(
+        f"{what} needs {package}, which is not installed. "
+        f"Install it with: pip install 'headrace[{extra}]'"
+    )
+
+
+def _explain(argument: str, received: str, allowed: str, remedy: str) -> str:
+    if len(received) > 200:
+        received = received[:200] + "..."
+    message = f"{argument} must be {allowed}, but {received} was given."
+    return f"{message} {remedy}" if remedy else message

@@ -1,0 +1,7 @@
+"""Executors: where a batch is made. One file for each place, one contract for all: `Executor`."""
+
+from headrace.executors.executor import Executor
+from headrace.executors.inline import Inline
+from headrace.executors.threads import Threads
+
+__all__ = ["Executor", "Inline", "Threads"]

@@ -1,0 +1,329 @@
+"""Loader: a source of samples, a sampler and a transform, as batches.
+
+Requires the sampler, the readers and the executors. Promises the law: a batch is a pure function of
+(data, configuration, epoch, step), whoever makes it, whenever, in whatever order.
+"""
+
+import hashlib
+import warnings
+from collections.abc import Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from headrace.arguments import MAX_SAMPLES
+from headrace.batch_maker import BatchMaker
+from headrace.errors import ArgumentError, StateError, bad_type
+from headrace.executors.executor import Executor
+from headrace.executors.threads import Threads
+from headrace.readers.array import ArrayReader
+from headrace.readers.reader import Reader
+from headrace.sampler import BatchSampler, Place, Tail
+from headrace.structure import map_leaves, named_leaves
+from headrace.transforms import Transform, per_sample
+
+if TYPE_CHECKING:
+    import jax
+    import keras
+    import torch
+
+_STATE_FORMAT = 1
+
+
+class Loader:
+    """Batches of samples, epoch after epoch, the same ones every time.
+
+    A loader is a sequence of endless length of which any batch can be made at random, and has a
+    cursor, its `place`, which iteration moves: `for batch in loader` goes on from the place to the end
+    of its epoch. To look at a batch without moving, use `batch`.
+
+    Args:
+        source: a reader, a numpy array whose first axis runs over the samples, or a tuple or dict,
+            nested at will, of those, all equally long. A batch has the same structure, of arrays.
+        batch_size: samples in a batch.
+        shuffle: a new order in each epoch (True), or the order of the source in all (False: for
+            predictions that are to be matched with the samples).
+        seed: of the order and of the transform's random numbers, 0 to 2**128 - 1.
+        tail: what becomes of the last samples of an epoch that don't fill a batch: "drop" leaves them
+            out; "partial" makes a smaller batch of them; "pad" fills a batch up with other samples,
+            and then every batch has one more element at its end, float32 weights of shape
+            (batch,): 1 for samples, 0 for padding.
+        rank: which of the `world_size` training processes this is. Each gets its own part of every
+            step; `batch_size` is that of one rank.
+        world_size: number of training processes.
+        transform: `fn(batch, rng)` that returns the batch to hand over, or `per_sample(fn)`. `rng` is
+            a `numpy.random.Generator` whose numbers depend on seed, epoch and position alone, and
+            which is only good during the call.
+        executor: where batches are made: `Inline()`, `Threads(n)`. Default: `Threads()`. Its workers
+            start when iteration does.
+
+    Raises:
+        ArgumentError, ArgumentTypeError: (a ValueError, a TypeError) an argument is not allowed.
+
+    Example:
+        >>> import headrace as hr
+        >>> import numpy as np
+        >>> x, y = np.arange(10.0), np.arange(10)
+        >>> loader = hr.Loader((x, y), batch_size=4, shuffle=False)
+        >>> len(loader)
+        2
+        >>> for batch_x, batch_y in loader:
+        ...     print(batch_y)
+        [0 1 2 3]
+        [4 5 6 7]
+        >>> loader.batch(epoch=1, step=1)[1]
+        array([4, 5, 6, 7])
+    """
+
+    def __init__(
+        self,
+        source: Any,
+        batch_size: int,
+        *,
+        shuffle: bool = True,
+        seed: int = 0,
+        tail: Tail = "drop",
+        rank: int = 0,
+        world_size: int = 1,
+        transform: Transform | per_sample | None = None,
+        executor: Executor | None = None,
+    ) -> None:
+        self._readers = _readers_of(source)
+        n = _common_length(self._readers)
+        self.sampler = BatchSampler(n, batch_size, shuffle, seed, tail, rank, world_size)
+        if transform is not None and not callable(transform) and not isinstance(
+            transform, per_sample
+        ):
+            raise bad_type("transform", transform, "a function of (batch, rng), or per_sample(fn)")
+        if executor is not None and not isinstance(executor, Executor):
+            raise bad_type("executor", executor, "Inline(), Threads(n) or another executor")
+        if not len(self.sampler):
+            warnings.warn(
+                f"an epoch of {n} samples has no step: a global batch takes "
+                f"{self.sampler.global_batch_size}, and tail='drop' leaves out what does not fill "
+                "one. Use a smaller batch_size, or tail='partial' or 'pad'.",
+                stacklevel=2,
+            )
+        self.executor: Executor = Threads() if executor is None else executor
+        self.make_batch = BatchMaker(self._readers, transform, seed, tail == "pad")
+        self._place = Place(0, 0)
+        self._ahead: tuple[Place, Iterator[Any]] | None = None
+
+    def __len__(self) -> int:
+        """Number of steps in an epoch, the same on every rank."""
+        return len(self.sampler)
+
+    def __repr__(self) -> str:
+        return f"Loader({self._readers!r}, {self.sampler!r}, executor={self.executor!r})"
+
+    def batch(self, epoch: int, step: int) -> Any:
+        """The batch at `step` of `epoch`, made in this thread without moving the loader.
+
+        Raises:
+            OutOfRangeError: (an IndexError) `step` is not in `range(len(loader))`.
+        """
+        return self.make_batch(self.sampler.key(epoch, step))
+
+    def indices(self, epoch: int, step: int) -> npt.NDArray[np.int64]:
+        """The samples that the batch at `step` of `epoch` holds: int64, shape (batch,)."""
+        return self.sampler.indices(epoch, step)
+
+    def __iter__(self) -> Iterator[Any]:
+        """The batches from the loader's place to the end of its epoch.
+
+        The loader moves as they are taken, and stands at the next epoch after the last. All its
+        iterators move the same place.
+        """
+        epoch = self._place.epoch
+        while len(self) and self._place.epoch == epoch:
+            yield self._next()
+
+    def stream(self) -> Iterator[Any]:
+        """The batches from the loader's place on, epoch after epoch, without end."""
+        if not len(self):
+            raise ArgumentError(f"a stream needs an epoch of at least one step; {self!r} has none.")
+        while True:
+            yield self._next()
+
+    @property
+    def place(self) -> Place:
+        """The cursor: the epoch, and how many of its samples all ranks together have consumed."""
+        return self._place
+
+    @place.setter
+    def place(self, place: Place) -> None:
+        self._place = self.sampler.normal(place)
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of the batch that comes next."""
+        return self._place.epoch
+
+    def seek(self, epoch: int, step: int = 0) -> None:
+        """Moves the loader, so that the batch at `step` of `epoch` comes next."""
+        self._place = self.sampler.place(epoch, step)
+
+    def fetch(self, place: Place) -> Any:
+        """The batch at `place`, made ahead if the call before was for the place before it.
+
+        Adapters take batches with it. It does not move the loader.
+        """
+        ahead, self._ahead = self._ahead, None  # whatever fails, the next call begins anew
+        if ahead is None or ahead[0] != place:
+            ahead = (place, self.batches_from(place))
+        batch = next(ahead[1])
+        self._ahead = (self.sampler.after(place), ahead[1])
+        return batch
+
+    def batches_from(self, place: Place, *, epochs: int | None = None) -> Iterator[Any]:
+        """The batches from `place` on, made ahead by the executor, without moving the loader.
+
+        They end after `epochs` epochs, of which the first may have begun; without it, never.
+        """
+        last = None if epochs is None else place.epoch + epochs
+        return self.executor.map(self.make_batch, _keys(self.sampler, place, last))
+
+    def state_dict(self) -> dict[str, Any]:
+        """The loader's place, in JSON types, under 1 KB; taken in constant time after the first.
+
+        A batch counts once it has been handed over. Beside the place, the state holds what the loader
+        must have in common with the one that loads it: number of samples, order with seed, and a hash
+        of the source's structure, specs, and ids or labels, but not of the data.
+        """
+        return {
+            "format": _STATE_FORMAT,
+            "epoch": self._place.epoch,
+            "position": self._place.position,
+            **self._identity(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Moves the loader to the place of `state`, which may come from another batch size,
+        world size or executor.
+
+        Raises:
+            StateError: (a ValueError) the state is damaged, or of other samples or another order.
+        """
+        expected = {"format": _STATE_FORMAT, **self._identity()}
+        for key, ours in expected.items():
+            theirs = state.get(key) if isinstance(state, dict) else None
+            if theirs != ours:
+                raise StateError(
+                    f"state must come from a loader of the same samples in the same order: "
+                    f"its {key!r} is {theirs!r}, and this loader's is {ours!r}."
+                )
+        for key, most in (("epoch", MAX_SAMPLES), ("position", self.sampler.n)):
+            value = state.get(key)
+            if type(value) is not int or not 0 <= value <= most:
+                raise StateError(f"state[{key!r}] must be an int from 0 to {most}, not {value!r}.")
+        self.place = Place(state["epoch"], state["position"])
+
+    def close(self) -> None:
+        """Drops what was made ahead and ends the executor's workers. Iterating starts them again."""
+        self._ahead = None
+        self.executor.close()
+
+    def __enter__(self) -> "Loader":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_ahead": None}
+
+    def to_keras(self) -> "keras.utils.PyDataset":
+        """A `keras.utils.PyDataset` for fit, evaluate and predict: see `headrace.adapters.keras`."""
+        from headrace.adapters.keras import KerasDataset
+
+        return KerasDataset(self)
+
+    def to_torch(self, **options: Any) -> "torch.utils.data.DataLoader[Any]":
+        """A PyTorch `DataLoader` of tensors, an epoch an iteration: see `headrace.adapters.torch`.
+
+        Args:
+            options: of `torch.utils.data.DataLoader`, such as `num_workers` or `pin_memory`.
+        """
+        from headrace.adapters.torch import make_data_loader
+
+        return make_data_loader(self, **options)
+
+    def to_jax(self, device: "jax.Device | jax.sharding.Sharding | None" = None) -> Any:
+        """An iterable of `jax.Array`s, an epoch an iteration: see `headrace.adapters.jax`.
+
+        Args:
+            device: a device or a sharding to put the arrays on. Default: JAX's default device.
+        """
+        from headrace.adapters.jax import JaxBatches
+
+        return JaxBatches(self, device)
+
+    def _next(self) -> Any:
+        """The batch at the loader's place, which moves on."""
+        batch = self.fetch(self._place)
+        self._place = self.sampler.after(self._place)
+        return batch
+
+    def _identity(self) -> dict[str, Any]:
+        """What a state must have in common with the loader that loads it."""
+        if not hasattr(self, "_data_hash"):
+            self._data_hash = _hash_of(self._readers)
+        return {
+            "samples": self.sampler.n,
+            "order": self.sampler.order.describe(),
+            "data": self._data_hash,
+        }
+
+
+def _keys(sampler: BatchSampler, place: Place, last: int | None) -> Iterator[Any]:
+    epoch, position = place
+    while epoch != last:
+        yield from sampler.keys(Place(epoch, position))
+        epoch, position = epoch + 1, 0
+
+
+def _readers_of(source: Any) -> Any:
+    names = iter([name for name, _ in named_leaves(source, "source")])
+    return map_leaves(lambda leaf: _reader_of(leaf, next(names)), source)
+
+
+def _reader_of(leaf: Any, name: str) -> Reader:
+    if isinstance(leaf, np.ndarray):
+        return ArrayReader(leaf)
+    if isinstance(leaf, Reader):
+        return leaf
+    remedy = "Pass numpy.asarray(...) of it, if it fits in memory."
+    if hasattr(leaf, "__fspath__") or isinstance(leaf, str):
+        remedy = "For one file use NpyFile(path), for a folder of files NpyFiles(root)."
+    raise bad_type(
+        name, leaf, "a reader, a numpy array, or a tuple or dict of them", remedy
+    )
+
+
+def _common_length(readers: Any) -> int:
+    lengths = {name: len(reader) for name, reader in named_leaves(readers, "source")}
+    if not lengths:
+        raise ArgumentError("source must have at least one reader or array, but has none.")
+    if len(set(lengths.values())) > 1:
+        listed = ", ".join(f"{name} has {length}" for name, length in lengths.items())
+        raise ArgumentError(f"all parts of source must have as many samples: {listed}.")
+    n = next(iter(lengths.values()))
+    if not n:
+        raise ArgumentError("source must have at least one sample, but is empty.")
+    return n
+
+
+def _hash_of(readers: Any) -> str:
+    parts = []
+    for name, reader in named_leaves(readers):
+        fingerprint = getattr(reader, "fingerprint", str)
+        parts.append((name, type(reader).__name__, reader.spec.shape, str(reader.spec.dtype),
+                      fingerprint()))  # fmt: skip
+    return hashlib.blake2b(repr(parts).encode(), digest_size=8).hexdigest()

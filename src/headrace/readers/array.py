@@ -1,0 +1,95 @@
+"""ArrayReader: samples that are the rows of one array, in memory or memory-mapped."""
+
+import mmap
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from headrace.errors import bad_type, bad_value
+from headrace.readers.reader import Spec, check_read
+
+
+class ArrayReader:
+    """The rows of `array`. A `Loader` makes one of each array in its source.
+
+    A memory-mapped array pickles as its file's name and the place in it, any other as its data.
+
+    Args:
+        array: a numpy array of at least one dimension; `array[i]` is sample i.
+
+    Raises:
+        ArgumentTypeError: (a TypeError) not a plain numpy array, or one of Python objects.
+        ArgumentError: (a ValueError) an array without dimensions.
+    """
+
+    def __init__(self, array: npt.NDArray) -> None:
+        if not isinstance(array, np.ndarray) or isinstance(array, np.ma.MaskedArray):
+            raise bad_type("array", array, "a plain numpy.ndarray", "Pass numpy.asarray(array).")
+        if array.dtype.hasobject:
+            raise bad_type(
+                "array",
+                array,
+                "an array without Python objects",
+                "Give it a numeric or fixed-width dtype, such as with array.astype('float32').",
+            )
+        if not array.ndim:
+            raise bad_value("array", array, "an array of at least one dimension")
+        self._array = array
+
+    @property
+    def spec(self) -> Spec:
+        return Spec(self._array.shape[1:], self._array.dtype.newbyteorder("="))
+
+    def __len__(self) -> int:
+        return len(self._array)
+
+    def __repr__(self) -> str:
+        return f"ArrayReader({self._array.shape}, {self._array.dtype})"
+
+    def read(self, indices: npt.NDArray[np.int64], out: npt.NDArray) -> None:
+        check_read(len(self), self.spec, indices, out)
+        take_rows(self._array, indices, out)
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        place = _place_in_file(self._array)
+        if place is None:
+            return ArrayReader, (np.asarray(self._array),)
+        return _map_file, place
+
+
+def take_rows(array: npt.NDArray, indices: npt.NDArray[np.int64], out: npt.NDArray) -> None:
+    """Copies the rows `indices`, which must be in range, of `array` into `out`."""
+    if array.flags.c_contiguous and array.flags.aligned and array.dtype == out.dtype:
+        # Any other mode than clip or wrap would go through a copy of `out`.
+        np.take(np.asarray(array), indices, axis=0, out=out, mode="clip")
+    else:
+        # numpy.take would copy the whole of such an array first.
+        out[...] = array[indices]
+
+
+def _place_in_file(array: npt.NDArray) -> tuple[Any, ...] | None:
+    """The arguments of `_map_file` for a view of a shared memory map of a file, else None."""
+    root: Any = array
+    while isinstance(root, np.ndarray) and not isinstance(root.base, mmap.mmap):
+        root = root.base
+    if not isinstance(root, np.memmap) or root.filename is None or root.mode == "c":
+        return None
+    # The offset attribute of a view is its root's, so the address has to tell where it begins.
+    at = root.offset + array.__array_interface__["data"][0] - root.__array_interface__["data"][0]
+    return str(root.filename), root.offset, root.nbytes, at, array.shape, array.dtype, array.strides
+
+
+def _map_file(
+    filename: str,
+    offset: int,
+    nbytes: int,
+    at: int,
+    shape: tuple[int, ...],
+    dtype: np.dtype,
+    strides: tuple[int, ...],
+) -> ArrayReader:
+    data = np.memmap(filename, np.uint8, mode="r", offset=offset, shape=(nbytes,))
+    array: npt.NDArray = np.ndarray(shape, dtype, data, at - offset, strides)
+    return ArrayReader(array)

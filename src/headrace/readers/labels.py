@@ -1,0 +1,139 @@
+"""Labels: one label for each sample, as a number, a vector, or one-hot."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import hashlib
+
+import numpy as np
+import numpy.typing as npt
+
+from headrace.arguments import check_int
+from headrace.errors import ArgumentError, bad_type, bad_value
+from headrace.readers.array import take_rows
+from headrace.readers.reader import Spec, check_read
+
+
+class Labels:
+    """The labels of samples, in their order.
+
+    Args:
+        labels: a mapping from id to label, or a sequence or array with one label for each sample,
+            in their order. A label is a number, or an array of the same shape for every sample.
+        ids: the ids of the samples, in their order. Needed with a mapping; with an array they are
+            only counted.
+        n_classes: the labels are ints in range(n_classes), to be read as one-hot vectors.
+        dtype: of the labels that are read. Default: float32 for one-hot, else that of the labels.
+
+    Raises:
+        ArgumentError: (a ValueError) an id has no label, a label is not in range(n_classes), or
+            there are not as many labels as ids.
+
+    Example:
+        >>> import headrace as hr
+        >>> import numpy as np
+        >>> labels = hr.Labels({"a": 2, "b": 0}, ids=["a", "b"], n_classes=3)
+        >>> out = np.empty((2, 3), np.float32)
+        >>> labels.read(np.array([1, 0]), out)
+        >>> out
+        array([[1., 0., 0.],
+               [0., 0., 1.]], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        labels: Mapping[Any, Any] | npt.ArrayLike,
+        ids: Iterable[Any] | None = None,
+        n_classes: int | None = None,
+        dtype: npt.DTypeLike = None,
+    ) -> None:
+        values = _by_id(labels, ids) if isinstance(labels, Mapping) else _in_order(labels, ids)
+        self._one_hot = n_classes is not None
+        if n_classes is not None:
+            n_classes = check_int("n_classes", n_classes, 1, 2**31 - 1)
+            _check_classes(values, n_classes)
+            self._spec = Spec((n_classes,), np.dtype(np.float32 if dtype is None else dtype))
+        else:
+            wanted = np.dtype(values.dtype if dtype is None else dtype).newbyteorder("=")
+            values = np.ascontiguousarray(values, wanted)
+            self._spec = Spec(values.shape[1:], wanted)
+        self._values = values
+
+    @property
+    def spec(self) -> Spec:
+        return self._spec
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        return f"Labels(n={len(self)}, shape={self.spec.shape}, dtype={self.spec.dtype})"
+
+    def read(self, indices: npt.NDArray[np.int64], out: npt.NDArray) -> None:
+        check_read(len(self), self.spec, indices, out)
+        if self._one_hot:
+            out[...] = 0
+            out[np.arange(len(indices)), self._values[indices]] = 1
+        else:
+            take_rows(self._values, indices, out)
+
+    def fingerprint(self) -> str:
+        """A hash of the labels."""
+        return hashlib.blake2b(np.ascontiguousarray(self._values).data, digest_size=8).hexdigest()
+
+
+def _by_id(labels: Mapping[Any, Any], ids: Iterable[Any] | None) -> npt.NDArray:
+    if ids is None:
+        raise bad_value(
+            "ids", ids, "given when labels is a mapping", "Pass the ids in the samples' order."
+        )
+    values = []
+    for index, key in enumerate(ids):
+        try:
+            values.append(labels[key])
+        except KeyError:
+            raise ArgumentError(
+                f"labels must have a label for each of ids, but has none for {key!r}, "
+                f"which is ids[{index}]."
+            ) from None
+    return _plain_array(values)
+
+
+def _in_order(labels: npt.ArrayLike, ids: Iterable[Any] | None) -> npt.NDArray:
+    values = _plain_array(labels)
+    if ids is not None:
+        n_ids = sum(1 for _ in ids)
+        if n_ids != len(values):
+            raise ArgumentError(
+                f"labels must be as many as ids when they are not a mapping, "
+                f"but {len(values)} labels and {n_ids} ids were given. "
+                "Pass a mapping from id to label, or the labels in the order of ids."
+            )
+    return values
+
+
+def _plain_array(labels: npt.ArrayLike) -> npt.NDArray:
+    try:
+        values = np.asarray(labels)
+    except ValueError as error:
+        raise ArgumentError(f"labels must all have the same shape: {error}") from None
+    if values.dtype.hasobject:
+        raise bad_type("labels", labels, "numbers, or arrays of the same shape for all samples")
+    if not values.ndim:
+        raise bad_value("labels", labels, "a mapping, or one label for each sample")
+    return values
+
+
+def _check_classes(values: npt.NDArray, n_classes: int) -> None:
+    remedy = "Leave n_classes out to read the labels as they are."
+    if values.ndim != 1 or values.dtype.kind not in "iub":
+        raise ArgumentError(
+            f"labels must be one int for each sample when n_classes is given, but have "
+            f"shape {values.shape} and dtype {values.dtype}. {remedy}"
+        )
+    wrong = np.flatnonzero((values < 0) | (values >= n_classes))
+    if wrong.size:
+        raise ArgumentError(
+            f"labels must lie in range({n_classes}), as n_classes={n_classes}, "
+            f"but sample {wrong[0]} has the label {values[wrong[0]]}."
+        )

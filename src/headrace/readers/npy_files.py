@@ -1,0 +1,312 @@
+"""NpyFiles: one .npy file for each sample, named by its id.
+
+The unit of work is the batch. Each file costs three system calls (open, one vectored read into the
+batch's row, close) and one comparison of its header's bytes with the expected ones; only a header that
+differs is parsed, once. Where the platform has no `preadv`, files are read with the portable calls.
+"""
+
+import contextlib
+import hashlib
+import os
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from headrace.errors import (
+    ArgumentError,
+    SampleFormatError,
+    SampleNotFoundError,
+    bad_type,
+    bad_value,
+)
+from headrace.readers.npy_format import FormatError, NpyLayout, parse_header, read_header
+from headrace.readers.reader import Spec, check_read
+
+_SUFFIX = ".npy"
+_HAS_PREADV = hasattr(os, "preadv")
+_MAX_LAYOUTS = 256
+# An id that is absolute, empty, or climbs with "..": it could leave the root.
+_LEAVES_ROOT = re.compile(r"(?:\A|\0)(?:/|(?=\0|\Z))|(?:\A|[\0/])\.\.(?=[\0/]|\Z)")
+
+
+class NpyFiles:
+    """Samples in files `root/<id>.npy`, each of which holds one array.
+
+    Byte order, memory order and the version of the .npy format may differ from file to file. Arrays
+    of Python objects are refused, never unpickled.
+
+    Args:
+        root: the folder.
+        ids: the ids, in the order of the samples: strings, which may lead into subfolders
+            ("cats/17"), or ints. Default: all .npy files below root, sorted by id; files and
+            folders whose name begins with a dot are passed over.
+        shape: of one sample. Default: that of the first file. Files may differ from it by axes of
+            length one.
+        dtype: of the samples that are read. Default: that of the first file, which all others must
+            then have. When given, files are converted, if that is possible without changing their
+            kind (float64 to float32, uint8 to float32, but not float32 to uint8).
+
+    Raises:
+        ArgumentError: (a ValueError) there is no such folder, no id, or an id that would leave root.
+        SampleNotFoundError: (a FileNotFoundError) a file does not exist.
+        SampleFormatError: (a ValueError) a file is damaged or holds another shape or dtype.
+
+    Example:
+        >>> import headrace as hr
+        >>> import numpy as np
+        >>> import pathlib, tempfile
+        >>> root = pathlib.Path(tempfile.mkdtemp())
+        >>> for i in range(3):
+        ...     np.save(root / f"id-{i}.npy", np.full((2, 2), i, "float32"))
+        >>> files = hr.NpyFiles(root, ids=["id-2", "id-0"])
+        >>> files.spec
+        Spec(shape=(2, 2), dtype=dtype('float32'))
+        >>> out = np.empty((1, 2, 2), "float32")
+        >>> files.read(np.array([0]), out)
+        >>> out.tolist()
+        [[[2.0, 2.0], [2.0, 2.0]]]
+    """
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        ids: Iterable[str | int] | None = None,
+        *,
+        shape: tuple[int, ...] | None = None,
+        dtype: npt.DTypeLike = None,
+    ) -> None:
+        root = os.fspath(root)
+        if not os.path.isdir(root):
+            raise bad_value("root", root, "an existing folder")
+        self._root = os.path.abspath(root)
+        self._prefix = os.fsencode(os.path.join(self._root, ""))
+        names = _scan(self._root) if ids is None else _check_ids(ids)
+        if not names:
+            if ids is None:
+                raise ArgumentError(f"root must contain .npy files, but {root!r} has none.")
+            raise bad_value("ids", ids, "at least one id")
+        # All names in one buffer, so that a million ids are not a million objects.
+        self._names = os.fsencode(f"{_SUFFIX}\0".join(names) + _SUFFIX)
+        ends = np.flatnonzero(np.frombuffer(self._names, np.uint8) == 0)
+        small = np.uint32 if len(self._names) < 2**32 else np.uint64
+        self._starts = np.concatenate([[0], ends + 1]).astype(small)
+        self._stops = np.concatenate([ends, [len(self._names)]]).astype(small)
+        self._layouts: dict[bytes, NpyLayout] = {}
+        self._converts = dtype is not None
+        with self._sample(0) as file:
+            header, layout = self._layout(file)
+            self._spec = Spec(
+                layout.shape if shape is None else tuple(shape),
+                np.dtype(layout.dtype if dtype is None else dtype).newbyteorder("="),
+            )
+            self._check(layout)
+        # What a file must begin with for its data to be the sample's bytes as they stand.
+        self._plain_header = header if self._is_plain(layout) else None
+
+    @property
+    def spec(self) -> Spec:
+        return self._spec
+
+    @property
+    def ids(self) -> list[str]:
+        """The ids, in order; made anew from their compact form at each call."""
+        return [
+            os.fsdecode(name[: -len(_SUFFIX)]) for name in self._names.split(b"\0")
+        ]
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    def __repr__(self) -> str:
+        return (
+            f"NpyFiles({self._root!r}, n={len(self)}, "
+            f"shape={self.spec.shape}, dtype={self.spec.dtype})"
+        )
+
+    def path(self, index: int) -> str:
+        """The file of sample `index`."""
+        return os.fsdecode(self._prefix + self._names[self._starts[index] : self._stops[index]])
+
+    def fingerprint(self) -> str:
+        """A hash of the ids."""
+        return hashlib.blake2b(self._names, digest_size=8).hexdigest()
+
+    def read(self, indices: npt.NDArray[np.int64], out: npt.NDArray) -> None:
+        check_read(len(self), self.spec, indices, out)
+        if self._plain_header is not None and _HAS_PREADV and out.nbytes:
+            self._read_plain(indices, out, self._plain_header)
+        else:
+            for row, index in enumerate(indices.tolist()):
+                self._read_any(index, out[row : row + 1])
+
+    def _read_plain(
+        self, indices: npt.NDArray[np.int64], out: npt.NDArray, expected: bytes
+    ) -> None:
+        """`read`, for files that most likely all have the expected header."""
+        names, prefix, flags = self._names, self._prefix, os.O_RDONLY | os.O_CLOEXEC
+        os_open, preadv, close = os.open, os.preadv, os.close
+        data = memoryview(out.reshape(-1).view(np.uint8))
+        nbytes = self.spec.nbytes
+        header = bytearray(len(expected))
+        complete = len(expected) + nbytes
+        starts, stops = self._starts[indices].tolist(), self._stops[indices].tolist()
+        at = 0
+        for start, stop in zip(starts, stops, strict=True):
+            after = at + nbytes
+            try:
+                file = os_open(prefix + names[start:stop], flags)
+                try:
+                    received = preadv(file, (header, data[at:after]), 0)
+                finally:
+                    close(file)
+            except OSError:
+                received = 0  # the slow path meets the same error, and explains it
+            if received != complete or header != expected:
+                row = at // nbytes
+                self._read_any(int(indices[row]), out[row : row + 1])
+            at = after
+
+    def _read_any(self, index: int, row: npt.NDArray) -> None:
+        """Reads sample `index`, whatever its layout, into `row`, which has shape (1, *shape)."""
+        with self._sample(index) as file:
+            header, layout = self._layout(file)
+            self._check(layout)
+            plain = self._is_plain(layout)
+            shape = layout.shape[::-1] if layout.fortran_order else layout.shape
+            stored = row if plain else np.empty(shape, layout.dtype)
+            if stored.nbytes:
+                data = memoryview(stored.reshape(-1).view(np.uint8))
+                received = _read_into(file, data)
+                if received < len(data):
+                    raise FormatError(
+                        f"it ends after {len(header) + received} bytes; its header promises "
+                        f"{len(header) + len(data)}"
+                    )
+            if not plain:
+                array = stored.T if layout.fortran_order else stored
+                row[...] = array.reshape(row.shape)
+
+    @contextlib.contextmanager
+    def _sample(self, index: int) -> Iterator[BinaryIO]:
+        """The open file of sample `index`; whatever fails within names the file and the index."""
+        path = self.path(index)
+        try:
+            with open(path, "rb", buffering=0) as file:
+                yield file  # type: ignore[misc]
+        except FileNotFoundError:
+            raise SampleNotFoundError.at(
+                index, f"sample {index} does not exist: there is no file {path!r}"
+            ) from None
+        except FormatError as error:
+            raise SampleFormatError.at(
+                index, f"sample {index} can't be read: {path!r}: {error}"
+            ) from None
+        except OSError as error:
+            error.add_note(f"headrace: while reading sample {index}, {path!r}")
+            raise
+
+    def _layout(self, file: BinaryIO) -> tuple[bytes, NpyLayout]:
+        header = read_header(file)
+        layout = self._layouts.get(header)
+        if layout is None:
+            layout = parse_header(header)
+            if len(self._layouts) < _MAX_LAYOUTS:
+                self._layouts[header] = layout
+        return header, layout
+
+    def _check(self, layout: NpyLayout) -> None:
+        """Raises an error unless an array of `layout` can become sample `index`."""
+        if layout.shape != self.spec.shape and _squeezed(layout.shape) != _squeezed(
+            self.spec.shape
+        ):
+            raise FormatError(f"its shape is {layout.shape}; expected is {self.spec.shape}")
+        native = layout.dtype.newbyteorder("=")
+        if native != self.spec.dtype:
+            if not self._converts:
+                raise FormatError(
+                    f"its dtype is {layout.dtype}; expected is {self.spec.dtype}, that of the "
+                    "first sample. To convert, pass dtype= to the reader"
+                )
+            if not np.can_cast(native, self.spec.dtype, "same_kind"):
+                raise FormatError(
+                    f"its dtype {layout.dtype} can't become the requested {self.spec.dtype} "
+                    "without changing its kind"
+                )
+
+    def _is_plain(self, layout: NpyLayout) -> bool:
+        """Whether the data in the file are the bytes of the sample, as they stand."""
+        in_order = not layout.fortran_order or len(_squeezed(layout.shape)) < 2
+        return in_order and layout.dtype == self.spec.dtype
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_layouts": {}}
+
+
+def _read_into(file: BinaryIO, data: memoryview) -> int:
+    """Fills `data` from the file as far as it goes; the number of bytes read."""
+    received = 0
+    while received < len(data):
+        count = file.readinto(data[received:])  # type: ignore[attr-defined]
+        if not count:
+            break
+        received += count
+    return received
+
+
+def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(length for length in shape if length != 1)
+
+
+def _scan(root: str) -> list[str]:
+    """The sorted ids of all .npy files below `root`, with `/` between folders."""
+    names = []
+    seen = set()
+    for folder, subfolders, files in os.walk(root, followlinks=True):
+        status = os.stat(folder)
+        if (status.st_dev, status.st_ino) in seen:  # a link back to where the walk came from
+            subfolders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
+        relative = os.path.relpath(folder, root).replace(os.sep, "/")
+        parent = "" if relative == "." else relative + "/"
+        names += [
+            parent + name[: -len(_SUFFIX)]
+            for name in files
+            if name.endswith(_SUFFIX) and not name.startswith(".")
+        ]
+    return sorted(names)
+
+
+def _check_ids(ids: Iterable[str | int]) -> list[str]:
+    """The ids as strings, each of which names a file below the root."""
+    if isinstance(ids, (str, bytes)):
+        raise bad_type("ids", ids, "an iterable of ids, not a single one")
+    if isinstance(ids, (set, frozenset)):
+        raise bad_type(
+            "ids", ids, "in an order that is the same in every run", "Pass sorted(ids)."
+        )
+    names: list[Any] = ids.tolist() if isinstance(ids, np.ndarray) else list(ids)
+    if set(map(type, names)) - {str}:
+        for index, name in enumerate(names):
+            if isinstance(name, bool) or not isinstance(name, (str, int, np.integer)):
+                raise bad_type(f"ids[{index}]", name, "a str or an int")
+        names = [str(name) for name in names]
+    joined = "\0".join(names)
+    if os.sep != "/":
+        joined = joined.replace(os.sep, "/")
+    if joined.count("\0") != len(names) - 1 and names:
+        index = next(index for index, name in enumerate(names) if "\0" in name)
+        raise bad_value(f"ids[{index}]", names[index], "a name without a NUL character")
+    match = _LEAVES_ROOT.search(joined) if names else None
+    if match is None and os.name == "nt":
+        match = re.search(":", joined)  # a drive
+    if match is not None:
+        index = joined.count("\0", 0, match.end())
+        raise bad_value(
+            f"ids[{index}]", names[index], "a name below root: not empty, not absolute, without '..'"
+        )
+    return names

@@ -1,0 +1,217 @@
+"""BatchSampler: (epoch, step) -> the sample indices of this rank's batch.
+
+Requires the orders. Promises that a batch depends on (n, batch_size, order, tail, rank, world_size,
+epoch, position) alone, that every rank has the same number of steps, that the ranks' batches
+partition the epoch, and that nothing of size n is ever built.
+
+With n = 22, 2 ranks, a batch size of 4 and so a global batch of 8:
+
+    position in the epoch   0       4       8      12      16      20  21
+                            |-- step 0 ----|-- step 1 ----|-- tail ----|
+    rank                    | 0     | 1     | 0     | 1     |
+    tail="drop"                                             dropped
+    tail="partial"                                          | 0   | 1   |      3 + 3 samples
+    tail="pad"                                              | 0     | 1     |  4 + 4, the last two
+                                                                        of weight 0
+"""
+
+from collections.abc import Iterator
+from typing import Literal, NamedTuple, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from headrace.arguments import MAX_SAMPLES, check_bool, check_int, check_seed
+from headrace.errors import OutOfRangeError, bad_value
+from headrace.orders import Order, Sequential, Shuffled
+
+Tail = Literal["drop", "partial", "pad"]
+
+# A permutation costs 100 us for a call and 15 ns for an index, so a run of batches is mapped at once.
+_WINDOW_SAMPLES = 16384
+
+
+class Place(NamedTuple):
+    """Where an epoch stands: `position` is the number of samples that the whole world has consumed."""
+
+    epoch: int
+    position: int
+
+
+class BatchKey(NamedTuple):
+    """All that it takes to make a batch, besides the data and the transform.
+
+    `place` is where its step begins, `first` the position in the epoch of this rank's first sample;
+    `indices` holds its samples (int64), of which the first `n_valid` count and the rest are padding.
+    """
+
+    place: Place
+    step: int
+    first: int
+    indices: npt.NDArray[np.int64]
+    n_valid: int
+
+
+class BatchSampler:
+    """Which samples each batch of each epoch holds, for one rank of a world of ranks.
+
+    Args:
+        n: number of samples, 1 to 2**62.
+        batch_size: samples in a batch of one rank.
+        shuffle: a new order in each epoch, or the reader's order in all.
+        seed: of the order, 0 to 2**128 - 1.
+        tail: what becomes of the last `n % (batch_size * world_size)` samples of an epoch:
+            "drop" leaves them out; "partial" makes a smaller batch of them, shared out evenly over
+            the ranks; "pad" fills a batch up with samples from the beginning of the epoch's order.
+        rank: which rank this is, 0 to world_size - 1.
+        world_size: number of ranks, each of which takes its part of every step.
+
+    Raises:
+        ArgumentError: (a ValueError) an argument is out of range, or tail="partial" would leave a
+            rank without a sample in the last step.
+
+    Example:
+        >>> import headrace as hr
+        >>> sampler = hr.BatchSampler(10, 4, shuffle=False, tail="partial")
+        >>> len(sampler)
+        3
+        >>> sampler.indices(epoch=0, step=2)
+        array([8, 9])
+    """
+
+    def __init__(
+        self,
+        n: int,
+        batch_size: int,
+        shuffle: bool = True,
+        seed: int = 0,
+        tail: Tail = "drop",
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        self.n = check_int("n", n, 1, MAX_SAMPLES)
+        self.batch_size = check_int("batch_size", batch_size, 1, MAX_SAMPLES)
+        self.world_size = check_int("world_size", world_size, 1, MAX_SAMPLES)
+        self.rank = check_int("rank", rank, 0, self.world_size - 1)
+        self.global_batch_size = check_int(
+            "batch_size * world_size", self.batch_size * self.world_size, 1, MAX_SAMPLES
+        )
+        if tail not in get_args(Tail):
+            raise bad_value("tail", tail, "'drop', 'partial' or 'pad'")
+        self.tail: Tail = tail
+        left_over = self.n % self.global_batch_size
+        if tail == "partial" and 0 < left_over < self.world_size:
+            raise bad_value(
+                "tail",
+                tail,
+                f"'drop' or 'pad' for {self.n} samples in global batches of "
+                f"{self.global_batch_size} over {self.world_size} ranks",
+                f"The {left_over} left over would leave a rank with an empty batch.",
+            )
+        seed = check_seed(seed)
+        self.order: Order = (
+            Shuffled(self.n, seed) if check_bool("shuffle", shuffle) else Sequential()
+        )
+
+    def __len__(self) -> int:
+        """Number of steps in an epoch, the same on every rank."""
+        return self._steps_from(0)
+
+    def __repr__(self) -> str:
+        return (
+            f"BatchSampler(n={self.n}, batch_size={self.batch_size}, "
+            f"order={self.order.describe()!r}, tail={self.tail!r}, "
+            f"rank={self.rank}, world_size={self.world_size})"
+        )
+
+    def indices(self, epoch: int, step: int) -> npt.NDArray[np.int64]:
+        """The samples of this rank's batch at `step` of `epoch`: int64, shape (batch,).
+
+        Raises:
+            OutOfRangeError: (an IndexError) the epoch has no such step.
+        """
+        return self.key(epoch, step).indices
+
+    def weights(self, epoch: int, step: int) -> npt.NDArray[np.float32]:
+        """1 for each sample of the batch, 0 for padding: float32, shape (batch,)."""
+        return padding_weights(self.key(epoch, step))
+
+    def key(self, epoch: int, step: int) -> BatchKey:
+        """The key of this rank's batch at `step` of `epoch`."""
+        return next(self.keys(self.place(epoch, step), steps=1))
+
+    def place(self, epoch: int, step: int) -> Place:
+        """The place at which `step` of `epoch` begins; raises as `indices` does."""
+        epoch = check_int("epoch", epoch, 0, MAX_SAMPLES)
+        step = check_int("step", step, -MAX_SAMPLES, MAX_SAMPLES)
+        if not 0 <= step < len(self):
+            raise OutOfRangeError(
+                f"step must lie in range({len(self)}), the steps of an epoch, "
+                f"but {step} was given."
+            )
+        return Place(epoch, step * self.global_batch_size)
+
+    def after(self, place: Place) -> Place:
+        """The place that follows the step at `place`: in this epoch, or the start of the next."""
+        position = place.position + self.global_batch_size
+        return self.normal(Place(place.epoch, position))
+
+    def normal(self, place: Place) -> Place:
+        """`place`, or the start of the next epoch where no step is left at it."""
+        return place if self._steps_from(place.position) else Place(place.epoch + 1, 0)
+
+    def keys(self, place: Place, steps: int | None = None) -> Iterator[BatchKey]:
+        """The keys from `place` to the end of its epoch, or at most `steps` of them.
+
+        The order is computed for many steps at once.
+        """
+        epoch, position = place
+        left = self._steps_from(position)
+        if steps is not None:
+            left = min(left, steps)
+        most = max(1, _WINDOW_SAMPLES // self.batch_size)
+        window = 1  # grows, so that the first batch does not wait for many
+        while left:
+            window = min(window, left)
+            yield from self._window(epoch, position, window)
+            position += window * self.global_batch_size
+            left -= window
+            window = min(window * 8, most)
+
+    def _window(self, epoch: int, position: int, steps: int) -> Iterator[BatchKey]:
+        """The keys of `steps` steps from `position`, of which the last may be the tail."""
+        shares = [self._share(position + s * self.global_batch_size) for s in range(steps)]
+        first = np.array([start for start, _, _ in shares], np.int64)
+        # All but the tail are of equal length, so one row each; the tail's row is cut below.
+        positions = first[:, None] + np.arange(max(count for _, count, _ in shares))
+        if positions[-1, -1] >= self.n:
+            positions %= self.n  # padding takes the samples at the beginning of the order again
+        indices = self.order.indices(epoch, positions)
+        for s, (start, count, n_valid) in enumerate(shares):
+            place = Place(epoch, position + s * self.global_batch_size)
+            step = place.position // self.global_batch_size
+            yield BatchKey(place, step, start, indices[s, :count], n_valid)
+
+    def _steps_from(self, position: int) -> int:
+        """Steps left in an epoch of which `position` samples are consumed."""
+        left = max(0, self.n - position)
+        if self.tail == "drop":
+            return left // self.global_batch_size
+        return -(-left // self.global_batch_size)
+
+    def _share(self, position: int) -> tuple[int, int, int]:
+        """This rank's part of the step at `position`: first position, samples, valid samples."""
+        left = self.n - position
+        if left < self.global_batch_size and self.tail == "partial":
+            start = left * self.rank // self.world_size
+            stop = left * (self.rank + 1) // self.world_size
+            return position + start, stop - start, stop - start
+        start = self.rank * self.batch_size
+        return position + start, self.batch_size, max(0, min(left - start, self.batch_size))
+
+
+def padding_weights(key: BatchKey) -> npt.NDArray[np.float32]:
+    """1 for each sample that counts, 0 for padding: float32, shape (batch,)."""
+    weights = np.zeros(len(key.indices), np.float32)
+    weights[: key.n_valid] = 1
+    return weights
