@@ -33,8 +33,8 @@ class KerasDataset(keras.utils.PyDataset):  # type: ignore[misc]
     trained on. `evaluate` and `predict` take the loader's current epoch from its first batch to its
     last, and do not move it. `dataset[i]` is batch i of the current epoch.
 
-    A batch is the loader's: `(x, y)`, `(x, y, sample_weight)`, `(x,)`, `x`, where x and y may be
-    dicts. With `tail="pad"` the weights of the padding become, or multiply, the sample weights.
+    A batch is the loader's: `(x, y)`, `(x, y, sample_weight)` or `(x,)`, where x and y may be dicts,
+    or a dict of inputs. A single array becomes `(x,)`. With `tail="pad"` the weights of the padding become, or multiply, the sample weights.
 
     Look-ahead is the loader's own, so Keras sees one worker and no multiprocessing.
     """
@@ -53,6 +53,8 @@ class KerasDataset(keras.utils.PyDataset):  # type: ignore[misc]
         batch = self._passes.batch(self, index)
         if self.loader.sampler.tail == "pad":
             batch = _with_sample_weight(batch)
+        elif not isinstance(batch, tuple | dict):
+            batch = (batch,)
         return _handed_over(batch)
 
     def on_epoch_begin(self) -> None:
@@ -126,7 +128,10 @@ def _with_sample_weight(batch: tuple[Any, ...]) -> tuple[Any, ...]:
     """The batch as (x, y, sample_weight), of one that ends with the weights of its padding."""
     *parts, padding = batch
     if len(parts) == 1:
-        return (parts[0], None, padding)
+        raise ArgumentError(
+            "tail must be 'drop' or 'partial' for a source of inputs alone, but 'pad' was given: "
+            "Keras takes the weights of padding only beside targets."
+        )
     if len(parts) == 3:
 
         def weigh(weight: npt.NDArray) -> npt.NDArray:

@@ -10,8 +10,9 @@ batches that it drops when training stops, keeps a half-used generator for the n
   `begin`, which Keras calls at the beginning of each pass, looks for it up the call stack.
 - What is *served* depends on who asks. Each pass of Keras is a generator of its own. That of `fit`
   gets the batches from the loader's place on, in the order of its requests, whatever their indices;
-  that of `evaluate` and `predict` gets those of the loader's epoch from the first on; anyone else,
-  such as a peek, gets the batch of the index.
+  that of `evaluate` and `predict` gets those of the loader's epoch from the first on; that which
+  builds the model gets the batch at the loader's place, and leaves it there; anyone else, such as a
+  peek, gets the batch of the index.
 """
 
 import inspect
@@ -92,6 +93,9 @@ class Passes:
                 start = Place(self._loader.epoch, 0)
                 self._reading = _Pass(caller, self._loader.batches_from(start, epochs=1))
                 return next(self._reading.batches)
+        if kind == _BUILD:
+            # The one to train on next, not of an index permuted: it is read anyway.
+            return self._loader.make_batch(next(self._loader.sampler.keys(self._loader.place, 1)))
         if not -len(self._loader) <= index < len(self._loader):
             raise OutOfRangeError(
                 f"index must lie in range({len(self._loader)}), but {index} was given."

@@ -1,0 +1,288 @@
+"""The batches that train are the loader's, in order, whatever Keras does around them.
+
+Recorded inside the training step, on the backend that KERAS_BACKEND names.
+"""
+
+import time
+
+import numpy as np
+import pytest
+
+import headrace as hr
+
+keras = pytest.importorskip("keras")
+
+from headrace.adapters.keras import KerasDataset  # noqa: E402
+
+BACKEND = keras.backend.backend()
+BATCH = 4
+pytestmark = pytest.mark.skipif(
+    BACKEND in ("numpy", "openvino"), reason=f"Keras can't train on the {BACKEND} backend"
+)
+
+
+def make_loader(n_batches, **options):
+    """A loader whose samples are their own indices."""
+    x = np.arange(n_batches * BATCH, dtype="float32")[:, None]
+    return hr.Loader((x, x), batch_size=BATCH, **{"executor": hr.Threads(2), **options})
+
+
+def recording_model(log, **compile_options):
+    """A small model that appends the samples of each batch that it trains on to `log`."""
+
+    def record(x):
+        log.append(np.asarray(x)[:, 0].astype(int).tolist())
+
+    class Recording(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.scaled = keras.layers.Rescaling(1e-3)
+            self.dense = keras.layers.Dense(1)
+
+        def call(self, x):
+            return self.dense(self.scaled(x))
+
+        def train_step(self, *arguments):
+            x = arguments[-1][0]
+            if BACKEND == "tensorflow":
+                import tensorflow as tf
+
+                tf.py_function(lambda value: record(value.numpy()), [x], [])
+            elif BACKEND == "jax":
+                import jax
+
+                jax.debug.callback(record, x, ordered=True)
+            else:
+                record(x)
+            return super().train_step(*arguments)
+
+    model = Recording()
+    model.compile("sgd", "mse", **compile_options)
+    return model
+
+
+def fit(model, dataset, **options):
+    model.fit(dataset, **{"verbose": 0, **options})
+    if BACKEND == "jax":
+        import jax
+
+        jax.effects_barrier()
+
+
+def expected(loader, steps, start=0):
+    """The samples of the loader's batches from the one of number `start` on."""
+    n = len(loader)
+    return [loader.indices(s // n, s % n).tolist() for s in range(start, start + steps)]
+
+
+def check(log, loader, steps):
+    assert log == expected(loader, steps)
+    epoch, position = loader.place
+    assert epoch * len(loader) * BATCH + position == steps * BATCH
+
+
+class StopAfter(keras.callbacks.Callback):
+    def __init__(self, steps, error=None):
+        super().__init__()
+        self.steps, self.error = steps, error
+
+    def on_train_batch_end(self, batch, logs=None):
+        if batch + 1 == self.steps:
+            if self.error is not None:
+                raise self.error
+            self.model.stop_training = True
+
+
+@pytest.fixture(params=[1, 2, 3, 12])
+def n_batches(request):
+    return request.param
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_epochs_of_a_fresh_model(n_batches, shuffle):
+    loader, log = make_loader(n_batches), []
+    fit(recording_model(log), loader.to_keras(), epochs=3, shuffle=shuffle)
+    check(log, loader, 3 * n_batches)
+
+
+def test_a_second_fit_after_a_new_compile(n_batches):
+    loader, log = make_loader(n_batches), []
+    dataset, model = loader.to_keras(), recording_model(log)
+    fit(model, dataset, epochs=2)
+    model.compile("adam", "mse", metrics=["mae"])
+    fit(model, dataset, epochs=2)
+    fit(model, loader.to_keras())  # another dataset goes on where the loader stands
+    check(log, loader, 5 * n_batches)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5])
+def test_steps_per_epoch_below_the_length_go_on_with_the_same_pass(n_batches, steps):
+    steps = min(steps, n_batches)
+    loader, log = make_loader(n_batches), []
+    whole = n_batches // steps  # Keras cuts an epoch short where the dataset ends within it
+    dataset, model = loader.to_keras(), recording_model(log)
+    fit(model, dataset, epochs=whole, steps_per_epoch=steps)
+    check(log, loader, whole * steps)
+    fit(model, dataset, epochs=2)  # from within an epoch of the loader
+    check(log, loader, whole * steps + 2 * n_batches)
+
+
+@pytest.mark.filterwarnings("ignore:.*ran out of data")
+def test_steps_per_epoch_that_do_not_divide_the_length():
+    loader, log = make_loader(12), []
+    fit(recording_model(log), loader.to_keras(), epochs=4, steps_per_epoch=5)
+    check(log, loader, len(log))
+    assert len(log) == 5 + 5 + 2 + 5
+
+
+@pytest.mark.parametrize("same", [False, True])
+def test_validation_within_fit(n_batches, same):
+    loader, log = make_loader(n_batches), []
+    dataset = loader.to_keras()
+    validation = dataset if same else make_loader(n_batches, shuffle=False).to_keras()
+    model = recording_model(log)
+    fit(model, dataset, epochs=3, validation_data=validation)
+    fit(model, dataset, epochs=2, validation_data=validation, validation_steps=1)
+    check(log, loader, 5 * n_batches)
+    if not same:
+        assert validation.loader.place == (0, 0)
+
+
+def test_validation_with_the_same_dataset_within_a_pass():
+    loader, log = make_loader(12), []
+    dataset = loader.to_keras()
+    fit(recording_model(log), dataset, epochs=4, steps_per_epoch=3, validation_data=dataset)
+    check(log, loader, 12)
+
+
+def test_evaluate_and_predict_between_fits(n_batches):
+    loader, log = make_loader(n_batches), []
+    dataset, model = loader.to_keras(), recording_model(log)
+    model.evaluate(dataset, verbose=0)
+    for _ in range(2):
+        fit(model, dataset)
+        model.evaluate(dataset, verbose=0)
+        model.predict(dataset, verbose=0)
+        dataset[0]
+    check(log, loader, 2 * n_batches)
+
+
+@pytest.mark.parametrize("stop", [1, 2, 5, 12])
+def test_training_stopped_within_an_epoch(stop):
+    loader, log = make_loader(12), []
+    dataset, model = loader.to_keras(), recording_model(log)
+    fit(model, dataset)
+    for fits in range(1, 4):
+        fit(model, dataset, epochs=2, callbacks=[StopAfter(stop)])
+        check(log, loader, 12 + fits * stop)
+    fit(model, dataset, epochs=2)
+    check(log, loader, 12 + 3 * stop + 24)
+
+
+def test_training_that_an_exception_ends_within_an_epoch():
+    loader, log = make_loader(12), []
+    dataset, model = loader.to_keras(), recording_model(log)
+    with pytest.raises(KeyboardInterrupt):
+        fit(model, dataset, callbacks=[StopAfter(5, KeyboardInterrupt())])
+    fit(model, dataset)
+    check(log, loader, 5 + 12)
+
+
+def slow(batch, rng):
+    time.sleep(0.01)
+    return batch
+
+
+def test_requests_that_outlive_their_fit_take_nothing_from_the_next():
+    # tensorflow's prefetch goes on asking for batches after training has stopped.
+    loader, log = make_loader(12, transform=slow, executor=hr.Inline()), []
+    dataset, model = loader.to_keras(), recording_model(log)
+    for fits in range(1, 8):
+        fit(model, dataset, epochs=2, callbacks=[StopAfter(2)])
+        check(log, loader, 2 * fits)
+
+
+@pytest.mark.skipif(BACKEND == "torch", reason="Keras on torch has no steps_per_execution")
+@pytest.mark.parametrize("steps", [2, 3, 5])
+def test_several_steps_in_an_execution(n_batches, steps):
+    loader, log = make_loader(n_batches), []
+    model = recording_model(log, steps_per_execution=min(steps, n_batches))
+    dataset = loader.to_keras()
+    for fits in range(1, 4):
+        fit(model, dataset)
+        check(log, loader, fits * n_batches)
+
+
+def test_the_loader_stands_right_within_a_users_callback():
+    loader, log, places = make_loader(12), [], []
+
+    class Look(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            places.append(loader.state_dict()["position"])
+
+    fit(recording_model(log), loader.to_keras(), epochs=2, callbacks=[Look()])
+    assert places == [(s + 1) % 12 * BATCH for s in range(24)]
+
+
+def test_a_list_of_callbacks_used_again_moves_only_the_loader_that_trains():
+    first, second, log = make_loader(3), make_loader(2, seed=5), []
+    model = recording_model(log)
+    callbacks = keras.callbacks.CallbackList([], add_history=True, model=model)
+    fit(model, first.to_keras(), callbacks=callbacks)
+    fit(model, second.to_keras(), callbacks=callbacks)
+    assert first.place == (1, 0)
+    assert second.place == (1, 0)
+    assert log == expected(first, 3) + expected(second, 2)
+
+
+def test_a_subclass_that_overrides_the_methods_of_a_dataset():
+    class Shifted(KerasDataset):
+        def __getitem__(self, index):
+            x, y = super().__getitem__(index)
+            return x + 1000, y
+
+        def on_epoch_begin(self):
+            super().on_epoch_begin()
+
+        def on_epoch_end(self):
+            super().on_epoch_end()
+
+    loader, log = make_loader(3), []
+    fit(recording_model(log), Shifted(loader), epochs=2)
+    check([[sample - 1000 for sample in batch] for batch in log], loader, 6)
+
+
+def test_looking_at_batches_while_training():
+    loader, log, seen = make_loader(3), [], []
+    dataset = loader.to_keras()
+
+    class Look(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            seen.append([int(x[0, 0]) for x, _ in iter(dataset)])
+
+    fit(recording_model(log), dataset, epochs=2, callbacks=[Look()])
+    check(log, loader, 6)
+    firsts = [[batch[0] for batch in expected(loader, 3, start=3 * e)] for e in range(3)]
+    assert seen == [firsts[(s + 1) // 3] for s in range(6)]
+
+
+def test_a_bad_sample_fails_its_step_and_can_be_mended(tmp_path):
+    for i in range(12):
+        np.save(tmp_path / f"{i}.npy", np.full(1, i, "float32"))
+    files = hr.NpyFiles(tmp_path, ids=range(12))
+    loader = hr.Loader((files, files), batch_size=BATCH, shuffle=False)
+    dataset, log = loader.to_keras(), []
+    model = recording_model(log)
+    (tmp_path / "9.npy").rename(tmp_path / "away")
+    with pytest.raises(Exception, match="sample 9 does not exist"):
+        fit(model, dataset)
+    assert loader.place == (0, 8)
+    (tmp_path / "away").rename(tmp_path / "9.npy")
+    fit(model, dataset)
+    check(log, loader, 2 + 3)
+
+
+def test_a_trainer_of_an_unknown_form_is_refused():
+    epochs = keras.src.trainers.epoch_iterator.EpochIterator(make_loader(2).to_keras())
+    with pytest.raises(hr.HeadraceError, match="can't tell which batches this Keras"):
+        next(iter(epochs))

@@ -1,0 +1,328 @@
+"""A batch is a pure function of (data, configuration, epoch, step)."""
+
+import itertools
+import json
+import pickle
+import threading
+import time
+
+import numpy as np
+import pytest
+
+import headrace as hr
+from headrace.structure import leaves, map_leaves
+
+N, BATCH = 26, 4
+
+
+def noisy(sample, rng):
+    return {**sample, "x": sample["x"] + rng.normal(size=sample["x"].shape).astype("float32")}
+
+
+def shifted(batch, rng):
+    return map_leaves(lambda array: array + rng.integers(1000), batch)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    generator = np.random.default_rng(0)
+    for i in range(N):
+        np.save(folder / f"id-{i}.npy", generator.normal(size=(3, 2, 1)).astype("float32"))
+    np.save(folder / "big.npy.rows", np.zeros(1))  # not a sample: another suffix
+    return folder
+
+
+def make_loader(folder, **options):
+    ids = [f"id-{i}" for i in range(N)]
+    labels = {name: i % 5 for i, name in enumerate(ids)}
+    source = {
+        "x": hr.NpyFiles(folder, ids=ids),
+        "y": hr.Labels(labels, ids=ids, n_classes=5),
+        "number": np.arange(N),
+    }
+    return hr.Loader(source, batch_size=BATCH, **{"seed": 3, **options})
+
+
+def as_bytes(batch):
+    return [(leaf.shape, leaf.dtype.str, leaf.tobytes()) for leaf in leaves(batch)]
+
+
+CONFIGURATIONS = {
+    "plain": {},
+    "in order": {"shuffle": False},
+    "partial": {"tail": "partial"},
+    "pad": {"tail": "pad"},
+    "a rank": {"rank": 1, "world_size": 2},
+    "per sample": {"transform": hr.per_sample(noisy)},
+    "whole batch": {"transform": shifted},
+}
+EXECUTORS = {
+    "inline": hr.Inline,
+    "1 thread": lambda: hr.Threads(1),
+    "2 threads": lambda: hr.Threads(2),
+    "8 threads": lambda: hr.Threads(8),
+    "no budget": lambda: hr.Threads(3, lookahead_bytes=0),
+    "default": lambda: None,
+}
+
+
+@pytest.mark.parametrize("configuration", CONFIGURATIONS)
+@pytest.mark.parametrize("executor", EXECUTORS)
+def test_batches_are_the_same_from_every_executor_and_by_every_way(
+    folder, configuration, executor
+):
+    options = CONFIGURATIONS[configuration]
+    reference = make_loader(folder, executor=hr.Inline(), **options)
+    expected = [
+        [as_bytes(reference.batch(epoch, step)) for step in range(len(reference))]
+        for epoch in range(3)
+    ]
+    assert expected[0] != expected[1] or options.get("shuffle") is False
+
+    with make_loader(folder, executor=EXECUTORS[executor](), **options) as loader:
+        assert [[as_bytes(batch) for batch in loader] for _ in range(3)] == expected
+        loader.seek(0)
+        stream = itertools.islice(loader.stream(), 3 * len(loader))
+        assert [as_bytes(batch) for batch in stream] == sum(expected, [])
+        # At random, and last to first, in another copy of the loader.
+        copy = pickle.loads(pickle.dumps(loader))
+        for epoch, step in reversed(list(itertools.product(range(3), range(len(loader))))):
+            assert as_bytes(copy.batch(epoch, step)) == expected[epoch][step]
+
+
+def test_batches_hold_the_samples_that_indices_tells(folder):
+    loader = make_loader(folder)
+    ids = [f"id-{i}" for i in range(N)]
+    for epoch in range(2):
+        for step, batch in enumerate(loader):
+            indices = loader.indices(epoch, step)
+            assert indices.dtype == np.int64
+            assert batch["number"].tolist() == indices.tolist()
+            for row, index in enumerate(indices):
+                assert (batch["x"][row] == np.load(folder / f"{ids[index]}.npy")).all()
+                assert batch["y"][row].tolist() == [float(c == index % 5) for c in range(5)]
+
+
+def test_an_epoch_holds_each_sample_at_most_once_and_is_as_long_as_told(folder):
+    loader = make_loader(folder)
+    assert len(loader) == N // BATCH
+    for _ in range(3):
+        seen = [number for batch in loader for number in batch["number"].tolist()]
+        assert len(seen) == len(set(seen)) == N // BATCH * BATCH
+
+
+def test_threads_that_ask_at_once_get_the_same_batches(folder):
+    loader = make_loader(folder, transform=hr.per_sample(noisy))
+    keys = list(itertools.product(range(4), range(len(loader))))
+    expected = {key: as_bytes(loader.batch(*key)) for key in keys}
+    wrong, start = [], threading.Barrier(4)
+
+    def ask(order):
+        start.wait()
+        wrong.extend(key for key in order if as_bytes(loader.batch(*key)) != expected[key])
+
+    generator = np.random.default_rng(0)
+    threads = [
+        threading.Thread(target=ask, args=([keys[i] for i in generator.permutation(len(keys))],))
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+# --- the place -----------------------------------------------------------------------------------
+
+
+def test_iteration_goes_on_where_it_was_left(folder):
+    loader = make_loader(folder)
+    expected = [as_bytes(loader.batch(e, s)) for e in range(2) for s in range(len(loader))]
+    seen = [as_bytes(batch) for batch in itertools.islice(loader, 2)]
+    assert loader.place == (0, 2 * BATCH)
+    while len(seen) < len(expected):
+        seen += [as_bytes(batch) for batch in loader]
+    assert seen == expected
+    assert loader.epoch == 2
+
+
+def test_looking_at_a_batch_does_not_move_the_loader(folder):
+    loader = make_loader(folder)
+    loader.batch(3, 1)
+    loader.indices(2, 2)
+    assert loader.place == (0, 0)
+
+
+@pytest.mark.parametrize("stop", range(13))
+@pytest.mark.parametrize("tail", ["drop", "pad"])
+def test_a_state_resumes_with_the_next_batch(folder, stop, tail):
+    loader = make_loader(folder, tail=tail, executor=hr.Threads(2))
+    expected = [as_bytes(loader.batch(e, s)) for e in range(3) for s in range(len(loader))]
+    stream = loader.stream()
+    for _ in range(stop):
+        next(stream)
+    state = json.loads(json.dumps(loader.state_dict()))
+    assert len(json.dumps(state)) < 1000
+    resumed = make_loader(folder, tail=tail, executor=hr.Inline())
+    resumed.load_state_dict(state)
+    rest = itertools.islice(resumed.stream(), len(expected) - stop)
+    assert [as_bytes(batch) for batch in rest] == expected[stop:]
+
+
+def test_a_state_after_the_last_batch_is_the_next_epoch(folder):
+    loader = make_loader(folder)
+    for _ in range(len(loader)):
+        next(iter(loader))
+    assert loader.state_dict()["epoch"] == 1
+    assert loader.state_dict()["position"] == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"seed": 4}, "'order' is 'shuffled, seed 3', and this loader's is 'shuffled, seed 4'"),
+        ({"shuffle": False}, "'order' is 'shuffled, seed 3', and this loader's is 'sequential'"),
+    ],
+)
+def test_a_state_of_another_order_is_refused(folder, change, named):
+    state = make_loader(folder).state_dict()
+    with pytest.raises(hr.StateError, match=named):
+        make_loader(folder, **change).load_state_dict(state)
+
+
+def test_a_state_of_other_data_is_refused(folder):
+    def loader(ids):
+        return hr.Loader(hr.NpyFiles(folder, ids=ids), batch_size=2)
+
+    state = loader(["id-0", "id-1"]).state_dict()
+    loader(["id-0", "id-1"]).load_state_dict(state)
+    with pytest.raises(hr.StateError, match="'data' is"):
+        loader(["id-1", "id-0"]).load_state_dict(state)
+    with pytest.raises(hr.StateError, match="'samples' is 2, and this loader's is 3"):
+        loader(["id-1", "id-0", "id-2"]).load_state_dict(state)
+
+
+@pytest.mark.parametrize(
+    "damage", [{"position": -1}, {"position": 27}, {"epoch": "1"}, {"epoch": None}, {"format": 2}]
+)
+def test_a_damaged_state_is_refused(folder, damage):
+    loader = make_loader(folder)
+    with pytest.raises(ValueError, match=f"{next(iter(damage))}"):
+        loader.load_state_dict({**loader.state_dict(), **damage})
+    with pytest.raises(ValueError, match="format"):
+        loader.load_state_dict([])
+
+
+def test_a_failing_batch_is_raised_at_its_step_and_can_be_tried_again(folder, tmp_path):
+    for i in range(8):
+        np.save(tmp_path / f"{i}.npy", np.full(2, i))
+    loader = hr.Loader(
+        hr.NpyFiles(tmp_path, ids=range(8)), batch_size=2, shuffle=False, executor=hr.Threads(2)
+    )
+    (tmp_path / "5.npy").rename(tmp_path / "away")
+    seen = []
+    with pytest.raises(FileNotFoundError, match="sample 5 does not exist") as failure:
+        for batch in loader:
+            seen.append(batch[:, 0].tolist())
+    assert seen == [[0, 1], [2, 3]]
+    assert failure.value.index == 5
+    assert any("epoch 0, step 2 (samples 4, 5)" in note for note in failure.value.__notes__)
+    assert loader.place == (0, 4)
+    (tmp_path / "away").rename(tmp_path / "5.npy")
+    assert [batch[:, 0].tolist() for batch in loader] == [[4, 5], [6, 7]]
+
+
+# --- sources -------------------------------------------------------------------------------------
+
+
+def test_the_batch_has_the_structure_of_the_source():
+    x = np.arange(8)
+    source = ({"a": x, "b": (x, x * 2)}, x.astype("float32"))
+    batch = hr.Loader(source, batch_size=2, shuffle=False).batch(0, 1)
+    assert type(batch) is tuple
+    assert list(batch[0]) == ["a", "b"]
+    assert batch[0]["b"][1].tolist() == [4, 6]
+    assert batch[1].dtype == np.float32
+    assert hr.Loader(x, batch_size=2, shuffle=False).batch(0, 1).tolist() == [2, 3]
+
+
+def test_padding_adds_weights_at_the_end_of_the_batch():
+    x = np.arange(5)
+    pair = hr.Loader((x, x), batch_size=4, shuffle=False, tail="pad").batch(0, 1)
+    assert [part.tolist() for part in pair] == [[4, 0, 1, 2], [4, 0, 1, 2], [1, 0, 0, 0]]
+    single = hr.Loader(x, batch_size=4, shuffle=False, tail="pad").batch(0, 0)
+    assert [part.tolist() for part in single] == [[0, 1, 2, 3], [1, 1, 1, 1]]
+
+
+def test_a_memory_mapped_array_and_a_file_serve_as_an_array_does(tmp_path):
+    x = np.random.default_rng(0).normal(size=(10, 3)).astype("float32")
+    np.save(tmp_path / "big.npy", x)
+    expected = [as_bytes(batch) for batch in hr.Loader(x, batch_size=3)]
+    mapped = np.load(tmp_path / "big.npy", mmap_mode="r")
+    for source in (mapped, hr.NpyFile(tmp_path / "big.npy")):
+        assert [as_bytes(batch) for batch in hr.Loader(source, batch_size=3)] == expected
+
+
+def test_batches_are_the_consumers_own_and_aligned():
+    x = np.zeros((8, 3), "float32")
+    loader = hr.Loader(x, batch_size=4, executor=hr.Threads(2))
+    for batch in loader:
+        assert batch.flags.writeable
+        assert batch.ctypes.data % 64 == 0
+        batch += 1
+    assert not x.any()
+    assert all(not batch.any() for batch in loader)
+
+
+@pytest.mark.parametrize(
+    ("source", "error", "message"),
+    [
+        ((np.zeros(3), np.zeros(4)), ValueError, r"source\[0\] has 3, source\[1\] has 4"),
+        ([1, 2], TypeError, r"source must be a reader, a numpy array.*numpy.asarray"),
+        ("data", TypeError, r"source must be.*NpyFile\(path\)"),
+        ({"a": None}, TypeError, r"source\['a'\] must be"),
+        ((), ValueError, "source must have at least one reader"),
+        (np.zeros((0, 3)), ValueError, "source must have at least one sample"),
+        (np.array([None]), TypeError, "Python objects"),
+        (np.ma.masked_array([1]), TypeError, "plain numpy.ndarray"),
+    ],
+)
+def test_a_bad_source_is_refused(source, error, message):
+    with pytest.raises(error, match=message):
+        hr.Loader(source, batch_size=1)
+
+
+def test_bad_transforms_and_executors_are_refused():
+    with pytest.raises(TypeError, match="transform must be a function"):
+        hr.Loader(np.zeros(3), batch_size=1, transform=3)
+    with pytest.raises(TypeError, match="executor must be Inline"):
+        hr.Loader(np.zeros(3), batch_size=1, executor=3)
+
+
+def test_an_epoch_without_steps_is_warned_of_and_not_streamed():
+    with pytest.warns(UserWarning, match="an epoch of 3 samples has no step"):
+        loader = hr.Loader(np.zeros(3), batch_size=4)
+    assert len(loader) == 0
+    assert list(loader) == []
+    with pytest.raises(ValueError, match="at least one step"):
+        next(loader.stream())
+
+
+def running_threads():
+    return [t for t in threading.enumerate() if t.name.startswith("headrace")]
+
+
+def test_nothing_runs_after_a_loader_is_closed_or_dropped(folder):
+    with make_loader(folder, executor=hr.Threads(2)) as loader:
+        next(iter(loader))
+        assert len(running_threads()) == 2
+    assert running_threads() == []
+    list(loader)  # starts them again
+    assert len(running_threads()) == 2
+    del loader
+    deadline = time.monotonic() + 30
+    while running_threads() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert running_threads() == []
