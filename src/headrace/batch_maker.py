@@ -1,20 +1,16 @@
 """BatchMaker: the pure function (data, configuration, key) -> batch.
 
-It is all that travels to where batches are made: it knows no position, no executor and no framework.
+It is all that travels to where batches are made: it knows no position, no executor and no
+framework.
 """
 
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
+from headrace.arrays import Array, Indices, aligned_empty
 from headrace.readers.reader import Reader
 from headrace.sampler import BatchKey, padding_weights
 from headrace.structure import map_leaves
 from headrace.transforms import RandomStreams, Transform, apply, per_sample
-
-# What JAX, TensorFlow and vector instructions want; less would make them copy.
-_ALIGNMENT_BYTES = 64
 
 
 class BatchMaker:
@@ -24,7 +20,8 @@ class BatchMaker:
         readers: a structure of readers.
         transform: as `Loader` takes it.
         seed: of the transform's random numbers.
-        weighted: whether a float32 array of weights, 0 for padding, is added at the end of each batch.
+        weighted: whether a float32 array of weights, 0 for padding, is added at the end of each
+        batch.
     """
 
     def __init__(
@@ -49,18 +46,10 @@ class BatchMaker:
         return (*batch, weights) if isinstance(batch, tuple) else (batch, weights)
 
 
-def _read(reader: Reader, indices: npt.NDArray[np.int64]) -> npt.NDArray:
+def _read(reader: Reader, indices: Indices) -> Array:
     out = aligned_empty((len(indices), *reader.spec.shape), reader.spec.dtype)
     reader.read(indices, out)
     return out
-
-
-def aligned_empty(shape: tuple[int, ...], dtype: np.dtype) -> npt.NDArray:
-    """`numpy.empty`, beginning at a multiple of 64 bytes."""
-    nbytes = int(np.prod(shape, dtype=object)) * dtype.itemsize
-    memory = np.empty(nbytes + _ALIGNMENT_BYTES - 1, np.uint8)
-    start = -memory.__array_interface__["data"][0] % _ALIGNMENT_BYTES
-    return np.ndarray(shape, dtype, memory, start)
 
 
 def _describe(key: BatchKey) -> str:

@@ -11,9 +11,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from headrace.arguments import MAX_SAMPLES
+from headrace.arrays import Indices
 from headrace.batch_maker import BatchMaker
 from headrace.errors import ArgumentError, StateError, bad_type
 from headrace.executors.executor import Executor
@@ -36,8 +36,8 @@ class Loader:
     """Batches of samples, epoch after epoch, the same ones every time.
 
     A loader is a sequence of endless length of which any batch can be made at random, and has a
-    cursor, its `place`, which iteration moves: `for batch in loader` goes on from the place to the end
-    of its epoch. To look at a batch without moving, use `batch`.
+    cursor, its `place`, which iteration moves: `for batch in loader` goes on from the place to the
+    end of its epoch. To look at a batch without moving, use `batch`.
 
     Args:
         source: a reader, a numpy array whose first axis runs over the samples, or a tuple or dict,
@@ -46,18 +46,18 @@ class Loader:
         shuffle: a new order in each epoch (True), or the order of the source in all (False: for
             predictions that are to be matched with the samples).
         seed: of the order and of the transform's random numbers, 0 to 2**128 - 1.
-        tail: what becomes of the last samples of an epoch that don't fill a batch: "drop" leaves them
-            out; "partial" makes a smaller batch of them; "pad" fills a batch up with other samples,
-            and then every batch has one more element at its end, float32 weights of shape
+        tail: what becomes of the last samples of an epoch that don't fill a batch: "drop" leaves
+            them out; "partial" makes a smaller batch of them; "pad" fills a batch up with other
+            samples, and then every batch has one more element at its end, float32 weights of shape
             (batch,): 1 for samples, 0 for padding.
         rank: which of the `world_size` training processes this is. Each gets its own part of every
             step; `batch_size` is that of one rank.
         world_size: number of training processes.
-        transform: `fn(batch, rng)` that returns the batch to hand over, or `per_sample(fn)`. `rng` is
-            a `numpy.random.Generator` whose numbers depend on seed, epoch and position alone, and
-            which is only good during the call.
-        executor: where batches are made: `Inline()`, `Threads(n)`. Default: `Threads()`. Its workers
-            start when iteration does.
+        transform: `fn(batch, rng)` that returns the batch to hand over, or `per_sample(fn)`. `rng`
+            is a `numpy.random.Generator` whose numbers depend on seed, epoch and position alone,
+            and which is only good during the call.
+        executor: where batches are made: `Inline()`, `Threads(n)`. Default: `Threads()`. Its
+            workers start when iteration does.
 
     Raises:
         ArgumentError, ArgumentTypeError: (a ValueError, a TypeError) an argument is not allowed.
@@ -93,8 +93,10 @@ class Loader:
         self._readers = _readers_of(source)
         n = _common_length(self._readers)
         self.sampler = BatchSampler(n, batch_size, shuffle, seed, tail, rank, world_size)
-        if transform is not None and not callable(transform) and not isinstance(
-            transform, per_sample
+        if (
+            transform is not None
+            and not callable(transform)
+            and not isinstance(transform, per_sample)
         ):
             raise bad_type("transform", transform, "a function of (batch, rng), or per_sample(fn)")
         if executor is not None and not isinstance(executor, Executor):
@@ -126,7 +128,7 @@ class Loader:
         """
         return self.make_batch(self.sampler.key(epoch, step))
 
-    def indices(self, epoch: int, step: int) -> npt.NDArray[np.int64]:
+    def indices(self, epoch: int, step: int) -> Indices:
         """The samples that the batch at `step` of `epoch` holds: int64, shape (batch,)."""
         return self.sampler.indices(epoch, step)
 
@@ -188,9 +190,9 @@ class Loader:
     def state_dict(self) -> dict[str, Any]:
         """The loader's place, in JSON types, under 1 KB; taken in constant time after the first.
 
-        A batch counts once it has been handed over. Beside the place, the state holds what the loader
-        must have in common with the one that loads it: number of samples, order with seed, and a hash
-        of the source's structure, specs, and ids or labels, but not of the data.
+        A batch counts once it has been handed over. Beside the place, the state holds what the
+        loader must have in common with the one that loads it: number of samples, order with seed,
+        and a hash of the source's structure, specs, and ids or labels, but not of the data.
         """
         return {
             "format": _STATE_FORMAT,
@@ -221,7 +223,7 @@ class Loader:
         self.place = Place(state["epoch"], state["position"])
 
     def close(self) -> None:
-        """Drops what was made ahead and ends the executor's workers. Iterating starts them again."""
+        """Drops the batches made ahead and ends the executor's workers, until the next use."""
         self._ahead = None
         self.executor.close()
 
@@ -240,7 +242,7 @@ class Loader:
         return self.__dict__ | {"_ahead": None}
 
     def to_keras(self) -> "keras.utils.PyDataset":
-        """A `keras.utils.PyDataset` for fit, evaluate and predict: see `headrace.adapters.keras`."""
+        """A `keras.utils.PyDataset` for fit, evaluate, predict: see `headrace.adapters.keras`."""
         from headrace.adapters.keras import KerasDataset
 
         return KerasDataset(self)
@@ -302,9 +304,7 @@ def _reader_of(leaf: Any, name: str) -> Reader:
     remedy = "Pass numpy.asarray(...) of it, if it fits in memory."
     if hasattr(leaf, "__fspath__") or isinstance(leaf, str):
         remedy = "For one file use NpyFile(path), for a folder of files NpyFiles(root)."
-    raise bad_type(
-        name, leaf, "a reader, a numpy array, or a tuple or dict of them", remedy
-    )
+    raise bad_type(name, leaf, "a reader, a numpy array, or a tuple or dict of them", remedy)
 
 
 def _common_length(readers: Any) -> int:

@@ -8,9 +8,9 @@ refused.
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from headrace.arguments import check_seed
+from headrace.arrays import Indices
 from headrace.permutation import Permutation
 
 _ORDER_STREAM = 0
@@ -19,7 +19,7 @@ _ORDER_STREAM = 0
 class Order(Protocol):
     """The order of n samples in each epoch."""
 
-    def indices(self, epoch: int, positions: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    def indices(self, epoch: int, positions: Indices) -> Indices:
         """The samples at `positions` (int64, each in range(n)) of `epoch`, int64, same shape."""
         ...
 
@@ -31,7 +31,7 @@ class Order(Protocol):
 class Sequential:
     """Every epoch in the order of the reader."""
 
-    def indices(self, epoch: int, positions: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    def indices(self, epoch: int, positions: Indices) -> Indices:
         return positions
 
     def describe(self) -> str:
@@ -46,7 +46,7 @@ class Shuffled:
         self._seed = check_seed(seed)
         self._latest = (0, self._permutation(0))
 
-    def indices(self, epoch: int, positions: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    def indices(self, epoch: int, positions: Indices) -> Indices:
         latest, permutation = self._latest
         if latest != epoch:
             permutation = self._permutation(epoch)

@@ -1,8 +1,8 @@
 """Permutation: a keyed bijection of range(n) in O(1) memory.
 
-Requires numpy. Promises that for every n from 1 to 2**62 and every seed, `Permutation(n, seed)` maps
-range(n) one-to-one onto itself, that equal arguments give equal permutations on every machine and
-in every release, and that nothing is stored but the keys.
+Requires numpy. Promises that for every n from 1 to 2**62 and every seed, `Permutation(n, seed)`
+maps range(n) one-to-one onto itself, that equal arguments give equal permutations on every machine
+and in every release, and that nothing is stored but the keys.
 """
 
 import operator
@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from headrace.arguments import MAX_SAMPLES, check_int, check_seed
+from headrace.arrays import Indices
 from headrace.errors import OutOfRangeError, bad_type
 
 # Statistical tests fail up to 7 rounds and pass from 8 on: docs/decisions/permutation.md
@@ -34,8 +35,8 @@ class Permutation:
 
     Source: rounds of keyed add, odd multiply and xorshift on the next power of two, each of them
     invertible, as in M. E. O'Neill, "PCG: A Family of Simple Fast Space-Efficient Statistically
-    Good Algorithms for Random Number Generation", 2014, section 5; brought down to range(n) by cycle
-    walking: J. Black and P. Rogaway, "Ciphers with Arbitrary Finite Domains", 2002.
+    Good Algorithms for Random Number Generation", 2014, section 5; brought down to range(n) by
+    cycle walking: J. Black and P. Rogaway, "Ciphers with Arbitrary Finite Domains", 2002.
 
     Example:
         >>> import headrace as hr
@@ -70,9 +71,9 @@ class Permutation:
     @overload
     def __getitem__(self, index: int) -> int: ...
     @overload
-    def __getitem__(self, index: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]: ...
+    def __getitem__(self, index: npt.NDArray[np.integer]) -> Indices: ...
 
-    def __getitem__(self, index: int | npt.NDArray[np.integer]) -> int | npt.NDArray[np.int64]:
+    def __getitem__(self, index: int | npt.NDArray[np.integer]) -> int | Indices:
         if isinstance(index, np.ndarray) and index.ndim:
             if index.dtype.kind not in "iu":
                 raise bad_type("index", index.flat[:1], "an int or an array of integers")
@@ -83,17 +84,18 @@ class Permutation:
                 )
             return self._map(index.astype(np.uint64).reshape(-1)).reshape(index.shape)
         try:
-            position = operator.index(index)  # type: ignore[arg-type]
+            position = operator.index(index)
         except TypeError:
             raise bad_type("index", index, "an int or an array of integers") from None
         if not 0 <= position < self._n:
             raise OutOfRangeError(f"index must lie in range({self._n}), but {position} was given.")
         return int(self._map(np.array([position], np.uint64))[0])
 
-    def _map(self, numbers: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
+    def _map(self, numbers: npt.NDArray[np.uint64]) -> Indices:
         """Permutes `numbers`, which it overwrites."""
         self._scramble(numbers)
-        # The power of two is less than twice n, so each pass brings home more than half of the rest.
+        # The power of two is less than twice n, so each pass brings home more than half of the
+        # rest.
         outside = np.flatnonzero(numbers >= self._n)
         while outside.size:
             walkers = numbers[outside]
@@ -111,4 +113,3 @@ class Permutation:
             numbers &= self._mask
             np.right_shift(numbers, self._shift, out=shifted)
             numbers ^= shifted
-

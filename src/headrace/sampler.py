@@ -19,20 +19,21 @@ from collections.abc import Iterator
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
-import numpy.typing as npt
 
 from headrace.arguments import MAX_SAMPLES, check_bool, check_int, check_seed
+from headrace.arrays import Indices, Weights
 from headrace.errors import OutOfRangeError, bad_value
 from headrace.orders import Order, Sequential, Shuffled
 
 Tail = Literal["drop", "partial", "pad"]
 
-# A permutation costs 100 us for a call and 15 ns for an index, so a run of batches is mapped at once.
+# A permutation costs 100 us for a call and 15 ns for an index, so a run of batches is mapped at
+# once.
 _WINDOW_SAMPLES = 16384
 
 
 class Place(NamedTuple):
-    """Where an epoch stands: `position` is the number of samples that the whole world has consumed."""
+    """Where an epoch stands; `position` counts the samples that the whole world has consumed."""
 
     epoch: int
     position: int
@@ -42,13 +43,14 @@ class BatchKey(NamedTuple):
     """All that it takes to make a batch, besides the data and the transform.
 
     `place` is where its step begins, `first` the position in the epoch of this rank's first sample;
-    `indices` holds its samples (int64), of which the first `n_valid` count and the rest are padding.
+    `indices` holds its samples (int64), of which the first `n_valid` count and the rest are
+    padding.
     """
 
     place: Place
     step: int
     first: int
-    indices: npt.NDArray[np.int64]
+    indices: Indices
     n_valid: int
 
 
@@ -124,7 +126,7 @@ class BatchSampler:
             f"rank={self.rank}, world_size={self.world_size})"
         )
 
-    def indices(self, epoch: int, step: int) -> npt.NDArray[np.int64]:
+    def indices(self, epoch: int, step: int) -> Indices:
         """The samples of this rank's batch at `step` of `epoch`: int64, shape (batch,).
 
         Raises:
@@ -132,7 +134,7 @@ class BatchSampler:
         """
         return self.key(epoch, step).indices
 
-    def weights(self, epoch: int, step: int) -> npt.NDArray[np.float32]:
+    def weights(self, epoch: int, step: int) -> Weights:
         """1 for each sample of the batch, 0 for padding: float32, shape (batch,)."""
         return padding_weights(self.key(epoch, step))
 
@@ -146,8 +148,7 @@ class BatchSampler:
         step = check_int("step", step, -MAX_SAMPLES, MAX_SAMPLES)
         if not 0 <= step < len(self):
             raise OutOfRangeError(
-                f"step must lie in range({len(self)}), the steps of an epoch, "
-                f"but {step} was given."
+                f"step must lie in range({len(self)}), the steps of an epoch, but {step} was given."
             )
         return Place(epoch, step * self.global_batch_size)
 
@@ -210,7 +211,7 @@ class BatchSampler:
         return position + start, self.batch_size, max(0, min(left - start, self.batch_size))
 
 
-def padding_weights(key: BatchKey) -> npt.NDArray[np.float32]:
+def padding_weights(key: BatchKey) -> Weights:
     """1 for each sample that counts, 0 for padding: float32, shape (batch,)."""
     weights = np.zeros(len(key.indices), np.float32)
     weights[: key.n_valid] = 1

@@ -1,10 +1,10 @@
 """Transforms and their random numbers.
 
-Random numbers are a pure function of what they are drawn for. They come from Philox, a counter-based
-generator (J. Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3", SC 2011): the seed gives
-the key, and the counter begins at (0, number, epoch, kind), so that no two samples or batches of any
-epoch ever share one. What is drawn thus depends neither on the worker, nor on the executor, nor on
-what was drawn before.
+Random numbers are a pure function of what they are drawn for. They come from Philox, a
+counter-based generator (J. Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3", SC 2011):
+the seed gives the key, and the counter begins at (0, number, epoch, kind), so that no two samples
+or batches of any epoch ever share one. What is drawn thus depends neither on the worker, nor on the
+executor, nor on what was drawn before.
 """
 
 from collections.abc import Callable
@@ -28,7 +28,7 @@ class RandomStreams:
     def __init__(self, seed: int) -> None:
         key = np.random.SeedSequence(seed, spawn_key=(_TRANSFORM_STREAM,))
         self._counter = np.zeros(4, np.uint64)
-        self._state = {
+        self._state: Any = {
             "bit_generator": "Philox",
             "state": {"counter": self._counter, "key": key.generate_state(2, np.uint64)},
             "buffer": np.zeros(4, np.uint64),
@@ -60,9 +60,10 @@ class per_sample:  # noqa: N801  (it reads as a function where it is used)
     Args:
         function: called as `function(sample, rng)`. `sample` has the structure of the source, its
             arrays without the batch axis; it may be changed in place. `rng` is a
-            `numpy.random.Generator` that gives the same numbers for the same seed, epoch and sample,
-            in whatever batch it comes; it is only good during the call. The function returns
-            a sample of any structure, of arrays or numbers of the same shape and dtype for all.
+            `numpy.random.Generator` that gives the same numbers for the same seed, epoch and
+            sample, in whatever batch it comes; it is only good during the call. The function
+            returns a sample of any structure, of arrays or numbers of the same shape and dtype for
+            all.
 
     Example:
         >>> import headrace as hr

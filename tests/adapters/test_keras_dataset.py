@@ -10,7 +10,7 @@ import headrace as hr
 
 keras = pytest.importorskip("keras")
 
-from headrace.adapters.keras import DataGenerator  # noqa: E402
+from headrace.adapters.keras import DataGenerator
 
 BACKEND = keras.backend.backend()
 BATCH = 4
@@ -159,7 +159,9 @@ def test_torch_gets_tensors_that_share_the_memory_of_the_batch():
 
     seen = []
     loader = hr.Loader(
-        (rows(8), rows(8)), batch_size=BATCH, transform=lambda batch, rng: seen.append(batch) or batch
+        (rows(8), rows(8)),
+        batch_size=BATCH,
+        transform=lambda batch, rng: seen.append(batch) or batch,
     )
     x, y = loader.to_keras()[0]
     assert isinstance(x, torch.Tensor)

@@ -69,9 +69,7 @@ EXECUTORS = {
 
 @pytest.mark.parametrize("configuration", CONFIGURATIONS)
 @pytest.mark.parametrize("executor", EXECUTORS)
-def test_batches_are_the_same_from_every_executor_and_by_every_way(
-    folder, configuration, executor
-):
+def test_batches_are_the_same_from_every_executor_and_by_every_way(folder, configuration, executor):
     options = CONFIGURATIONS[configuration]
     reference = make_loader(folder, executor=hr.Inline(), **options)
     expected = [
@@ -84,7 +82,7 @@ def test_batches_are_the_same_from_every_executor_and_by_every_way(
         assert [[as_bytes(batch) for batch in loader] for _ in range(3)] == expected
         loader.seek(0)
         stream = itertools.islice(loader.stream(), 3 * len(loader))
-        assert [as_bytes(batch) for batch in stream] == sum(expected, [])
+        assert [as_bytes(batch) for batch in stream] == [*expected[0], *expected[1], *expected[2]]
         # At random, and last to first, in another copy of the loader.
         copy = pickle.loads(pickle.dumps(loader))
         for epoch, step in reversed(list(itertools.product(range(3), range(len(loader))))):
@@ -215,18 +213,17 @@ def test_a_damaged_state_is_refused(folder, damage):
         loader.load_state_dict([])
 
 
-def test_a_failing_batch_is_raised_at_its_step_and_can_be_tried_again(folder, tmp_path):
+def test_a_failing_batch_is_raised_at_its_step_and_can_be_tried_again(tmp_path):
     for i in range(8):
         np.save(tmp_path / f"{i}.npy", np.full(2, i))
     loader = hr.Loader(
         hr.NpyFiles(tmp_path, ids=range(8)), batch_size=2, shuffle=False, executor=hr.Threads(2)
     )
     (tmp_path / "5.npy").rename(tmp_path / "away")
-    seen = []
+    batches = iter(loader)
+    assert [next(batches)[:, 0].tolist() for _ in range(2)] == [[0, 1], [2, 3]]
     with pytest.raises(FileNotFoundError, match="sample 5 does not exist") as failure:
-        for batch in loader:
-            seen.append(batch[:, 0].tolist())
-    assert seen == [[0, 1], [2, 3]]
+        next(batches)
     assert failure.value.index == 5
     assert any("epoch 0, step 2 (samples 4, 5)" in note for note in failure.value.__notes__)
     assert loader.place == (0, 4)
@@ -310,11 +307,12 @@ def test_an_epoch_without_steps_is_warned_of_and_not_streamed():
         next(loader.stream())
 
 
-def running_threads():
-    return [t for t in threading.enumerate() if t.name.startswith("headrace")]
-
-
 def test_nothing_runs_after_a_loader_is_closed_or_dropped(folder):
+    before = set(threading.enumerate())
+
+    def running_threads():
+        return [thread for thread in threading.enumerate() if thread not in before]
+
     with make_loader(folder, executor=hr.Threads(2)) as loader:
         next(iter(loader))
         assert len(running_threads()) == 2

@@ -1,1 +1,1 @@
-"""Adapters: who consumes the batches. They translate to a framework's conventions and decide nothing."""
+"""Adapters: who consumes the batches. They translate for a framework, and decide nothing."""

@@ -21,8 +21,8 @@ from headrace.structure import map_leaves
 class JaxBatches:
     """The batches of a loader as arrays of JAX; `Loader.to_jax` makes it.
 
-    Each iteration goes on from the loader's place to the end of its epoch, and moves the loader with
-    each batch that it hands over. The batch after it is already on its way to the device then.
+    Each iteration goes on from the loader's place to the end of its epoch, and moves the loader
+    with each batch that it hands over. The batch after it is already on its way to the device then.
 
     Args:
         loader: the loader.
@@ -59,7 +59,6 @@ class JaxBatches:
         """The batch on the device; the copy goes on while the caller does other things."""
         device = self.device
         if isinstance(device, jax.sharding.Sharding) and not device.is_fully_addressable:
-            return map_leaves(
-                lambda leaf: jax.make_array_from_process_local_data(device, leaf), batch
-            )
+            gather: Any = jax.make_array_from_process_local_data
+            return map_leaves(lambda leaf: gather(device, leaf), batch)
         return map_leaves(lambda leaf: jax.device_put(leaf, device), batch)

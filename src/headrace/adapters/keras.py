@@ -7,9 +7,9 @@ loader's place on, in order, whatever else Keras asks for; `keras_passes` tells 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
+from headrace.arrays import Array
 from headrace.errors import ArgumentError, missing_extra
 
 try:
@@ -33,15 +33,18 @@ class KerasDataset(keras.utils.PyDataset):  # type: ignore[misc]
     trained on. `evaluate` and `predict` take the loader's current epoch from its first batch to its
     last, and do not move it. `dataset[i]` is batch i of the current epoch.
 
-    A batch is the loader's: `(x, y)`, `(x, y, sample_weight)` or `(x,)`, where x and y may be dicts,
-    or a dict of inputs. A single array becomes `(x,)`. With `tail="pad"` the weights of the padding become, or multiply, the sample weights.
+    A batch is the loader's: `(x, y)`, `(x, y, sample_weight)` or `(x,)`, where x and y may be
+    dicts, or a dict of inputs. A single array becomes `(x,)`. With `tail="pad"` the weights of the
+    padding become, or multiply, the sample weights.
 
     Look-ahead is the loader's own, so Keras sees one worker and no multiprocessing.
     """
 
     def __init__(self, loader: Loader) -> None:
         if not len(loader):
-            raise ArgumentError(f"loader must have at least one step in an epoch; {loader!r} has none.")
+            raise ArgumentError(
+                f"loader must have at least one step in an epoch; {loader!r} has none."
+            )
         super().__init__(workers=1, use_multiprocessing=False)
         self.loader = loader
         self._passes = Passes(loader)
@@ -85,8 +88,8 @@ class DataGenerator(KerasDataset):
         dtype: of X. Default: that of the files.
         executor: as `Loader` takes it.
         workers: how many threads make batches, when executor is not given.
-        use_multiprocessing, max_queue_size: accepted, as Keras 3 has them here, and not used: batches
-            are always made ahead, by threads.
+        use_multiprocessing, max_queue_size: accepted, as Keras 3 has them here, and not used:
+            batches are always made ahead, by threads.
     """
 
     def __init__(
@@ -101,7 +104,7 @@ class DataGenerator(KerasDataset):
         root: str = "data",
         *,
         seed: int = 0,
-        dtype: npt.DTypeLike = None,
+        dtype: npt.DTypeLike | None = None,
         executor: Executor | None = None,
         workers: int | None = None,
         use_multiprocessing: bool = False,
@@ -134,8 +137,9 @@ def _with_sample_weight(batch: tuple[Any, ...]) -> tuple[Any, ...]:
         )
     if len(parts) == 3:
 
-        def weigh(weight: npt.NDArray) -> npt.NDArray:
-            return weight * padding.reshape(-1, *(1,) * (np.ndim(weight) - 1))
+        def weigh(weight: Array) -> Array:
+            weighed: Array = weight * padding.reshape(-1, *(1,) * (weight.ndim - 1))
+            return weighed
 
         return (parts[0], parts[1], map_leaves(weigh, parts[2]))
     return batch

@@ -1,12 +1,12 @@
 """Which batch Keras gets when it asks for one, and which of them it trained on.
 
 What Keras asks for is not what trains: it peeks at batches 0 and 1 (tensorflow), takes one to build
-the model (jax, torch), permutes the indices it asks for (`fit(shuffle=True)`, the default), prefetches
-batches that it drops when training stops, keeps a half-used generator for the next epoch
+the model (jax, torch), permutes the indices it asks for (`fit(shuffle=True)`, the default),
+prefetches batches that it drops when training stops, keeps a half-used generator for the next epoch
 (`steps_per_epoch`), and calls the epoch hooks at other times than when epochs end. So:
 
-- What *trains* is told by Keras' own callbacks: `on_train_batch_begin` and `on_train_batch_end`. They
-  alone move the loader. A dataset has no public way to add a callback to a running `fit`, so
+- What *trains* is told by Keras' own callbacks: `on_train_batch_begin` and `on_train_batch_end`.
+  They alone move the loader. A dataset has no public way to add a callback to a running `fit`, so
   `begin`, which Keras calls at the beginning of each pass, looks for it up the call stack.
 - What is *served* depends on who asks. Each pass of Keras is a generator of its own. That of `fit`
   gets the batches from the loader's place on, in the order of its requests, whatever their indices;
@@ -52,16 +52,18 @@ class Passes:
 
     def begin(self) -> None:
         """Keras begins a pass; to be called from its `on_epoch_begin`."""
-        frame: FrameType | None = _caller_of("on_epoch_begin")
-        if not _is_keras(frame):
+        caller = _caller_of("on_epoch_begin")
+        if not _is_keras(caller):
             return
+        frame: FrameType | None = caller
         while frame is not None and not (
             frame.f_code.co_name in _KIND_OF_PASS
             and isinstance(frame.f_locals.get("self"), keras.Model)
         ):
             frame = frame.f_back
         self._kind = None if frame is None else _KIND_OF_PASS[frame.f_code.co_name]
-        if self._kind is None or (self._kind == _TRAIN and not self._training.join(frame)):
+        if frame is None or (self._kind == _TRAIN and not self._training.join(frame)):
+            self._kind = None
             raise HeadraceError(
                 f"headrace can't tell which batches this Keras ({keras.__version__}) trains on, as "
                 "the dataset was not asked by Model.fit, evaluate or predict in a form that is "
@@ -116,24 +118,26 @@ class _Training:
     def __init__(self, loader: "Loader") -> None:
         self._loader = loader
         self._lock = threading.Lock()  # Keras may call callbacks from threads of its own
-        self._callback = _Progress(self)
         self.caller: FrameType | None = None
         # Those of earlier fits, of which tensorflow may still ask for batches that it drops.
         self.ended: weakref.WeakSet[Any] = weakref.WeakSet()
         self._adapter: Any = None
+        self._progress = self._joined = _Progress(self)
         self._place = loader.place  # of the batch to serve next
-        # Steps since the generator's first: served to it, trained on, and those before this epoch.
-        self._served = self._trained = self._before_epoch = 0
+        # Batches of the generator's that were served to it, and that were trained on.
+        self._served = self._trained = 0
 
     def join(self, frame: FrameType) -> bool:
-        """Adds the callback to the `fit` of that frame; False if it has no callbacks to add to."""
+        """Adds a callback to the `fit` of that frame; False if it has no callbacks to add to."""
         for value in frame.f_locals.values():
             if isinstance(value, keras.callbacks.CallbackList):
-                if self._callback not in value.callbacks:
+                ours = [c for c in value.callbacks if getattr(c, "training", None) is self]
+                # One for each fit: of one that has failed, a thread may still have to tell.
+                self._joined = ours[0] if ours else _Progress(self)
+                if not ours:
                     # First, so that a user's callback finds the loader where it stands.
-                    value.callbacks.insert(0, self._callback)
-                self._callback.active = True
-                self._before_epoch = self._trained
+                    value.callbacks.insert(0, self._joined)
+                self._joined.before_epoch = self._trained
                 return True
         return False
 
@@ -143,51 +147,62 @@ class _Training:
             if self._adapter is not None:
                 self.ended.add(self._adapter)
             self._adapter = adapter
+        with self._lock:
+            self._progress.active = False
+            self._progress = self._joined
+            self._progress.active = True
+            self._progress.before_epoch = self._served = self._trained = 0
+            self._place = self._loader.place
         self.caller = caller
-        self._served = self._trained = self._before_epoch = 0
-        self._place = self._loader.place
 
     def next(self) -> Any:
         """The next batch to train on."""
+        if keras.backend.backend() == "torch":
+            # It takes a batch before `on_train_batch_begin`, and all others have trained by then.
+            with self._lock:
+                self._count(self._served)
         batch = self._loader.fetch(self._place)
         self._place = self._loader.sampler.after(self._place)
         self._served += 1
         return batch
 
-    def trained(self, steps: int) -> None:
-        """`fit` has trained on `steps` batches of its current epoch."""
+    def trained(self, progress: "_Progress", steps: int) -> None:
+        """The `fit` of `progress` has trained on `steps` batches of its current epoch."""
         with self._lock:
-            # The last execution of several steps may have found fewer.
-            total = min(self._before_epoch + steps, self._served)
-            while self._trained < total:
-                self._loader.place = self._loader.sampler.after(self._loader.place)
-                self._trained += 1
+            if progress.active:
+                # The last execution of several steps may have found fewer.
+                self._count(min(progress.before_epoch + steps, self._served))
+
+    def _count(self, total: int) -> None:
+        """`fit` has trained on `total` of the batches that its generator was served."""
+        while self._trained < total:
+            self._loader.place = self._loader.sampler.after(self._loader.place)
+            self._trained += 1
 
 
 class _Progress(keras.callbacks.Callback):  # type: ignore[misc]
-    """Tells a `_Training` how far `fit` has come, while `fit` trains on its dataset."""
+    """Tells how far a `fit` has come, while it trains on the dataset of `training`."""
 
     def __init__(self, training: _Training) -> None:
         super().__init__()
-        self._training = training
+        self.training = training
+        self.before_epoch = 0  # batches that it trained on before its current epoch
         self.active = False
 
     def on_train_begin(self, logs: Any = None) -> None:
         self.active = False  # a list of callbacks may be used again, with other data
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        if self.active:
-            self._training.trained(batch)
+        self.training.trained(self, batch)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        if self.active:
-            self._training.trained(batch + 1)
+        self.training.trained(self, batch + 1)
 
 
 def _caller_of(method: str) -> FrameType:
     """The frame that called the dataset's `method`, be it through a subclass that overrides it."""
-    frame: Any = sys._getframe(2)
-    while frame.f_code.co_name == method:
+    frame = sys._getframe(2)
+    while frame.f_code.co_name == method and frame.f_back is not None:
         frame = frame.f_back
     return frame
 

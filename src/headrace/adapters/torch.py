@@ -28,8 +28,8 @@ _OURS = ("dataset", "batch_size", "shuffle", "sampler", "batch_sampler", "drop_l
 def make_data_loader(loader: Loader, **options: Any) -> "HeadraceDataLoader":
     """A DataLoader over `loader`; `Loader.to_torch` calls it.
 
-    Each iteration goes on from the loader's place to the end of its epoch, and moves the loader with
-    each batch that it hands over. Arrays become tensors that share their memory.
+    Each iteration goes on from the loader's place to the end of its epoch, and moves the loader
+    with each batch that it hands over. Arrays become tensors that share their memory.
 
     Args:
         options: of `torch.utils.data.DataLoader`, but for what the loader decides itself:

@@ -19,7 +19,8 @@ from headrace.executors.executor import Key
 from headrace.structure import nbytes
 
 _LOOKAHEAD_BYTES = 256 * 2**20
-# Beyond this, more batches would smooth nothing, and those of a few bytes cost more than their bytes.
+# Beyond this, more batches would smooth nothing, and those of a few bytes cost more than their
+# bytes.
 _MOST_AHEAD = 128
 
 
@@ -29,8 +30,8 @@ class Threads:
     Args:
         n: number of threads. Default: the CPUs that this process may use, at most 8.
         lookahead_bytes: how many bytes of batches may be ready or in the making before they are
-            asked for. Two batches, or one with a single thread, are looked ahead whatever their size,
-            and never more than 128.
+            asked for. Two batches, or one with a single thread, are looked ahead whatever their
+            size, and never more than 128.
 
     Raises:
         ArgumentError: (a ValueError) an argument is out of range.

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from headrace.arrays import Array, DType, Indices
 from headrace.errors import bad_type, bad_value
 from headrace.readers.reader import Spec, check_read
 
@@ -24,7 +24,7 @@ class ArrayReader:
         ArgumentError: (a ValueError) an array without dimensions.
     """
 
-    def __init__(self, array: npt.NDArray) -> None:
+    def __init__(self, array: Array) -> None:
         if not isinstance(array, np.ndarray) or isinstance(array, np.ma.MaskedArray):
             raise bad_type("array", array, "a plain numpy.ndarray", "Pass numpy.asarray(array).")
         if array.dtype.hasobject:
@@ -48,7 +48,7 @@ class ArrayReader:
     def __repr__(self) -> str:
         return f"ArrayReader({self._array.shape}, {self._array.dtype})"
 
-    def read(self, indices: npt.NDArray[np.int64], out: npt.NDArray) -> None:
+    def read(self, indices: Indices, out: Array) -> None:
         check_read(len(self), self.spec, indices, out)
         take_rows(self._array, indices, out)
 
@@ -59,7 +59,7 @@ class ArrayReader:
         return _map_file, place
 
 
-def take_rows(array: npt.NDArray, indices: npt.NDArray[np.int64], out: npt.NDArray) -> None:
+def take_rows(array: Array, indices: Indices, out: Array) -> None:
     """Copies the rows `indices`, which must be in range, of `array` into `out`."""
     if array.flags.c_contiguous and array.flags.aligned and array.dtype == out.dtype:
         # Any other mode than clip or wrap would go through a copy of `out`.
@@ -69,7 +69,7 @@ def take_rows(array: npt.NDArray, indices: npt.NDArray[np.int64], out: npt.NDArr
         out[...] = array[indices]
 
 
-def _place_in_file(array: npt.NDArray) -> tuple[Any, ...] | None:
+def _place_in_file(array: Array) -> tuple[Any, ...] | None:
     """The arguments of `_map_file` for a view of a shared memory map of a file, else None."""
     root: Any = array
     while isinstance(root, np.ndarray) and not isinstance(root.base, mmap.mmap):
@@ -87,9 +87,9 @@ def _map_file(
     nbytes: int,
     at: int,
     shape: tuple[int, ...],
-    dtype: np.dtype,
+    dtype: DType,
     strides: tuple[int, ...],
 ) -> ArrayReader:
     data = np.memmap(filename, np.uint8, mode="r", offset=offset, shape=(nbytes,))
-    array: npt.NDArray = np.ndarray(shape, dtype, data, at - offset, strides)
+    array: Array = np.ndarray(shape, dtype, data, at - offset, strides)
     return ArrayReader(array)

@@ -1,14 +1,14 @@
 """Labels: one label for each sample, as a number, a vector, or one-hot."""
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from typing import Any
-
-import hashlib
 
 import numpy as np
 import numpy.typing as npt
 
 from headrace.arguments import check_int
+from headrace.arrays import Array, Indices
 from headrace.errors import ArgumentError, bad_type, bad_value
 from headrace.readers.array import take_rows
 from headrace.readers.reader import Spec, check_read
@@ -45,7 +45,7 @@ class Labels:
         labels: Mapping[Any, Any] | npt.ArrayLike,
         ids: Iterable[Any] | None = None,
         n_classes: int | None = None,
-        dtype: npt.DTypeLike = None,
+        dtype: npt.DTypeLike | None = None,
     ) -> None:
         values = _by_id(labels, ids) if isinstance(labels, Mapping) else _in_order(labels, ids)
         self._one_hot = n_classes is not None
@@ -69,7 +69,7 @@ class Labels:
     def __repr__(self) -> str:
         return f"Labels(n={len(self)}, shape={self.spec.shape}, dtype={self.spec.dtype})"
 
-    def read(self, indices: npt.NDArray[np.int64], out: npt.NDArray) -> None:
+    def read(self, indices: Indices, out: Array) -> None:
         check_read(len(self), self.spec, indices, out)
         if self._one_hot:
             out[...] = 0
@@ -82,7 +82,7 @@ class Labels:
         return hashlib.blake2b(np.ascontiguousarray(self._values).data, digest_size=8).hexdigest()
 
 
-def _by_id(labels: Mapping[Any, Any], ids: Iterable[Any] | None) -> npt.NDArray:
+def _by_id(labels: Mapping[Any, Any], ids: Iterable[Any] | None) -> Array:
     if ids is None:
         raise bad_value(
             "ids", ids, "given when labels is a mapping", "Pass the ids in the samples' order."
@@ -99,7 +99,7 @@ def _by_id(labels: Mapping[Any, Any], ids: Iterable[Any] | None) -> npt.NDArray:
     return _plain_array(values)
 
 
-def _in_order(labels: npt.ArrayLike, ids: Iterable[Any] | None) -> npt.NDArray:
+def _in_order(labels: npt.ArrayLike, ids: Iterable[Any] | None) -> Array:
     values = _plain_array(labels)
     if ids is not None:
         n_ids = sum(1 for _ in ids)
@@ -112,7 +112,7 @@ def _in_order(labels: npt.ArrayLike, ids: Iterable[Any] | None) -> npt.NDArray:
     return values
 
 
-def _plain_array(labels: npt.ArrayLike) -> npt.NDArray:
+def _plain_array(labels: npt.ArrayLike) -> Array:
     try:
         values = np.asarray(labels)
     except ValueError as error:
@@ -124,7 +124,7 @@ def _plain_array(labels: npt.ArrayLike) -> npt.NDArray:
     return values
 
 
-def _check_classes(values: npt.NDArray, n_classes: int) -> None:
+def _check_classes(values: Array, n_classes: int) -> None:
     remedy = "Leave n_classes out to read the labels as they are."
     if values.ndim != 1 or values.dtype.kind not in "iub":
         raise ArgumentError(

@@ -1,11 +1,11 @@
 """NpyFile: one .npy file whose first axis runs over the samples, memory-mapped."""
 
 import os
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
+from headrace.arrays import Array, Indices
 from headrace.errors import SampleFormatError, SampleNotFoundError
 from headrace.readers.array import take_rows
 from headrace.readers.npy_format import FormatError, parse_header, read_header
@@ -37,13 +37,13 @@ class NpyFile:
         self._path = os.path.abspath(os.fspath(path))
         try:
             with open(self._path, "rb", buffering=0) as file:
-                self._layout = parse_header(read_header(file))  # type: ignore[arg-type]
+                self._layout = parse_header(read_header(file))
             self._check_size()
         except FileNotFoundError:
             raise SampleNotFoundError(f"there is no file {self._path!r}") from None
         except FormatError as error:
             raise SampleFormatError(f"{self._path!r} can't be read: {error}") from None
-        self._mapped: npt.NDArray | None = None
+        self._mapped: Array | None = None
 
     @property
     def spec(self) -> Spec:
@@ -55,7 +55,7 @@ class NpyFile:
     def __repr__(self) -> str:
         return f"NpyFile({self._path!r}, n={len(self)}, {self.spec})"
 
-    def read(self, indices: npt.NDArray[np.int64], out: npt.NDArray) -> None:
+    def read(self, indices: Indices, out: Array) -> None:
         check_read(len(self), self.spec, indices, out)
         array = self._mapped
         if array is None:
@@ -71,9 +71,9 @@ class NpyFile:
         if size < promised:
             raise FormatError(f"it ends after {size} bytes; its header promises {promised}")
 
-    def _map(self) -> npt.NDArray:
+    def _map(self) -> Array:
         dtype, shape, fortran_order, offset = self._layout
-        order = "F" if fortran_order else "C"
+        order: Literal["C", "F"] = "F" if fortran_order else "C"
         if not self._layout.data_nbytes:
             return np.empty(shape, dtype, order)  # an empty range can't be mapped
         mapped = np.memmap(self._path, dtype, mode="r", offset=offset, shape=shape, order=order)

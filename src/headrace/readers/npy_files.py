@@ -1,8 +1,9 @@
 """NpyFiles: one .npy file for each sample, named by its id.
 
 The unit of work is the batch. Each file costs three system calls (open, one vectored read into the
-batch's row, close) and one comparison of its header's bytes with the expected ones; only a header that
-differs is parsed, once. Where the platform has no `preadv`, files are read with the portable calls.
+batch's row, close) and one comparison of its header's bytes with the expected ones; only a header
+that differs is parsed, once. Where the platform has no `preadv`, files are read with the portable
+calls.
 """
 
 import contextlib
@@ -15,6 +16,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
+from headrace.arrays import Array, Indices
 from headrace.errors import (
     ArgumentError,
     SampleFormatError,
@@ -50,8 +52,8 @@ class NpyFiles:
             kind (float64 to float32, uint8 to float32, but not float32 to uint8).
 
     Raises:
-        ArgumentError: (a ValueError) there is no such folder, no id, or an id that would leave root.
-        SampleNotFoundError: (a FileNotFoundError) a file does not exist.
+        ArgumentError: (a ValueError) there is no such folder, no id, or an id that would leave
+        root. SampleNotFoundError: (a FileNotFoundError) a file does not exist.
         SampleFormatError: (a ValueError) a file is damaged or holds another shape or dtype.
 
     Example:
@@ -76,7 +78,7 @@ class NpyFiles:
         ids: Iterable[str | int] | None = None,
         *,
         shape: tuple[int, ...] | None = None,
-        dtype: npt.DTypeLike = None,
+        dtype: npt.DTypeLike | None = None,
     ) -> None:
         root = os.fspath(root)
         if not os.path.isdir(root):
@@ -113,9 +115,7 @@ class NpyFiles:
     @property
     def ids(self) -> list[str]:
         """The ids, in order; made anew from their compact form at each call."""
-        return [
-            os.fsdecode(name[: -len(_SUFFIX)]) for name in self._names.split(b"\0")
-        ]
+        return [os.fsdecode(name[: -len(_SUFFIX)]) for name in self._names.split(b"\0")]
 
     def __len__(self) -> int:
         return len(self._starts)
@@ -134,7 +134,7 @@ class NpyFiles:
         """A hash of the ids."""
         return hashlib.blake2b(self._names, digest_size=8).hexdigest()
 
-    def read(self, indices: npt.NDArray[np.int64], out: npt.NDArray) -> None:
+    def read(self, indices: Indices, out: Array) -> None:
         check_read(len(self), self.spec, indices, out)
         if self._plain_header is not None and _HAS_PREADV and out.nbytes:
             self._read_plain(indices, out, self._plain_header)
@@ -142,13 +142,11 @@ class NpyFiles:
             for row, index in enumerate(indices.tolist()):
                 self._read_any(index, out[row : row + 1])
 
-    def _read_plain(
-        self, indices: npt.NDArray[np.int64], out: npt.NDArray, expected: bytes
-    ) -> None:
+    def _read_plain(self, indices: Indices, out: Array, expected: bytes) -> None:
         """`read`, for files that most likely all have the expected header."""
         names, prefix, flags = self._names, self._prefix, os.O_RDONLY | os.O_CLOEXEC
         os_open, preadv, close = os.open, os.preadv, os.close
-        data = memoryview(out.reshape(-1).view(np.uint8))
+        data = out.reshape(-1).view(np.uint8).data
         nbytes = self.spec.nbytes
         header = bytearray(len(expected))
         complete = len(expected) + nbytes
@@ -169,7 +167,7 @@ class NpyFiles:
                 self._read_any(int(indices[row]), out[row : row + 1])
             at = after
 
-    def _read_any(self, index: int, row: npt.NDArray) -> None:
+    def _read_any(self, index: int, row: Array) -> None:
         """Reads sample `index`, whatever its layout, into `row`, which has shape (1, *shape)."""
         with self._sample(index) as file:
             header, layout = self._layout(file)
@@ -178,7 +176,7 @@ class NpyFiles:
             shape = layout.shape[::-1] if layout.fortran_order else layout.shape
             stored = row if plain else np.empty(shape, layout.dtype)
             if stored.nbytes:
-                data = memoryview(stored.reshape(-1).view(np.uint8))
+                data = stored.reshape(-1).view(np.uint8).data
                 received = _read_into(file, data)
                 if received < len(data):
                     raise FormatError(
@@ -195,7 +193,7 @@ class NpyFiles:
         path = self.path(index)
         try:
             with open(path, "rb", buffering=0) as file:
-                yield file  # type: ignore[misc]
+                yield file
         except FileNotFoundError:
             raise SampleNotFoundError.at(
                 index, f"sample {index} does not exist: there is no file {path!r}"
@@ -286,9 +284,7 @@ def _check_ids(ids: Iterable[str | int]) -> list[str]:
     if isinstance(ids, (str, bytes)):
         raise bad_type("ids", ids, "an iterable of ids, not a single one")
     if isinstance(ids, (set, frozenset)):
-        raise bad_type(
-            "ids", ids, "in an order that is the same in every run", "Pass sorted(ids)."
-        )
+        raise bad_type("ids", ids, "in an order that is the same in every run", "Pass sorted(ids).")
     names: list[Any] = ids.tolist() if isinstance(ids, np.ndarray) else list(ids)
     if set(map(type, names)) - {str}:
         for index, name in enumerate(names):
@@ -307,6 +303,8 @@ def _check_ids(ids: Iterable[str | int]) -> list[str]:
     if match is not None:
         index = joined.count("\0", 0, match.end())
         raise bad_value(
-            f"ids[{index}]", names[index], "a name below root: not empty, not absolute, without '..'"
+            f"ids[{index}]",
+            names[index],
+            "a name below root: not empty, not absolute, without '..'",
         )
     return names

@@ -11,6 +11,8 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
+from headrace.arrays import DType
+
 _MAGIC = b"\x93NUMPY"
 _MAX_HEADER_BYTES = 65536
 _MAX_DEPTH = 16
@@ -28,7 +30,7 @@ class FormatError(Exception):
 class NpyLayout(NamedTuple):
     """What a header says: how the array lies in the file, and where its data begins."""
 
-    dtype: np.dtype
+    dtype: DType
     shape: tuple[int, ...]
     fortran_order: bool
     data_offset_bytes: int

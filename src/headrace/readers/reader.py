@@ -4,8 +4,8 @@ import math
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
-import numpy.typing as npt
 
+from headrace.arrays import Array, DType, Indices
 from headrace.errors import OutOfRangeError, bad_value
 
 
@@ -13,7 +13,7 @@ class Spec(NamedTuple):
     """Shape and dtype of one sample. The dtype has the machine's byte order."""
 
     shape: tuple[int, ...]
-    dtype: np.dtype
+    dtype: DType
 
     @property
     def nbytes(self) -> int:
@@ -47,7 +47,7 @@ class Reader(Protocol):
         """Number of samples."""
         ...
 
-    def read(self, indices: npt.NDArray[np.int64], out: npt.NDArray) -> None:
+    def read(self, indices: Indices, out: Array) -> None:
         """Writes sample `indices[i]` into `out[i]`, for every i.
 
         Args:
@@ -57,7 +57,7 @@ class Reader(Protocol):
         ...
 
 
-def check_read(n: int, spec: Spec, indices: npt.NDArray[np.int64], out: npt.NDArray) -> None:
+def check_read(n: int, spec: Spec, indices: Indices, out: Array) -> None:
     """Raises an error unless a reader of n samples of `spec` can read `indices` into `out`."""
     if not isinstance(indices, np.ndarray) or indices.dtype != np.int64 or indices.ndim != 1:
         raise bad_value("indices", indices, "an int64 array of one dimension")

@@ -1,0 +1,128 @@
+"""The sessions of this project: `nox -l` lists them; `nox` alone runs what must pass.
+
+Requirements are read from pyproject.toml. Frameworks are tested on CPython 3.11.
+"""
+
+import os
+import shutil
+import subprocess
+
+import nox
+
+nox.needs_version = ">=2024.10.9"
+nox.options.default_venv_backend = "virtualenv"
+nox.options.error_on_missing_interpreters = False
+nox.options.sessions = ["lint", "typing", "tests", "minimums", "adapters", "docs"]
+
+PROJECT = nox.project.load_toml("pyproject.toml")
+FRAMEWORKS_PYTHON = "3.11"
+# A request for any other build of PyTorch brings gigabytes of CUDA along.
+TORCH = "torch==2.13.0"
+FRAMEWORKS = "keras,tensorflow,jax,torch,openvino"
+TRAINING_BACKENDS = ["tensorflow", "jax", "torch"]
+READING_BACKENDS = ["numpy", "openvino"]
+
+
+def group(name: str) -> list[str]:
+    """The requirements of a dependency group."""
+    return nox.project.dependency_groups(PROJECT, name)  # type: ignore[no-any-return]
+
+
+def found_pythons() -> list[str]:
+    """The versions of CPython from 3.11 on that are installed, also by pyenv."""
+    if shutil.which("pyenv"):
+        listed = subprocess.run(["pyenv", "versions", "--bare"], capture_output=True, text=True)
+        versions = [v for v in listed.stdout.split() if v.startswith("3.") and v[2:4].isdigit()]
+        newer = [v for v in versions if int(v.split(".")[1]) >= 11]
+        os.environ["PYENV_VERSION"] = ":".join(newer)
+    found = []
+    for minor in range(11, 20):
+        command = [f"python3.{minor}", "-c", "import sys; print(sys.implementation.name)"]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        except OSError:
+            continue
+        if done.stdout.strip() == "cpython":
+            found.append(f"3.{minor}")
+    return found
+
+
+def install_frameworks(session: nox.Session, *more: str) -> None:
+    session.install(TORCH)  # first and by itself, so that nothing else asks for another build
+    session.install(*group("frameworks"), *group("test"), *more)
+
+
+@nox.session(python=FRAMEWORKS_PYTHON)
+def lint(session: nox.Session) -> None:
+    """Style, and the direction of imports."""
+    session.install(*group("lint"), "numpy")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("lint-imports", env={"PYTHONPATH": "src"})
+
+
+@nox.session(python=FRAMEWORKS_PYTHON)
+def typing(session: nox.Session) -> None:
+    """Static types, strictly."""
+    session.install(TORCH)
+    session.install(*group("typing"))
+    session.run("mypy")
+
+
+@nox.session(python=found_pythons())
+def tests(session: nox.Session) -> None:
+    """The core, the readers and the executors, without any framework."""
+    session.install(".[cli]", *group("test"))
+    session.run("pytest", "--ignore=tests/adapters", *session.posargs)
+
+
+@nox.session(python=FRAMEWORKS_PYTHON)
+def minimums(session: nox.Session) -> None:
+    """The lowest versions that are allowed, of numpy, and of Keras and JAX with it."""
+    session.install(".[cli]", *group("test"), "numpy==1.26.0", "keras==3.11.0", "jax==0.4.30")
+    session.run("pytest", "--ignore=tests/adapters", "--ignore=tests/cli")
+    session.run("pytest", "tests/adapters/test_jax.py")
+    session.run("pytest", *keras_tests(), env=backend("jax"))
+
+
+@nox.session(python=FRAMEWORKS_PYTHON)
+def adapters(session: nox.Session) -> None:
+    """Each framework, and Keras on each of its backends, in a process of its own."""
+    install_frameworks(session, ".[demo]")
+    asked = {"HEADRACE_FRAMEWORKS": FRAMEWORKS}
+    session.run("pytest", "tests/adapters/test_torch.py", "tests/test_imports.py", env=asked)
+    session.run("pytest", "tests/adapters/test_jax.py", env=asked)
+    for name in TRAINING_BACKENDS + READING_BACKENDS:
+        session.run("pytest", *keras_tests(), env=backend(name))
+    session.run("pytest", "tests/cli", env=backend("jax"))
+
+
+@nox.session(python=FRAMEWORKS_PYTHON)
+def docs(session: nox.Session) -> None:
+    """The code in the README, the guides and the docstrings."""
+    session.install(TORCH)
+    session.install(".[demo]", *group("docs"))
+    session.run("pytest", "README.md", "docs", "src", "-p", "no:cacheprovider", env=backend("jax"))
+
+
+@nox.session(python=FRAMEWORKS_PYTHON, default=False)
+def demo(session: nox.Session) -> None:
+    """The main job, on scikit-learn's digits."""
+    session.install(".[demo]")
+    session.run("headrace", "demo", *session.posargs)
+
+
+@nox.session(python=FRAMEWORKS_PYTHON, default=False)
+def bench(session: nox.Session) -> None:
+    """The benchmarks."""
+    session.install(TORCH)
+    session.install(".")
+    session.run("python", "benchmarks/files.py", *session.posargs)
+
+
+def keras_tests() -> list[str]:
+    return ["tests/adapters/test_keras_training.py", "tests/adapters/test_keras_dataset.py"]
+
+
+def backend(name: str) -> dict[str, str]:
+    return {"KERAS_BACKEND": name, "TF_CPP_MIN_LOG_LEVEL": "3"}

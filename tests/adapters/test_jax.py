@@ -1,0 +1,105 @@
+"""The loader's batches as arrays of JAX, on a device or a sharding."""
+
+import itertools
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+
+import headrace as hr
+from headrace.structure import leaves
+
+jax = pytest.importorskip("jax")
+
+
+def make_loader(**options):
+    x = np.random.default_rng(0).normal(size=(26, 6)).astype("float32")
+    source = {"x": x, "y": (np.arange(26, dtype="int32"),)}
+    return hr.Loader(source, **{"batch_size": 4, "seed": 2, **options})
+
+
+def as_bytes(batch):
+    return [(tuple(leaf.shape), np.asarray(leaf).tobytes()) for leaf in leaves(batch)]
+
+
+def expected(loader, epochs, start=0):
+    steps = range(start, epochs * len(loader))
+    return [as_bytes(loader.batch(*divmod(step, len(loader)))) for step in steps]
+
+
+@pytest.mark.parametrize("tail", ["drop", "partial", "pad"])
+@pytest.mark.parametrize("executor", [hr.Inline(), hr.Threads(2)])
+def test_batches_are_the_loaders(tail, executor):
+    loader = make_loader(tail=tail, executor=executor)
+    batches = loader.to_jax()
+    assert len(batches) == len(loader)
+    seen = []
+    for epoch in range(3):
+        assert loader.place == (epoch, 0)
+        for batch in batches:
+            assert all(isinstance(leaf, jax.Array) for leaf in leaves(batch))
+            seen.append(as_bytes(batch))
+    assert seen == expected(loader, 3)
+
+
+@pytest.mark.parametrize("n_batches", [1, 2, 3])
+def test_short_epochs(n_batches):
+    loader = hr.Loader(np.arange(n_batches * 2), batch_size=2)
+    seen = [as_bytes(batch) for _ in range(3) for batch in loader.to_jax()]
+    x = [as_bytes(jax.numpy.asarray(loader.batch(e, s)))
+         for e in range(3) for s in range(n_batches)]  # fmt: skip
+    assert seen == x
+
+
+def test_a_batch_counts_once_it_is_handed_over():
+    loader = make_loader()
+    batches = loader.to_jax()
+    seen = [as_bytes(batch) for batch in itertools.islice(batches, 2)]
+    assert loader.place == (0, 8)
+    seen += [as_bytes(batch) for batch in batches]
+    assert seen == expected(loader, 1)
+    assert loader.place == (1, 0)
+
+
+def test_a_cpu_takes_the_memory_of_a_batch_over():
+    made = []
+    loader = hr.Loader(
+        np.zeros((8, 1024), "float32"),
+        batch_size=4,
+        transform=lambda batch, rng: made.append(batch) or batch,
+        executor=hr.Inline(),
+    )
+    (batch, _) = loader.to_jax(jax.devices("cpu")[0])
+    assert batch.unsafe_buffer_pointer() == made[0].ctypes.data
+
+
+def test_batches_handed_over_are_never_written_again():
+    # JAX may share their memory, so a reused buffer would change them later.
+    loader = make_loader(executor=hr.Threads(2))
+    batches = [batch for _ in range(4) for batch in loader.to_jax()]
+    assert [as_bytes(batch) for batch in batches] == expected(loader, 4)
+
+
+def test_a_sharding_over_several_devices():
+    script = """
+        import jax, numpy as np, headrace as hr
+        from jax.sharding import Mesh, NamedSharding, PartitionSpec
+        assert len(jax.devices()) == 4
+        sharding = NamedSharding(Mesh(np.array(jax.devices()), "batch"), PartitionSpec("batch"))
+        loader = hr.Loader(np.arange(32, dtype="float32"), batch_size=8, seed=1)
+        for step, batch in enumerate(loader.to_jax(sharding)):
+            assert batch.sharding == sharding
+            assert [shard.data.shape for shard in batch.addressable_shards] == [(2,)] * 4
+            assert np.asarray(batch).tolist() == loader.batch(0, step).tolist()
+        print("steps", step + 1)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        env={"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_PLATFORMS": "cpu"},
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert done.stdout == "steps 4\n", done.stderr

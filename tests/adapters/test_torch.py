@@ -1,0 +1,136 @@
+"""The DataLoader gives the loader's batches, with any number of workers, as tensors."""
+
+import itertools
+
+import numpy as np
+import pytest
+from picklable import noisy
+
+import headrace as hr
+from headrace.structure import leaves
+
+torch = pytest.importorskip("torch")
+
+N, BATCH = 26, 4
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    for i in range(N):
+        np.save(folder / f"{i}.npy", np.full((3, 2), i, "float32"))
+    return folder
+
+
+def make_loader(folder, **options):
+    source = (hr.NpyFiles(folder, ids=range(N)), hr.Labels(np.arange(N) % 5, n_classes=5))
+    options = {"transform": hr.per_sample(noisy), "executor": hr.Threads(2), **options}
+    return hr.Loader(source, batch_size=BATCH, seed=3, **options)
+
+
+def as_bytes(batch):
+    return [(tuple(leaf.shape), np.asarray(leaf).tobytes()) for leaf in leaves(batch)]
+
+
+def expected(loader, epochs, start=0):
+    steps = range(start, epochs * len(loader))
+    return [as_bytes(loader.batch(*divmod(step, len(loader)))) for step in steps]
+
+
+WORKERS = {
+    "no workers": {},
+    "2 workers": {"num_workers": 2},
+    "2 persistent workers": {"num_workers": 2, "persistent_workers": True},
+    "2 spawned workers": {"num_workers": 2, "multiprocessing_context": "spawn"},
+    "2 persistent forkserver workers": {
+        "num_workers": 2,
+        "multiprocessing_context": "forkserver",
+        "persistent_workers": True,
+    },
+}
+
+
+@pytest.mark.parametrize("workers", WORKERS)
+@pytest.mark.parametrize("tail", ["drop", "partial", "pad"])
+def test_batches_are_the_loaders_with_any_workers(folder, workers, tail):
+    loader = make_loader(folder, tail=tail)
+    batches = loader.to_torch(**WORKERS[workers])
+    assert isinstance(batches, torch.utils.data.DataLoader)
+    assert len(batches) == len(loader)
+    seen = []
+    for epoch in range(2):
+        assert loader.place == (epoch, 0)
+        for batch in batches:
+            assert type(batch) is tuple
+            assert all(isinstance(leaf, torch.Tensor) for leaf in batch)
+            seen.append(as_bytes(batch))
+    assert seen == expected(loader, 2)
+
+
+@pytest.mark.parametrize("workers", ["no workers", "2 workers", "2 persistent workers"])
+def test_a_batch_counts_once_it_is_handed_over(folder, workers):
+    loader = make_loader(folder)
+    batches = loader.to_torch(**WORKERS[workers])
+    seen = [as_bytes(batch) for batch in itertools.islice(batches, 2)]
+    assert loader.place == (0, 2 * BATCH)
+    state = loader.state_dict()
+    while len(seen) < 2 * len(loader):
+        seen += [as_bytes(batch) for batch in batches]
+    assert seen == expected(loader, 2)
+    resumed = make_loader(folder)
+    resumed.load_state_dict(state)
+    rest = [as_bytes(batch) for batch in resumed.to_torch(num_workers=1)]
+    assert rest == expected(loader, 1, start=2)
+
+
+def test_tensors_share_the_memory_of_the_batch():
+    made = []
+    loader = hr.Loader(
+        np.arange(8.0),
+        batch_size=4,
+        transform=lambda batch, rng: made.append(batch) or batch,
+        executor=hr.Inline(),
+    )
+    tensor = next(iter(loader.to_torch()))
+    assert tensor.data_ptr() == made[0].ctypes.data
+
+
+def test_leaves_that_are_no_arrays_pass_through():
+    loader = hr.Loader(np.arange(4), batch_size=2, transform=lambda batch, rng: (batch, "name"))
+    assert [batch[1] for batch in loader.to_torch()] == ["name", "name"]
+
+
+@pytest.mark.parametrize("n_workers", [0, 1])
+def test_a_bad_sample_is_named(n_workers, tmp_path):
+    for i in range(8):
+        np.save(tmp_path / f"{i}.npy", np.full(2, i))
+    files = hr.NpyFiles(tmp_path, ids=range(8))
+    (tmp_path / "5.npy").unlink()
+    loader = hr.Loader(files, batch_size=2, shuffle=False)
+    batches = iter(loader.to_torch(num_workers=n_workers))
+    assert [next(batches)[0, 0].item() for _ in range(2)] == [0, 2]
+    with pytest.raises(FileNotFoundError, match="sample 5 does not exist") as failure:
+        next(batches)
+    told = str(failure.value) + "".join(getattr(failure.value, "__notes__", []))
+    assert "epoch 0, step 2" in told
+    assert loader.place == (0, 4)
+
+
+def test_options_go_to_the_data_loader_but_for_the_loaders_own(folder):
+    loader = make_loader(folder)
+    batches = loader.to_torch(num_workers=1, prefetch_factor=3)
+    assert (batches.num_workers, batches.prefetch_factor) == (1, 3)
+    for name in ("batch_size", "shuffle", "sampler", "drop_last"):
+        with pytest.raises(ValueError, match=f"{name} must be left out.*Set it on the Loader"):
+            loader.to_torch(**{name: 1})
+
+
+def test_a_plain_data_loader_serves_too(folder):
+    from headrace.adapters.torch import Dataset, Sampler
+
+    loader = make_loader(folder)
+    batches = torch.utils.data.DataLoader(
+        Dataset(loader), batch_size=None, sampler=Sampler(loader), num_workers=2
+    )
+    # Its own collate function makes a list of a tuple.
+    assert [as_bytes(tuple(batch)) for batch in batches] == expected(loader, 1)
