@@ -44,7 +44,7 @@ class Permutation:
         >>> permutation = hr.Permutation(5, seed=0)
         >>> sorted(permutation[np.arange(5)].tolist())
         [0, 1, 2, 3, 4]
-        >>> permutation[3] == permutation[np.arange(5)][3]
+        >>> [permutation[i] for i in range(5)] == permutation[np.arange(5)].tolist()
         True
     """
 

@@ -56,7 +56,37 @@ class Threads:
 
     def map(self, make_batch: Callable[[Key], Any], keys: Iterable[Key]) -> Iterator[Any]:
         """Yields `make_batch(key)` for each of the keys, in their order."""
-        return _map(self._running_pool(), make_batch, iter(keys), self.n, self.lookahead_bytes)
+        pool = self._running_pool()
+        keys = iter(keys)
+        least = min(self.n, 2)
+        limit = least  # until the first batch tells how large they are
+        largest = 1
+        tasks: deque[_Task] = deque()
+
+        def top_up() -> None:
+            while len(tasks) < limit:
+                try:
+                    key = next(keys)
+                except StopIteration:
+                    return
+                tasks.append(pool.submit(make_batch, key))
+
+        try:
+            while True:
+                top_up()
+                if not tasks:
+                    return
+                batch = tasks.popleft().result()
+                largest = max(largest, nbytes(batch))
+                most = min(self.lookahead_bytes // largest, _MOST_AHEAD)
+                # Grows from a small start, so that who takes few batches does not make many.
+                limit = max(least, min(2 * limit, most))
+                top_up()  # before the consumer goes to work on this batch
+                yield batch
+                del batch  # the consumer's alone from here on
+        finally:
+            for task in tasks:
+                task.cancel()
 
     def close(self) -> None:
         """Ends the threads and waits for them. A later `map` starts new ones."""
@@ -83,45 +113,6 @@ def available_cpus() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _map(
-    pool: "_Pool",
-    make_batch: Callable[[Key], Any],
-    keys: Iterator[Key],
-    n: int,
-    lookahead_bytes: int,
-) -> Iterator[Any]:
-    # A function that knows the pool but not the executor, so that dropping the executor ends it.
-    least = min(n, 2)
-    limit = least  # until the first batch tells how large they are
-    largest = 0
-    tasks: deque[_Task] = deque()
-
-    def top_up() -> None:
-        while len(tasks) < limit:
-            try:
-                key = next(keys)
-            except StopIteration:
-                return
-            tasks.append(pool.submit(make_batch, key))
-
-    try:
-        while True:
-            top_up()
-            if not tasks:
-                return
-            batch = tasks.popleft().result()
-            largest = max(largest, nbytes(batch), 1)
-            most = min(lookahead_bytes // largest, _MOST_AHEAD)
-            # Grows from a small start, so that who takes few batches does not make many.
-            limit = max(least, min(2 * limit, most))
-            top_up()  # before the consumer goes to work on this batch
-            yield batch
-            del batch  # the consumer's alone from here on
-    finally:
-        for task in tasks:
-            task.cancel()
 
 
 class _Task:
