@@ -16,7 +16,10 @@ ALIGNMENT_BYTES = 64
 
 
 def aligned_empty(shape: tuple[int, ...], dtype: DType) -> Array:
-    """`numpy.empty`, at an address that is a multiple of 64 bytes."""
+    """`numpy.empty`, at an address that is a multiple of 64 bytes.
+
+    The dtype must be without Python objects: the memory is not initialised.
+    """
     nbytes = math.prod(shape) * dtype.itemsize
     memory = np.empty(nbytes + ALIGNMENT_BYTES - 1, np.uint8)
     start = -memory.__array_interface__["data"][0] % ALIGNMENT_BYTES

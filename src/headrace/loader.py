@@ -5,6 +5,7 @@ Requires the sampler, the readers and the executors. Promises the law: a batch i
 """
 
 import hashlib
+import os
 import warnings
 from collections.abc import Iterator
 from types import TracebackType
@@ -111,7 +112,8 @@ class Loader:
         self.executor: Executor = Threads() if executor is None else executor
         self.make_batch = BatchMaker(self._readers, transform, seed, tail == "pad")
         self._place = Place(0, 0)
-        self._ahead: tuple[Place, Iterator[Any]] | None = None
+        # Batches made ahead, with the place and the process that they are for.
+        self._ahead: tuple[tuple[Place, int], Iterator[Any]] | None = None
 
     def __len__(self) -> int:
         """Number of steps in an epoch, the same on every rank."""
@@ -172,11 +174,11 @@ class Loader:
 
         Adapters take batches with it. It does not move the loader.
         """
+        here = (place, os.getpid())  # what was begun before a fork is the parent's
         ahead, self._ahead = self._ahead, None  # whatever fails, the next call begins anew
-        if ahead is None or ahead[0] != place:
-            ahead = (place, self.batches_from(place))
-        batch = next(ahead[1])
-        self._ahead = (self.sampler.after(place), ahead[1])
+        batches = self.batches_from(place) if ahead is None or ahead[0] != here else ahead[1]
+        batch = next(batches)
+        self._ahead = ((self.sampler.after(place), here[1]), batches)
         return batch
 
     def batches_from(self, place: Place, *, epochs: int | None = None) -> Iterator[Any]:

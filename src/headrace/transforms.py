@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from headrace.arrays import Array, aligned_empty
 from headrace.errors import ArgumentError, bad_type
 from headrace.sampler import BatchKey
 from headrace.structure import leaves, map_leaves, named_leaves
@@ -87,15 +88,18 @@ class per_sample:  # noqa: N801  (it reads as a function where it is used)
     def apply(self, batch: Any, key: BatchKey, streams: RandomStreams) -> Any:
         """The batch of the transformed samples of `batch`."""
         out: Any = None
+        n = len(key.indices)
         for row, index in enumerate(key.indices.tolist()):
             try:
                 sample = self.function(
                     map_leaves(lambda array, row=row: array[row], batch),
                     streams.of_sample(key.place.epoch, index),
                 )
-                sample = map_leaves(np.asarray, sample)
+                sample = map_leaves(_as_array, sample)
                 if row == 0:
-                    out = map_leaves(lambda leaf: _batch_of(leaf, len(key.indices)), sample)
+                    out = map_leaves(
+                        lambda leaf: aligned_empty((n, *leaf.shape), leaf.dtype), sample
+                    )
                 _put(sample, out, row)
             except Exception as error:
                 error.add_note(f"headrace: in {self!r} of sample {index}, row {row} of its batch")
@@ -109,11 +113,19 @@ def apply(
     """The batch that `transform` makes of `batch`."""
     if isinstance(transform, per_sample):
         return transform.apply(batch, key, streams)
-    return transform(batch, streams.of_batch(key.place.epoch, key.first))
+    batch = transform(batch, streams.of_batch(key.place.epoch, key.first))
+    if batch is None:
+        raise ArgumentError("the transform must return the batch, but returned None.")
+    return batch
 
 
-def _batch_of(leaf: np.ndarray, n: int) -> np.ndarray:
-    return np.empty((n, *leaf.shape), leaf.dtype)
+def _as_array(leaf: Any) -> Array:
+    array = np.asarray(leaf)
+    if array.dtype.hasobject:
+        raise ArgumentError(
+            f"the transform must return arrays or numbers, but returned a {type(leaf).__name__}."
+        )
+    return array
 
 
 def _put(sample: Any, out: Any, row: int) -> None:

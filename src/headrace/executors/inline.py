@@ -17,7 +17,8 @@ class Inline:
 
     def map(self, make_batch: Callable[[Key], Any], keys: Iterable[Key]) -> Iterator[Any]:
         """Yields `make_batch(key)` for each of the keys, in their order."""
-        return map(make_batch, keys)
+        for key in keys:
+            yield make_batch(key)
 
     def close(self) -> None:
         """There is nothing to close."""

@@ -46,6 +46,7 @@ class Threads:
         self.n = min(8, available_cpus()) if n is None else check_int("n", n, 1, 1024)
         self.lookahead_bytes = check_int("lookahead_bytes", lookahead_bytes, 0, 2**62)
         self._pool: _Pool | None = None
+        self._when_dropped: weakref.finalize[..., Threads] | None = None
         self._starting = threading.Lock()
 
     def __repr__(self) -> str:
@@ -73,6 +74,11 @@ class Threads:
 
         try:
             while True:
+                if pool.pid != os.getpid():
+                    raise ExecutorClosedError(
+                        "this map was begun before a fork, and its threads are the parent's. "
+                        "Begin another one in the child."
+                    )
                 top_up()
                 if not tasks:
                     return
@@ -82,8 +88,9 @@ class Threads:
                 # Grows from a small start, so that who takes few batches does not make many.
                 limit = max(least, min(2 * limit, most))
                 top_up()  # before the consumer goes to work on this batch
-                yield batch
-                del batch  # the consumer's alone from here on
+                handed_over = [batch]
+                del batch
+                yield handed_over.pop()  # with no name for it here, it is the consumer's alone
         finally:
             for task in tasks:
                 task.cancel()
@@ -92,6 +99,8 @@ class Threads:
         """Ends the threads and waits for them. A later `map` starts new ones."""
         with self._starting:
             pool, self._pool = self._pool, None
+            if self._when_dropped is not None:
+                self._when_dropped.detach()
         if pool is not None and pool.pid == os.getpid():
             pool.close()
 
@@ -100,7 +109,8 @@ class Threads:
             # After a fork the threads are the parent's alone.
             if self._pool is None or self._pool.pid != os.getpid():
                 self._pool = _Pool(self.n)
-                weakref.finalize(self, self._pool.stop)  # without waiting, as it may run anywhere
+                # Without waiting for the threads, as it may run anywhere.
+                self._when_dropped = weakref.finalize(self, self._pool.stop)
             return self._pool
 
 

@@ -37,10 +37,11 @@ class ArrayReader:
         if not array.ndim:
             raise bad_value("array", array, "an array of at least one dimension")
         self._array = array
+        self._spec = Spec(array.shape[1:], array.dtype.newbyteorder("="))
 
     @property
     def spec(self) -> Spec:
-        return Spec(self._array.shape[1:], self._array.dtype.newbyteorder("="))
+        return self._spec
 
     def __len__(self) -> int:
         return len(self._array)

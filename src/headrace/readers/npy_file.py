@@ -43,11 +43,12 @@ class NpyFile:
             raise SampleNotFoundError(f"there is no file {self._path!r}") from None
         except FormatError as error:
             raise SampleFormatError(f"{self._path!r} can't be read: {error}") from None
+        self._spec = Spec(self._layout.shape[1:], self._layout.dtype.newbyteorder("="))
         self._mapped: Array | None = None
 
     @property
     def spec(self) -> Spec:
-        return Spec(self._layout.shape[1:], self._layout.dtype.newbyteorder("="))
+        return self._spec
 
     def __len__(self) -> int:
         return self._layout.shape[0]
