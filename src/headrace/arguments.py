@@ -1,9 +1,16 @@
-"""Checks of arguments that several classes share. Requires the errors alone."""
+"""Checks of arguments that several classes share."""
 
 import operator
+from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
+from headrace.arrays import DType
 from headrace.errors import bad_type, bad_value
+
+_NUMERIC = "biufc"
 
 # The most samples, and the last epoch, position or seed bit, that 64-bit counters leave room for.
 MAX_SAMPLES = 2**62
@@ -33,3 +40,35 @@ def check_bool(argument: str, value: Any) -> bool:
     if value is not True and value is not False:
         raise bad_type(argument, value, "True or False")
     return value
+
+
+def check_ids(ids: Iterable[Any]) -> list[Any]:
+    """`ids` as a list, if they are several and in an order."""
+    if isinstance(ids, (str, bytes)):
+        raise bad_type("ids", ids, "an iterable of ids, not a single one")
+    if isinstance(ids, (set, frozenset)):
+        raise bad_type("ids", ids, "in an order that is the same in every run", "Pass sorted(ids).")
+    try:
+        return ids.tolist() if isinstance(ids, np.ndarray) else list(ids)
+    except TypeError:
+        raise bad_type("ids", ids, "an iterable of ids") from None
+
+
+def check_dtype(dtype: npt.DTypeLike) -> DType:
+    """`dtype` in the machine's byte order, if arrays in plain memory can have it."""
+    try:
+        checked = np.dtype(dtype).newbyteorder("=")
+    except (TypeError, ValueError):
+        raise bad_value("dtype", dtype, "a dtype of numpy") from None
+    if checked.hasobject or checked.subdtype is not None or not checked.itemsize:
+        raise bad_value(
+            "dtype", dtype, "a dtype of a fixed size, without Python objects or axes of its own"
+        )
+    return checked
+
+
+def keeps_kind(source: DType, target: DType) -> bool:
+    """Whether numbers stay numbers of their kind, or of a more general one, and all else itself."""
+    if source.kind in _NUMERIC and target.kind in _NUMERIC:
+        return np.can_cast(source, target, "same_kind")
+    return source.kind == target.kind and np.can_cast(source, target, "same_kind")

@@ -73,8 +73,8 @@ def take_rows(array: Array, indices: Indices, out: Array) -> None:
 def _place_in_file(array: Array) -> tuple[Any, ...] | None:
     """The arguments of `_map_file` for a view of a shared memory map of a file, else None."""
     root: Any = array
-    while isinstance(root, np.ndarray) and not isinstance(root.base, mmap.mmap):
-        root = root.base
+    while root is not None and not isinstance(getattr(root, "base", None), mmap.mmap):
+        root = getattr(root, "base", None)  # not only arrays: views by stride have other bases
     if not isinstance(root, np.memmap) or root.filename is None or root.mode == "c":
         return None
     # The offset attribute of a view is its root's, so the address has to tell where it begins.

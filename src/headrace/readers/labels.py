@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from headrace.arguments import check_int
-from headrace.arrays import Array, Indices
+from headrace.arguments import check_dtype, check_ids, check_int, keeps_kind
+from headrace.arrays import Array, DType, Indices
 from headrace.errors import ArgumentError, bad_type, bad_value
 from headrace.readers.array import take_rows
 from headrace.readers.reader import Spec, check_read
@@ -47,17 +47,21 @@ class Labels:
         n_classes: int | None = None,
         dtype: npt.DTypeLike | None = None,
     ) -> None:
+        if ids is not None:
+            ids = check_ids(ids)
         values = _by_id(labels, ids) if isinstance(labels, Mapping) else _in_order(labels, ids)
+        wanted = None if dtype is None else check_dtype(dtype)
         self._one_hot = n_classes is not None
         if n_classes is not None:
             n_classes = check_int("n_classes", n_classes, 1, 2**31 - 1)
-            _check_classes(values, n_classes)
-            self._spec = Spec((n_classes,), np.dtype(np.float32 if dtype is None else dtype))
+            values = _classes(values, n_classes)
+            if wanted is not None and wanted.kind not in "biufc":
+                raise bad_value("dtype", dtype, "a numeric dtype when n_classes is given")
+            self._spec = Spec((n_classes,), wanted or np.dtype(np.float32))
         else:
-            wanted = np.dtype(values.dtype if dtype is None else dtype).newbyteorder("=")
-            values = np.ascontiguousarray(values, wanted)
-            self._spec = Spec(values.shape[1:], wanted)
-        self._values = values
+            values = _converted(values, wanted or values.dtype.newbyteorder("="))
+            self._spec = Spec(values.shape[1:], values.dtype)
+        self._values = np.ascontiguousarray(values)
 
     @property
     def spec(self) -> Spec:
@@ -79,10 +83,11 @@ class Labels:
 
     def fingerprint(self) -> str:
         """A hash of the labels."""
-        return hashlib.blake2b(np.ascontiguousarray(self._values).data, digest_size=8).hexdigest()
+        values = self._values.astype(self._values.dtype.newbyteorder("<"), copy=False)
+        return hashlib.blake2b(values.reshape(-1).view(np.uint8).data, digest_size=8).hexdigest()
 
 
-def _by_id(labels: Mapping[Any, Any], ids: Iterable[Any] | None) -> Array:
+def _by_id(labels: Mapping[Any, Any], ids: list[Any] | None) -> Array:
     if ids is None:
         raise bad_value(
             "ids", ids, "given when labels is a mapping", "Pass the ids in the samples' order."
@@ -99,16 +104,14 @@ def _by_id(labels: Mapping[Any, Any], ids: Iterable[Any] | None) -> Array:
     return _plain_array(values)
 
 
-def _in_order(labels: npt.ArrayLike, ids: Iterable[Any] | None) -> Array:
+def _in_order(labels: npt.ArrayLike, ids: list[Any] | None) -> Array:
     values = _plain_array(labels)
-    if ids is not None:
-        n_ids = sum(1 for _ in ids)
-        if n_ids != len(values):
-            raise ArgumentError(
-                f"labels must be as many as ids when they are not a mapping, "
-                f"but {len(values)} labels and {n_ids} ids were given. "
-                "Pass a mapping from id to label, or the labels in the order of ids."
-            )
+    if ids is not None and len(ids) != len(values):
+        raise ArgumentError(
+            f"labels must be as many as ids when they are not a mapping, "
+            f"but {len(values)} labels and {len(ids)} ids were given. "
+            "Pass a mapping from id to label, or the labels in the order of ids."
+        )
     return values
 
 
@@ -124,12 +127,13 @@ def _plain_array(labels: npt.ArrayLike) -> Array:
     return values
 
 
-def _check_classes(values: Array, n_classes: int) -> None:
-    remedy = "Leave n_classes out to read the labels as they are."
+def _classes(values: Array, n_classes: int) -> Array:
+    """The labels as ints that select a class."""
     if values.ndim != 1 or values.dtype.kind not in "iub":
         raise ArgumentError(
             f"labels must be one int for each sample when n_classes is given, but have "
-            f"shape {values.shape} and dtype {values.dtype}. {remedy}"
+            f"shape {values.shape} and dtype {values.dtype}. "
+            "Leave n_classes out to read the labels as they are."
         )
     wrong = np.flatnonzero((values < 0) | (values >= n_classes))
     if wrong.size:
@@ -137,3 +141,23 @@ def _check_classes(values: Array, n_classes: int) -> None:
             f"labels must lie in range({n_classes}), as n_classes={n_classes}, "
             f"but sample {wrong[0]} has the label {values[wrong[0]]}."
         )
+    # As an index of numpy's, bools would be a mask.
+    return values.astype(np.uint8) if values.dtype.kind == "b" else values
+
+
+def _converted(values: Array, dtype: DType) -> Array:
+    """The labels as `dtype`; ints and bools must stay what they are, floats may be rounded."""
+    to_int = dtype.kind in "biu" and values.dtype.kind in "biuf"
+    if not to_int and not keeps_kind(values.dtype, dtype):
+        raise ArgumentError(
+            f"labels must be of a kind that can become dtype={dtype}, but are {values.dtype}."
+        )
+    with np.errstate(invalid="ignore"):  # of a NaN, which is found below
+        converted = values.astype(dtype)
+    if to_int and (converted != values).any():
+        first = np.argwhere(converted != values)[0]
+        raise ArgumentError(
+            f"labels must be the same as dtype={dtype}, but sample {first[0]} has the label "
+            f"{values[tuple(first)]}."
+        )
+    return converted

@@ -8,6 +8,7 @@ calls.
 
 import contextlib
 import hashlib
+import operator
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -16,6 +17,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
+from headrace.arguments import check_dtype, check_ids, keeps_kind
 from headrace.arrays import Array, Indices
 from headrace.errors import (
     ArgumentError,
@@ -85,13 +87,17 @@ class NpyFiles:
             raise bad_value("root", root, "an existing folder")
         self._root = os.path.abspath(root)
         self._prefix = os.fsencode(os.path.join(self._root, ""))
+        if shape is not None:
+            shape = _check_shape(shape)
+        if dtype is not None:
+            dtype = check_dtype(dtype)
         names = _scan(self._root) if ids is None else _check_ids(ids)
         if not names:
             if ids is None:
                 raise ArgumentError(f"root must contain .npy files, but {root!r} has none.")
             raise bad_value("ids", ids, "at least one id")
         # All names in one buffer, so that a million ids are not a million objects.
-        self._names = os.fsencode(f"{_SUFFIX}\0".join(names) + _SUFFIX)
+        self._names = _encoded(names)
         ends = np.flatnonzero(np.frombuffer(self._names, np.uint8) == 0)
         small = np.uint32 if len(self._names) < 2**32 else np.uint64
         self._starts = np.concatenate([[0], ends + 1]).astype(small)
@@ -101,10 +107,14 @@ class NpyFiles:
         with self._sample(0) as file:
             header, layout = self._layout(file)
             self._spec = Spec(
-                layout.shape if shape is None else tuple(shape),
-                np.dtype(layout.dtype if dtype is None else dtype).newbyteorder("="),
+                layout.shape if shape is None else shape,
+                check_dtype(layout.dtype if dtype is None else dtype),
             )
             self._check(layout)
+            # On its word all batches are allocated, so its size is checked before.
+            size, promised = os.fstat(file.fileno()).st_size, len(header) + layout.data_nbytes
+            if size < promised:
+                raise FormatError(f"it ends after {size} bytes; its header promises {promised}")
         # What a file must begin with for its data to be the sample's bytes as they stand.
         self._plain_header = header if self._is_plain(layout) else None
 
@@ -228,7 +238,7 @@ class NpyFiles:
                     f"its dtype is {layout.dtype}; expected is {self.spec.dtype}, that of the "
                     "first sample. To convert, pass dtype= to the reader"
                 )
-            if not np.can_cast(native, self.spec.dtype, "same_kind"):
+            if not keeps_kind(native, self.spec.dtype):
                 raise FormatError(
                     f"its dtype {layout.dtype} can't become the requested {self.spec.dtype} "
                     "without changing its kind"
@@ -258,17 +268,42 @@ def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(length for length in shape if length != 1)
 
 
+def _check_shape(shape: Any) -> tuple[int, ...]:
+    try:
+        return tuple(operator.index(length) for length in shape)
+    except TypeError:
+        raise bad_type("shape", shape, "a tuple of ints") from None
+
+
+def _encoded(names: list[str]) -> bytes:
+    """The names of the files as the system has them, separated by NUL."""
+    try:
+        return os.fsencode(f"{_SUFFIX}\0".join(names) + _SUFFIX)
+    except UnicodeEncodeError:
+        for index, name in enumerate(names):
+            try:
+                os.fsencode(name)
+            except UnicodeEncodeError:
+                raise bad_value(f"ids[{index}]", name, "a name that a file can have") from None
+        raise
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
 def _scan(root: str) -> list[str]:
     """The sorted ids of all .npy files below `root`, with `/` between folders."""
     names = []
     seen = set()
-    for folder, subfolders, files in os.walk(root, followlinks=True):
+    for folder, subfolders, files in os.walk(root, onerror=_raise, followlinks=True):
         status = os.stat(folder)
         if (status.st_dev, status.st_ino) in seen:  # a link back to where the walk came from
             subfolders.clear()
             continue
         seen.add((status.st_dev, status.st_ino))
-        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
+        # Sorted, so that of two links to a folder always the same one names its samples.
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
         relative = os.path.relpath(folder, root).replace(os.sep, "/")
         parent = "" if relative == "." else relative + "/"
         names += [
@@ -281,11 +316,7 @@ def _scan(root: str) -> list[str]:
 
 def _check_ids(ids: Iterable[str | int]) -> list[str]:
     """The ids as strings, each of which names a file below the root."""
-    if isinstance(ids, (str, bytes)):
-        raise bad_type("ids", ids, "an iterable of ids, not a single one")
-    if isinstance(ids, (set, frozenset)):
-        raise bad_type("ids", ids, "in an order that is the same in every run", "Pass sorted(ids).")
-    names: list[Any] = ids.tolist() if isinstance(ids, np.ndarray) else list(ids)
+    names: list[Any] = check_ids(ids)
     if set(map(type, names)) - {str}:
         for index, name in enumerate(names):
             if isinstance(name, bool) or not isinstance(name, (str, int, np.integer)):

@@ -16,9 +16,12 @@ from headrace.arrays import DType
 _MAGIC = b"\x93NUMPY"
 _MAX_HEADER_BYTES = 65536
 _MAX_DEPTH = 16
+_MAX_BYTES = 2**63 - 1
+# One less than numpy's own limit, as a batch has an axis more.
+_MAX_AXES = 63 if int(np.__version__.split(".")[0]) >= 2 else 31
 _TOKEN = re.compile(
-    r"\s*(?:(?P<string>'[^'\\]*'|\"[^\"\\]*\")|(?P<int>[0-9]{1,20})L?|(?P<name>True|False)"
-    r"|(?P<mark>[{}()\[\]:,]))"
+    r"[ \t\n\r]*(?:(?P<string>'[^'\\\x00-\x1f]*'|\"[^\"\\\x00-\x1f]*\")|(?P<int>0|[1-9][0-9]{0,19})"
+    r"|(?P<name>True|False)|(?P<mark>[{}()\[\]:,]))"
 )
 _CLOSING = {"(": ")", "[": "]", "{": "}"}
 
@@ -57,11 +60,16 @@ def read_header(file: BinaryIO) -> bytes:
 
 def parse_header(header: bytes) -> NpyLayout:
     """The layout that the bytes of `read_header` describe."""
-    text = header[10 if header[6] == 1 else 12 :]
+    version = header[6]
     try:
-        fields = _parse_literal(text.decode("utf8" if header[6] == 3 else "latin1"))
+        text = header[10 if version == 1 else 12 :].decode("utf8" if version == 3 else "latin1")
     except UnicodeDecodeError:
         raise FormatError("its header is not text") from None
+    if not text.startswith("{"):
+        raise FormatError(f"its header begins with {text[:20]!r}, not with '{{'")
+    if version < 3:
+        text = re.sub(r"(?<=[0-9])L(?=[,)])", "", text)  # of a long int of Python 2
+    fields = _parse_literal(text)
     if not isinstance(fields, dict) or fields.keys() != {"descr", "fortran_order", "shape"}:
         raise FormatError("its header does not have exactly descr, fortran_order and shape")
     shape = fields["shape"]
@@ -75,6 +83,12 @@ def parse_header(header: bytes) -> NpyLayout:
         raise FormatError(f"its dtype {fields['descr']!r} is not known: {error}") from None
     if dtype.hasobject:
         raise FormatError("it holds pickled Python objects, which are never unpickled")
+    if not dtype.itemsize or dtype.subdtype is not None:
+        raise FormatError(f"its dtype {fields['descr']!r} is not one of a sample")
+    # As numpy counts: axes of length zero don't make the others smaller.
+    size = math.prod(length or 1 for length in shape) * dtype.itemsize
+    if len(shape) > _MAX_AXES or size > _MAX_BYTES:
+        raise FormatError(f"its shape {shape} is not one that arrays can have")
     return NpyLayout(dtype, shape, fields["fortran_order"], len(header))
 
 
@@ -88,7 +102,7 @@ def _read_exactly(file: BinaryIO, size: int) -> bytes:
 def _parse_literal(text: str) -> Any:
     """The value of a literal of strings, ints, bools, tuples, lists and dicts."""
     tokens = []
-    at, end = 0, len(text.rstrip())
+    at, end = 0, len(text.removesuffix("\n").rstrip(" "))  # as headers are padded
     while at < end:
         match = _TOKEN.match(text, at)
         if match is None:

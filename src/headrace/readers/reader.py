@@ -1,12 +1,12 @@
 """The contract of a reader, and the check of what is asked of one."""
 
 import math
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
 from headrace.arrays import Array, DType, Indices
-from headrace.errors import OutOfRangeError, bad_value
+from headrace.errors import ArgumentError, HeadraceError, OutOfRangeError, bad_type, bad_value
 
 
 class Spec(NamedTuple):
@@ -62,14 +62,29 @@ def check_read(n: int, spec: Spec, indices: Indices, out: Array) -> None:
     if not isinstance(indices, np.ndarray) or indices.dtype != np.int64 or indices.ndim != 1:
         raise bad_value("indices", indices, "an int64 array of one dimension")
     shape = (len(indices), *spec.shape)
-    if out.shape != shape or out.dtype != spec.dtype or not out.flags.c_contiguous:
-        layout = "" if out.flags.c_contiguous else " that is not C-contiguous"
-        raise bad_value(
-            "out",
-            f"an array of shape {out.shape} and dtype {out.dtype}{layout}",
-            f"a C-contiguous array of shape {shape} and dtype {spec.dtype}",
-        )
+    if not (
+        isinstance(out, np.ndarray)
+        and out.shape == shape
+        and out.dtype == spec.dtype
+        and out.flags.carray
+    ):
+        raise _misfit(out, f"a C-contiguous array of shape {shape} and dtype {spec.dtype}")
     # As unsigned numbers, negative ones are the largest: one pass finds both.
     if len(indices) and indices.view(np.uint64).max() >= n:
         wrong = indices[(indices < 0) | (indices >= n)][0]
         raise OutOfRangeError(f"indices must lie in range({n}), but {wrong} was given.")
+
+
+def _misfit(out: Any, allowed: str) -> HeadraceError:
+    if not isinstance(out, np.ndarray):
+        return bad_type("out", out, allowed)
+    faults = {
+        "not C-contiguous": not out.flags.c_contiguous,
+        "not aligned": not out.flags.aligned,
+        "read-only": not out.flags.writeable,
+    }
+    layout = "".join(f", {fault}" for fault, found in faults.items() if found)
+    return ArgumentError(
+        f"out must be {allowed}, but an array of shape {out.shape} and dtype {out.dtype}{layout} "
+        "was given."
+    )

@@ -1,0 +1,150 @@
+"""ArrayReader: arrays that are refused, and what a memory-mapped one pickles as."""
+
+import pickle
+
+import numpy as np
+import pytest
+
+import headrace as hr
+from headrace.readers import ArrayReader
+
+
+@pytest.mark.parametrize(
+    ("array", "said"),
+    [
+        ([1, 2], "array must be a plain numpy.ndarray, but a list was given. Pass numpy.asarray"),
+        (np.ma.masked_array([1, 2], [0, 1]), "but a MaskedArray was given"),
+        (np.float32(3), "but a float32 was given"),
+        (None, "but a NoneType was given"),
+        (np.array([1, None]), "without Python objects"),
+        (np.zeros(2, [("a", "f4"), ("b", object)]), "without Python objects"),
+        (np.array(5.0), "at least one dimension"),
+    ],
+    ids=str,
+)
+def test_what_is_no_array_of_samples_is_refused_by_name(array, said):
+    with pytest.raises((hr.ArgumentError, hr.ArgumentTypeError)) as caught:
+        ArrayReader(array)
+    assert str(caught.value).startswith("array must be ")
+    assert said in str(caught.value)
+
+
+def test_byte_order_becomes_the_machines(read):
+    array = np.arange(6, dtype=">i4").reshape(3, 2)
+    reader = ArrayReader(array)
+    assert reader.spec == ((2,), np.dtype("int32"))
+    assert np.array_equal(read(reader), array)
+
+
+def test_empty_array_has_no_samples(read):
+    reader = ArrayReader(np.empty((0, 3)))
+    assert len(reader) == 0
+    assert read(reader).shape == (0, 3)
+
+
+def test_read_only_arrays_are_read(read):
+    array = np.arange(6.0)
+    array.flags.writeable = False
+    assert np.array_equal(read(ArrayReader(array)), array)
+
+
+@pytest.mark.parametrize("kind", [np.matrix, np.recarray])
+def test_subclasses_that_hold_plain_data_give_their_rows(read, kind):
+    plain = np.arange(6.0).reshape(3, 2)
+    if kind is np.recarray:
+        plain = np.array([(1, 2.5), (3, 4.5)], [("a", "i4"), ("b", "f8")])
+    assert np.array_equal(read(ArrayReader(plain.view(kind))), plain)
+
+
+def test_large_strided_array_is_not_copied_as_a_whole(read):
+    tracemalloc = pytest.importorskip("tracemalloc")
+    array = np.zeros((2000, 1000)).T  # 16 MB
+    reader = ArrayReader(array)
+    read(reader, [5])
+    tracemalloc.start()
+    try:
+        read(reader, [5, 7])
+        assert tracemalloc.get_traced_memory()[1] < array.nbytes / 10
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.fixture
+def mapped(tmp_path):
+    """(40, 6) floats that begin in the midst of the file's second page."""
+    array = np.memmap(tmp_path / "raw", np.float32, "w+", offset=5000, shape=(40, 6))
+    array[...] = np.arange(240).reshape(40, 6)
+    return array
+
+
+VIEWS = {
+    "whole": lambda array: array,
+    "rows": lambda array: array[7:30],
+    "every third": lambda array: array[2::3],
+    "backwards": lambda array: array[::-1],
+    "columns": lambda array: array[:, 1:4],
+    "columns backwards": lambda array: array[5:, ::-2],
+    "transposed": lambda array: array.T,
+    "one column": lambda array: array[:, 3],
+    "an axis more": lambda array: array[:, None],
+    "reshaped": lambda array: array.reshape(20, 4, 3),
+    "other dtype": lambda array: array.view(np.int32),
+    "bytes": lambda array: array.view(np.uint8)[:, 3::5],
+    "plain": lambda array: np.asarray(array),
+    "plain rows of rows": lambda array: np.asarray(array[3:])[4:],
+    "repeated": lambda array: np.broadcast_to(array[3], (9, 6)),
+    "windows": lambda array: np.lib.stride_tricks.sliding_window_view(array, 5, axis=0),
+    "field": lambda array: array.view([("a", "<f4"), ("b", "<i4")])["b"],
+    "nothing": lambda array: array[40:],
+}
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_view_of_a_memory_map_pickles_as_its_place_in_the_file(mapped, read, view):
+    array = VIEWS[view](mapped)
+    reader = ArrayReader(array)
+    pickled = pickle.dumps(reader)
+    assert len(pickled) < 700
+    copy = pickle.loads(pickled)
+    assert len(copy) == len(array)
+    assert read(copy).tobytes() == array.tobytes()
+    if view != "nothing":
+        mapped[...] *= -2  # both look at one file
+        assert read(copy).tobytes() == array.tobytes()
+    assert pickle.dumps(copy) == pickle.dumps(pickle.loads(pickle.dumps(copy)))
+
+
+@pytest.mark.parametrize("mode", ["r", "r+", "w+"])
+def test_map_of_every_shared_mode_pickles_as_its_place(mapped, read, mode):
+    if mode != "w+":
+        mapped = np.memmap(mapped.filename, np.float32, mode, offset=5000, shape=(40, 6))
+    copy = pickle.loads(pickle.dumps(ArrayReader(mapped)))
+    assert np.array_equal(read(copy), mapped)
+
+
+def test_private_changes_of_a_map_travel_with_it(mapped, read):
+    # Copy-on-write: what was changed is in no file.
+    private = np.memmap(mapped.filename, np.float32, "c", offset=5000, shape=(40, 6))
+    private[3] = -1
+    copy = pickle.loads(pickle.dumps(ArrayReader(private)))
+    assert np.array_equal(read(copy), private)
+    assert not np.array_equal(read(copy), mapped)
+
+
+def test_what_was_computed_from_a_map_is_an_array_in_memory(mapped, read):
+    computed = mapped[:3] + 1
+    copy = pickle.loads(pickle.dumps(ArrayReader(computed)))
+    assert np.array_equal(read(copy), computed)
+
+
+def test_load_with_mmap_mode_is_a_map_too(tmp_path, read):
+    array = np.arange(60_000.0).reshape(1000, 60)
+    np.save(tmp_path / "a.npy", np.asfortranarray(array))
+    reader = ArrayReader(np.load(tmp_path / "a.npy", mmap_mode="r"))
+    pickled = pickle.dumps(reader)
+    assert len(pickled) < 700
+    assert np.array_equal(read(pickle.loads(pickled)), array)
+
+
+def test_repr_names_shape_and_dtype():
+    assert repr(ArrayReader(np.zeros((3, 2), np.float32))) == "ArrayReader((3, 2), float32)"

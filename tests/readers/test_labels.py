@@ -1,0 +1,204 @@
+"""Labels: from mappings and arrays, as they are, converted, or one-hot."""
+
+import pickle
+
+import numpy as np
+import pytest
+
+import headrace as hr
+
+IDS = ["a", "b", "c"]
+BY_ID = {"c": 0, "a": 2, "unused": 9, "b": 1}
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        BY_ID,
+        [2, 1, 0],
+        (2, 1, 0),
+        np.array([2, 1, 0]),
+        np.array([2, 1, 0], ">i4"),
+        range(2, -1, -1),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("ids", [IDS, tuple(IDS), np.array(IDS), dict.fromkeys(IDS)], ids=repr)
+def test_labels_come_in_the_order_of_the_ids(labels, ids, read):
+    reader = hr.Labels(labels, ids)
+    assert len(reader) == 3
+    assert read(reader).tolist() == [2, 1, 0]
+    assert read(reader, [2, 0, 2]).tolist() == [0, 2, 0]
+
+
+def test_ids_may_come_from_a_generator(read):
+    assert read(hr.Labels(BY_ID, (name for name in IDS))).tolist() == [2, 1, 0]
+    assert read(hr.Labels([2, 1, 0], (name for name in IDS))).tolist() == [2, 1, 0]
+
+
+def test_ids_may_be_ints(read):
+    assert read(hr.Labels({7: 1, 5: 2}, np.array([5, 7]))).tolist() == [2, 1]
+
+
+def test_an_id_may_come_twice(read):
+    assert read(hr.Labels(BY_ID, ["a", "a"])).tolist() == [2, 2]
+
+
+def test_labels_may_be_vectors(read):
+    reader = hr.Labels({"a": [1.5, 2], "b": [3, 4]}, ["b", "a"])
+    assert reader.spec == ((2,), np.dtype(np.float64))
+    assert read(reader).tolist() == [[3, 4], [1.5, 2]]
+
+
+def test_labels_may_be_words(read):
+    reader = hr.Labels(["cat", "horse"])
+    assert reader.spec == ((), np.dtype("<U5").newbyteorder("="))
+    assert read(reader, [1, 0]).tolist() == ["horse", "cat"]
+
+
+@pytest.mark.parametrize("kind", ["i1", "u1", ">i4", "i8", "u8", "?"])
+def test_one_hot_is_made_of_ints_of_any_kind(kind, read):
+    labels = np.array([1, 0, 1, 1, 0]).astype(kind)
+    reader = hr.Labels(labels, n_classes=2)
+    assert reader.spec == ((2,), np.dtype(np.float32))
+    assert np.array_equal(read(reader, [4, 0, 0, 3]), np.eye(2)[[0, 1, 1, 1]])
+
+
+def test_one_hot_of_as_many_bools_as_classes(read):
+    # As an index of numpy's, these would be a mask.
+    assert read(hr.Labels([True, False], n_classes=2)).tolist() == [[0, 1], [1, 0]]
+
+
+@pytest.mark.parametrize("dtype", ["float16", "int8", "bool", "complex64", ">f8", np.int64])
+def test_one_hot_has_the_dtype_that_is_asked_for(dtype, read):
+    reader = hr.Labels(BY_ID, IDS, 3, dtype)
+    assert reader.spec.dtype == np.dtype(dtype).newbyteorder("=")
+    assert np.array_equal(read(reader), np.eye(3)[[2, 1, 0]])
+
+
+def test_one_hot_of_a_mapping(read):
+    assert np.array_equal(read(hr.Labels(BY_ID, IDS, n_classes=4)), np.eye(4)[[2, 1, 0]])
+
+
+@pytest.mark.parametrize(
+    ("labels", "dtype"),
+    [
+        *[([1, 0], "float32"), ([1, 0], "uint8"), ([1, 0], "bool"), ([1.0, 2.0], "int16")],
+        *[([True, False], "int8"), ([0.1, 0.2], "float32"), ([1, 2], "complex64")],
+        (np.array(["2020-01-01"], "M8[D]"), "M8[s]"),
+    ],
+)
+def test_labels_are_converted_to_the_dtype(labels, dtype, read):
+    reader = hr.Labels(labels, dtype=dtype)
+    assert reader.spec.dtype == dtype
+    assert np.array_equal(read(reader), np.asarray(labels).astype(dtype))
+
+
+@pytest.mark.parametrize(
+    ("labels", "dtype", "said"),
+    [
+        ([3, 300], "uint8", "sample 1 has the label 300"),
+        ([3, -1], "uint8", "sample 1 has the label -1"),
+        ([0.0, 0.7], "int64", "sample 1 has the label 0.7"),
+        ([0.0, float("nan")], "int64", "sample 1 has the label nan"),
+        ([[0, 2]], "bool", "sample 0 has the label 2"),
+        ([1j], "float32", "complex128"),
+        (["1", "2"], "int64", "<U1"),
+        ([1, 2], "U5", "int64"),
+    ],
+)
+def test_dtype_that_would_change_a_label_is_refused(labels, dtype, said):
+    with pytest.raises(hr.ArgumentError, match=r"^labels .*dtype=") as caught:
+        hr.Labels(labels, dtype=dtype)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("dtype", ["nonsense", object, ("f4", (2,))])
+def test_dtype_that_no_label_can_have_is_refused_by_name(dtype):
+    for n_classes in (None, 3):
+        with pytest.raises(hr.HeadraceError, match=r"^dtype must be "):
+            hr.Labels([1, 2], n_classes=n_classes, dtype=dtype)
+
+
+@pytest.mark.parametrize("dtype", ["U3", "M8[s]", "V4"])
+def test_one_hot_is_of_numbers(dtype):
+    with pytest.raises(hr.ArgumentError, match=r"^dtype must be a numeric dtype"):
+        hr.Labels([1, 2], n_classes=3, dtype=dtype)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (({"a": 1}, ["a", "z", "y"]), "labels must have a label for each of ids, but has none for "
+                                      "'z', which is ids[1]."),
+        (({"a": 1}, [1]), "none for 1, which is ids[0]"),
+        (({"a": 1},), "ids must be given when labels is a mapping"),
+        (([1, 2], ["a"]), "labels must be as many as ids when they are not a mapping, but 2 labels "
+                          "and 1 ids were given"),
+        (([1, [2, 3]],), "labels must all have the same shape"),
+        (({"a": 1, "b": [1, 2]}, ["a", "b"]), "labels must all have the same shape"),
+        (([1, None],), "labels must be numbers"),
+        (({1, 2},), "labels must be numbers"),
+        ((5,), "labels must be a mapping, or one label for each sample"),
+        (("abc",), "labels must be a mapping, or one label for each sample"),
+        (({"a": 1}, "a"), "ids must be an iterable of ids"),
+        (([1], "a"), "ids must be an iterable of ids"),
+        (([1], 5), "ids must be an iterable of ids"),
+        (({"a": 1}, {"a"}), "ids must be in an order that is the same in every run, but a set was "
+                            "given. Pass sorted(ids)."),
+        (([0, 3], None, 3), "labels must lie in range(3), as n_classes=3, but sample 1 has the "
+                            "label 3"),
+        (([0, -1], None, 3), "but sample 1 has the label -1"),
+        (([0.0, 1.0], None, 3), "one int for each sample when n_classes is given"),
+        (([[0], [1]], None, 3), "one int for each sample when n_classes is given, but have shape "
+                                "(2, 1)"),
+        (([0, 1], None, 0), "n_classes must be an int from 1"),
+        (([0, 1], None, 2.0), "n_classes must be an int, but a float was given"),
+        (([0, 1], None, True), "n_classes must be an int, but a bool was given"),
+    ],
+)  # fmt: skip
+def test_wrong_arguments_are_refused_by_name(arguments, said):
+    with pytest.raises((hr.ArgumentError, hr.ArgumentTypeError)) as caught:
+        hr.Labels(*arguments)
+    assert said in str(caught.value)
+
+
+def test_pickle_gives_the_same_labels(read):
+    for reader in (hr.Labels(BY_ID, IDS), hr.Labels(BY_ID, IDS, n_classes=3)):
+        copy = pickle.loads(pickle.dumps(reader))
+        assert copy.spec == reader.spec
+        assert np.array_equal(read(copy), read(reader))
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        *[[1, 2], [1.5, 2.5], ["one", "two"], [True, False], np.zeros((2, 0))],
+        *[np.array(["2020", "2021"], "M8[s]"), np.zeros(2, [("a", "f4"), ("b", "M8[s]")])],
+    ],
+    ids=repr,
+)
+def test_every_kind_of_label_has_a_fingerprint(labels):
+    fingerprint = hr.Labels(labels).fingerprint()
+    assert len(fingerprint) == 16
+    assert fingerprint == hr.Labels(np.asarray(labels).copy()).fingerprint()
+
+
+def test_fingerprint_tells_labels_and_their_order_apart():
+    readers = [hr.Labels([1, 2]), hr.Labels([2, 1]), hr.Labels([1]), hr.Labels([1, 3])]
+    assert len({reader.fingerprint() for reader in readers}) == len(readers)
+
+
+def test_fingerprint_does_not_depend_on_byte_order():
+    assert hr.Labels(np.array([1, 2], ">i4")).fingerprint() == (
+        hr.Labels(np.array([1, 2], "<i4")).fingerprint()
+    )
+
+
+def test_fingerprint_stays_the_same_in_every_release():
+    # States that users have kept hold it.
+    assert hr.Labels(np.arange(5, dtype="<i8")).fingerprint() == "5ba0aa5444ab2827"
+
+
+def test_repr_names_number_and_spec():
+    assert repr(hr.Labels(BY_ID, IDS, 3)) == "Labels(n=3, shape=(3,), dtype=float32)"

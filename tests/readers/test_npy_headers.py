@@ -1,0 +1,249 @@
+"""Whatever the bytes of a file: an error that says what is wrong, or just what numpy reads.
+
+`numpy.load` is the oracle. The readers may refuse more than it does, but never less.
+"""
+
+import io
+import tempfile
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+import headrace as hr
+
+MAX_HEADER_BYTES = 65536
+# More would only test the allocator, here and in numpy.
+MOST_BYTES = 2**20
+
+
+@pytest.fixture(scope="module")
+def folder():
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
+def load(file):
+    """What numpy makes of the file; None if it refuses."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            array = np.load(file, allow_pickle=False, max_header_size=MAX_HEADER_BYTES)
+        except Exception:
+            return None
+    return array if isinstance(array, np.ndarray) else None
+
+
+def same(actual, expected):
+    """Whether they agree in every bit but those between the fields of a structure."""
+    if actual.dtype != expected.dtype.newbyteorder("=") or actual.shape != expected.shape:
+        return False
+    if actual.dtype.names is not None:
+        return all(same(actual[name], expected[name]) for name in actual.dtype.names)
+    return actual.tobytes() == expected.astype(actual.dtype, copy=False).tobytes()
+
+
+def refused(file, error):
+    assert file.name in str(error)
+
+
+def read_as_sample(file):
+    try:
+        reader = hr.NpyFiles(file.parent, [file.stem])
+        assert reader.spec.nbytes <= MOST_BYTES, "a size that the small file can't have"
+        out = np.empty((1, *reader.spec.shape), reader.spec.dtype)
+        reader.read(np.array([0]), out)
+    except hr.SampleFormatError as error:
+        return refused(file, error)
+    return out.reshape(reader.spec.shape)
+
+
+def read_as_rows(file):
+    try:
+        reader = hr.NpyFile(file)
+        out = np.empty((len(reader), *reader.spec.shape), reader.spec.dtype)
+        reader.read(np.arange(len(reader)), out)
+    except hr.SampleFormatError as error:
+        return refused(file, error)
+    return out
+
+
+def check(folder, data, must_be_read=False):
+    file = folder / "sample.npy"
+    file.write_bytes(data)
+    expected = load(file)
+    for read in (read_as_sample, read_as_rows):
+        got = read(file)
+        if got is not None:
+            assert expected is not None, "numpy refuses this file"
+            assert same(got, expected)
+        elif must_be_read:
+            assert read is read_as_rows
+            assert expected.ndim == 0, "only an array without axes has no rows"
+
+
+def file_of(header, data=bytes(range(256)), version=1, encoding="latin1"):
+    text = header.encode(encoding)
+    length = len(text).to_bytes(2 if version == 1 else 4, "little")
+    return b"\x93NUMPY" + bytes([version, 0]) + length + text + data
+
+
+def valid_file(array, version):
+    file = io.BytesIO()
+    np.lib.format.write_array(file, array, version=version)
+    return file.getvalue()
+
+
+ARRAYS = [
+    np.arange(24, dtype="<f4").reshape(2, 3, 4),
+    np.asfortranarray(np.arange(24, dtype=">i2").reshape(4, 6)),
+    np.array(["one", "two", "three"]),
+    np.zeros(3, [("a", "<f4"), ("b", [("c", ">i8", (2,)), ("d", "S3")])]),
+    np.array(5.0),
+    np.zeros((0, 3), "M8[s]"),
+]
+VERSIONS = st.sampled_from([(1, 0), (2, 0), (3, 0)])
+
+
+@st.composite
+def damaged_files(draw):
+    """Valid files with some bytes of the first 200 changed, put in or left out."""
+    data = bytearray(valid_file(draw(st.sampled_from(ARRAYS)), draw(VERSIONS)))
+    # Bytes that mean something in a header come up often enough to be met in all places.
+    telling = b" \n\t\r\x0b\x0c\x1c\x85\xa0'\"{}()[],:<>|=0159LTFfiUSVOb\\#\0"
+    byte = st.one_of(st.sampled_from(telling), st.integers(0, 255))
+    for _ in range(draw(st.integers(1, 4))):
+        at = draw(st.integers(0, min(200, len(data) - 1)))
+        change = draw(st.sampled_from(["change", "insert", "delete"]))
+        if change == "insert":
+            data.insert(at, draw(byte))
+        elif change == "delete":
+            del data[at]
+        else:
+            data[at] = draw(byte)
+    return bytes(data)
+
+
+DESCRIPTIONS = st.sampled_from(
+    [
+        *[
+            "'<f4'",
+            '">i2"',
+            "'|b1'",
+            "'|O'",
+            "'O'",
+            "'|V0'",
+            "'<U0'",
+            "'S'",
+            "'(2,)<f4'",
+            "('<f4')",
+        ],
+        *["[('a', '<f4'), ('b', '|S2', (2,))]", "[(('t', 'n'), '<i2')]", "('<f4', (2,))", "[]"],
+        *["'<M8[s]'", "'m8'", "'f4,i2'", "5", "None", "'<f4\n'", "[('', '|V3')]", "[('a', '|O')]"],
+        *["'a'", "''", "'T'", "'g'", "'=f4'", "{'ab': 1}", "b'<f4'"],
+    ]
+)
+LENGTHS = st.one_of(
+    st.integers(0, 5).map(str),
+    st.sampled_from(
+        ["2L", "02", "00", "-1", "True", "1_0", "0x2", "2.0", "9" * 19, "9" * 25, "2 L"]
+    ),
+)
+SHAPES = st.one_of(
+    st.lists(LENGTHS, max_size=4).map(lambda lengths: f"({', '.join([*lengths, ''])[:-1]})"),
+    st.sampled_from(["[2]", "2", "(2)", "(2, 3, )", "(,)", "(2 3)", f"({'1,' * 64})", "((2, 3))"]),
+)
+SPACES = st.sampled_from([*[""] * 4, " ", "\n", "\t", "\r", "\f", "\v", "\x1c", "\xa0", "\0", " #"])
+
+
+@st.composite
+def headers(draw):
+    """Text that is much like a header, spelled in ways that numpy's own writer never uses."""
+    fields = [
+        ("descr", draw(DESCRIPTIONS)),
+        ("fortran_order", draw(st.sampled_from(["False", "True", "0", "None", "'True'"]))),
+        ("shape", draw(SHAPES)),
+    ]
+    fields = draw(st.permutations(fields))
+    if draw(st.integers(0, 9)) == 0:
+        fields.append(draw(st.sampled_from([*fields, ("extra", "1")])))
+    parts = [draw(SPACES), "{"]
+    for name, value in fields:
+        quote = draw(st.sampled_from("''''\""))
+        parts += [draw(SPACES), quote, name, quote, draw(SPACES), ":", draw(SPACES), value]
+        parts += [draw(SPACES), ","]
+    if draw(st.booleans()):
+        parts.pop()
+    parts += ["}", draw(SPACES), draw(st.sampled_from(["\n", "", "  \n", "\n  ", ",", ";", "}"]))]
+    return "".join(parts)
+
+
+@given(damaged_files())
+@settings(max_examples=1000, deadline=None)
+def test_damaged_file_is_refused_or_read_as_numpy_reads_it(folder, data):
+    check(folder, data)
+
+
+PLAIN = "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3)}"
+
+
+@given(headers(), st.sampled_from([1, 2, 3]))
+@example(PLAIN + "\n", 1)
+@example(PLAIN.replace("2, 3", "2L, 3L"), 1)
+@example(PLAIN.replace("2, 3", "2L, 3L"), 3)
+@example(PLAIN.replace("2, 3", "02, 3"), 1)
+@example("\n" + PLAIN, 1)
+@example("\n " + PLAIN, 1)
+@example(PLAIN.replace(" ", "\xa0"), 1)
+@example(PLAIN.replace(" ", "\x1f"), 3)
+@example(PLAIN.replace("'<f4'", "[('a\0b', '<f4')]"), 1)
+@example(PLAIN.replace("'<f4'", "[('a\nb', '<f4')]"), 1)
+@example(PLAIN.replace("'<f4'", "'(2,)<f4'").replace("2, 3", "0"), 1)
+@example(PLAIN.replace("'<f4'", "'<U0'"), 1)
+@settings(max_examples=1000, deadline=None)
+def test_odd_header_is_refused_or_read_as_numpy_reads_it(folder, header, version):
+    check(folder, file_of(header, version=version, encoding="utf8" if version == 3 else "latin1"))
+
+
+@given(st.binary(max_size=300), st.sampled_from([b"", b"\x93NUMPY", b"\x93NUMPY\1\0", b"PK\3\4"]))
+@settings(max_examples=200, deadline=None)
+def test_random_bytes_are_refused(folder, data, start):
+    check(folder, start + data)
+
+
+@pytest.mark.parametrize("array", ARRAYS, ids=lambda array: str(array.dtype))
+def test_every_cut_of_a_file_is_refused(folder, array):
+    whole = valid_file(array, (1, 0))
+    for size in range(len(whole)):
+        file = folder / "sample.npy"
+        file.write_bytes(whole[:size])
+        assert read_as_sample(file) is None
+        assert read_as_rows(file) is None
+    check(folder, whole, must_be_read=True)
+
+
+ANY_DTYPE = st.one_of(
+    hnp.scalar_dtypes(),
+    hnp.byte_string_dtypes(min_len=1),
+    hnp.unicode_string_dtypes(min_len=1),
+    hnp.array_dtypes(allow_subarrays=True),
+)
+
+
+@given(st.data())
+@settings(max_examples=300, deadline=None)
+def test_what_numpy_saves_is_read_back(folder, data):
+    dtype = data.draw(ANY_DTYPE)
+    shape = data.draw(hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=4))
+    array = data.draw(hnp.arrays(dtype, shape))
+    array = np.asarray(array, order=data.draw(st.sampled_from("CF")))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of field names that need version 3
+        file = io.BytesIO()
+        np.save(file, array)
+    # Names of fields that numpy has to escape are refused: nobody has needed them yet.
+    check(folder, file.getvalue(), must_be_read=b"\\" not in file.getvalue())
