@@ -1,6 +1,7 @@
 """Names for the kinds of arrays that are passed around, and their memory. Requires numpy."""
 
 import math
+from collections import deque
 from typing import Any
 
 import numpy as np
@@ -15,12 +16,68 @@ Weights = npt.NDArray[np.float32]
 ALIGNMENT_BYTES = 64
 
 
+# Smaller arrays come from memory that the allocator has at hand anyway.
+_LEAST_POOLED_BYTES = 2**18
+_MOST_KEPT = 2
+
+
 def aligned_empty(shape: tuple[int, ...], dtype: DType) -> Array:
     """`numpy.empty`, at an address that is a multiple of 64 bytes.
 
     The dtype must be without Python objects: the memory is not initialised.
     """
-    nbytes = math.prod(shape) * dtype.itemsize
-    memory = np.empty(nbytes + ALIGNMENT_BYTES - 1, np.uint8)
+    return _aligned(np.empty(_padded_nbytes(shape, dtype), np.uint8), shape, dtype)
+
+
+class MemoryPool:
+    """Makes arrays out of the memory of others that were dropped.
+
+    Memory new to a process has to be cleared by the system first, which takes about as long as
+    reading a file into it. An array gives its memory back when nothing refers to it any more: its
+    views, and the tensors of frameworks that share its memory, hold references, so memory is never
+    used again while anything can see it. At most two arrays of each size are kept.
+
+    Threads may use it at once.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[int, deque[npt.NDArray[np.uint8]]] = {}
+
+    def empty(self, shape: tuple[int, ...], dtype: DType) -> Array:
+        """`aligned_empty`, in memory that was used before if there is some."""
+        nbytes = _padded_nbytes(shape, dtype)
+        if nbytes < _LEAST_POOLED_BYTES:
+            return aligned_empty(shape, dtype)
+        kept = self._kept.setdefault(nbytes, deque(maxlen=_MOST_KEPT))
+        try:
+            memory = kept.pop()
+        except IndexError:
+            memory = np.empty(nbytes, np.uint8)
+        # numpy takes it for the owner of the memory, and drops it with the last array in it.
+        return _aligned(np.asarray(_Lease(memory, kept)), shape, dtype)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return MemoryPool, ()
+
+
+class _Lease:
+    """Memory that goes back to where it was taken from when this object is dropped."""
+
+    __slots__ = ("__array_interface__", "_kept", "_memory")
+
+    def __init__(self, memory: npt.NDArray[np.uint8], kept: deque[npt.NDArray[np.uint8]]) -> None:
+        self._memory = memory
+        self._kept = kept
+        self.__array_interface__ = memory.__array_interface__
+
+    def __del__(self) -> None:
+        self._kept.append(self._memory)
+
+
+def _padded_nbytes(shape: tuple[int, ...], dtype: DType) -> int:
+    return math.prod(shape) * dtype.itemsize + ALIGNMENT_BYTES - 1
+
+
+def _aligned(memory: npt.NDArray[np.uint8], shape: tuple[int, ...], dtype: DType) -> Array:
     start = -memory.__array_interface__["data"][0] % ALIGNMENT_BYTES
     return np.ndarray(shape, dtype, memory, start)

@@ -6,7 +6,7 @@ framework.
 
 from typing import Any
 
-from headrace.arrays import Array, Indices, aligned_empty
+from headrace.arrays import Array, Indices, MemoryPool
 from headrace.readers.reader import Reader
 from headrace.sampler import BatchKey, padding_weights
 from headrace.structure import map_leaves
@@ -20,8 +20,7 @@ class BatchMaker:
         readers: a structure of readers.
         transform: as `Loader` takes it.
         seed: of the transform's random numbers.
-        weighted: whether a float32 array of weights, 0 for padding, is added at the end of each
-        batch.
+        weighted: whether each batch gets float32 weights at its end, 0 for padding.
     """
 
     def __init__(
@@ -31,10 +30,11 @@ class BatchMaker:
         self._transform = transform
         self._seed = seed
         self._weighted = weighted
+        self._memory = MemoryPool()
 
     def __call__(self, key: BatchKey) -> Any:
         try:
-            batch = map_leaves(lambda reader: _read(reader, key.indices), self._readers)
+            batch = map_leaves(lambda reader: self._read(reader, key.indices), self._readers)
             if self._transform is not None:
                 batch = apply(self._transform, batch, key, RandomStreams(self._seed))
         except Exception as error:
@@ -45,11 +45,10 @@ class BatchMaker:
         weights = padding_weights(key)
         return (*batch, weights) if isinstance(batch, tuple) else (batch, weights)
 
-
-def _read(reader: Reader, indices: Indices) -> Array:
-    out = aligned_empty((len(indices), *reader.spec.shape), reader.spec.dtype)
-    reader.read(indices, out)
-    return out
+    def _read(self, reader: Reader, indices: Indices) -> Array:
+        out = self._memory.empty((len(indices), *reader.spec.shape), reader.spec.dtype)
+        reader.read(indices, out)
+        return out
 
 
 def _describe(key: BatchKey) -> str:

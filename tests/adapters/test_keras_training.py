@@ -123,6 +123,13 @@ def test_a_second_fit_after_a_new_compile(n_batches):
     check(log, loader, 5 * n_batches)
 
 
+def test_large_batches_whose_memory_is_used_again():
+    x = np.repeat(np.arange(12 * BATCH, dtype="float32")[:, None], 20_000, axis=1)
+    loader, log = hr.Loader((x, x[:, :1]), batch_size=BATCH, executor=hr.Threads(2)), []
+    fit(recording_model(log), loader.to_keras(), epochs=6)
+    check(log, loader, 6 * 12)
+
+
 @pytest.mark.parametrize("steps", [1, 2, 5])
 def test_steps_per_epoch_below_the_length_go_on_with_the_same_pass(n_batches, steps):
     steps = min(steps, n_batches)

@@ -95,6 +95,18 @@ def test_tensors_share_the_memory_of_the_batch():
     assert tensor.data_ptr() == made[0].ctypes.data
 
 
+def test_tensors_that_are_kept_are_never_written_again():
+    x = np.repeat(np.arange(64, dtype="float32")[:, None], 20_000, axis=1)
+    loader = hr.Loader(x, batch_size=8, seed=2, executor=hr.Threads(2))
+    kept = []
+    for epoch in range(6):
+        for step, batch in enumerate(loader.to_torch()):
+            kept.append((loader.indices(epoch, step), batch[3:]))
+            if step % 3:
+                kept.pop(step % len(kept))  # its memory may be used again
+    assert all((rows.numpy() == indices[3:, None]).all() for indices, rows in kept)
+
+
 def test_leaves_that_are_no_arrays_pass_through():
     loader = hr.Loader(np.arange(4), batch_size=2, transform=lambda batch, rng: (batch, "name"))
     assert [batch[1] for batch in loader.to_torch()] == ["name", "name"]

@@ -45,15 +45,22 @@ def two_threads():
     with_two.close()
 
 
-def run(script):
-    """Starts the script in a process of its own."""
+@pytest.fixture
+def run():
+    """A function that starts a script in a process of its own."""
     prelude = "import itertools, os, signal, sys, threading\nimport headrace as hr\n"
-    return subprocess.Popen(
-        [sys.executable, "-c", prelude + textwrap.dedent(script)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    processes = []
+
+    def start(script):
+        command = [sys.executable, "-c", prelude + textwrap.dedent(script)]
+        pipe = subprocess.PIPE
+        processes.append(subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True))
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate()
 
 
 @pytest.mark.parametrize(
@@ -80,7 +87,7 @@ def test_default_is_the_cpus_that_the_process_may_use_but_at_most_eight():
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="CPUs can't be taken away here")
-def test_cpus_that_were_taken_away_do_not_count():
+def test_cpus_that_were_taken_away_do_not_count(run):
     process = run("""
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
         print(hr.Threads().n)
@@ -246,7 +253,7 @@ def test_opening_and_closing_it_often_leaves_nothing_behind():
 
 
 @pytest.mark.skipif(os.name != "posix", reason="Ctrl-C is sent as a POSIX signal")
-def test_ctrl_c_interrupts_a_consumer_that_waits():
+def test_ctrl_c_interrupts_a_consumer_that_waits(run):
     process = run("""
         def make_batch(key):
             if key == 3:
@@ -265,7 +272,7 @@ def test_ctrl_c_interrupts_a_consumer_that_waits():
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system can't fork")
-def test_map_of_the_parent_ends_in_a_forked_child_and_goes_on_in_the_parent():
+def test_map_of_the_parent_ends_in_a_forked_child_and_goes_on_in_the_parent(run):
     process = run(f"""
         import warnings
         warnings.simplefilter("ignore")  # of a fork with threads
@@ -293,7 +300,7 @@ def test_map_of_the_parent_ends_in_a_forked_child_and_goes_on_in_the_parent():
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system can't fork")
-def test_loader_goes_on_in_a_forked_child():
+def test_loader_goes_on_in_a_forked_child(run):
     process = run(f"""
         import warnings
         import numpy as np

@@ -202,3 +202,13 @@ def test_fingerprint_stays_the_same_in_every_release():
 
 def test_repr_names_number_and_spec():
     assert repr(hr.Labels(BY_ID, IDS, 3)) == "Labels(n=3, shape=(3,), dtype=float32)"
+
+
+def test_labels_of_a_series_are_taken_by_id(read):
+    pandas = pytest.importorskip("pandas")
+    series = pandas.Series([5, 6, 7], index=["a", "b", "c"])
+    assert read(hr.Labels(series, ids=["c", "a"])).tolist() == [7, 5]
+    with pytest.raises(hr.ArgumentError, match="ids must be given when labels is a mapping"):
+        hr.Labels(series)
+    with pytest.raises(hr.ArgumentError, match="none for 'z', which is ids\\[0\\]"):
+        hr.Labels(series, ids=["z"])

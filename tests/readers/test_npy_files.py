@@ -112,6 +112,11 @@ def test_structured_samples_with_gaps_keep_their_fields(tmp_path, read):
     assert got["b"].tolist() == [2.0, 4.0]
 
 
+def test_field_whose_name_is_like_numbers_of_python_2_keeps_it(tmp_path):
+    write(tmp_path / "a.npy", np.zeros(2, [("x1L,y", "<f4"), ("(2L)", "<f4")]), (1, 0))
+    assert hr.NpyFiles(tmp_path).spec.dtype.names == ("x1L,y", "(2L)")
+
+
 @pytest.mark.parametrize("stored", [(2, 3), (2, 3, 1), (1, 2, 1, 3)])
 @pytest.mark.parametrize("shape", [(2, 3), (2, 3, 1), (1, 2, 3, 1), [2, 3]])
 @pytest.mark.parametrize("order", ["C", "F"])

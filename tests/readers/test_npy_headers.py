@@ -195,6 +195,7 @@ PLAIN = "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3)}"
 @example(PLAIN + "\n", 1)
 @example(PLAIN.replace("2, 3", "2L, 3L"), 1)
 @example(PLAIN.replace("2, 3", "2L, 3L"), 3)
+@example(PLAIN.replace("'<f4'", "[('1L, 2L)', '<f4')]"), 1)
 @example(PLAIN.replace("2, 3", "02, 3"), 1)
 @example("\n" + PLAIN, 1)
 @example("\n " + PLAIN, 1)

@@ -22,6 +22,7 @@ _LOOKAHEAD_BYTES = 256 * 2**20
 # Beyond this, more batches would smooth nothing, and those of a few bytes cost more than their
 # bytes.
 _MOST_AHEAD = 128
+_SIGNALS_SEEN_SECONDS = 0.5
 
 
 class Threads:
@@ -155,7 +156,9 @@ class _Task:
 
     def result(self) -> Any:
         """Waits for the call; returns its result or raises what it raised."""
-        self._done.acquire()
+        # A wait without end would miss a Ctrl-C that comes just before it, and any on Windows.
+        while not self._done.acquire(timeout=_SIGNALS_SEEN_SECONDS):
+            pass
         if self._error is not None:
             try:
                 raise self._error
@@ -194,6 +197,8 @@ class _Pool:
 
     def stop(self) -> None:
         """Lets the threads end after the tasks they were given, without waiting."""
+        if self.pid != os.getpid():
+            return  # a forked child: they are the parent's, whose lock may stay locked here
         with self._lock:
             if not self._closed:
                 self._closed = True

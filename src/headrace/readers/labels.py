@@ -49,7 +49,9 @@ class Labels:
     ) -> None:
         if ids is not None:
             ids = check_ids(ids)
-        values = _by_id(labels, ids) if isinstance(labels, Mapping) else _in_order(labels, ids)
+        # A Series of pandas is no Mapping, but maps its index to its values.
+        maps = isinstance(labels, Mapping) or hasattr(labels, "keys")
+        values = _by_id(labels, ids) if maps else _in_order(labels, ids)
         wanted = None if dtype is None else check_dtype(dtype)
         self._one_hot = n_classes is not None
         if n_classes is not None:
@@ -87,7 +89,7 @@ class Labels:
         return hashlib.blake2b(values.reshape(-1).view(np.uint8).data, digest_size=8).hexdigest()
 
 
-def _by_id(labels: Mapping[Any, Any], ids: list[Any] | None) -> Array:
+def _by_id(labels: Any, ids: list[Any] | None) -> Array:
     if ids is None:
         raise bad_value(
             "ids", ids, "given when labels is a mapping", "Pass the ids in the samples' order."
@@ -104,7 +106,7 @@ def _by_id(labels: Mapping[Any, Any], ids: list[Any] | None) -> Array:
     return _plain_array(values)
 
 
-def _in_order(labels: npt.ArrayLike, ids: list[Any] | None) -> Array:
+def _in_order(labels: Any, ids: list[Any] | None) -> Array:
     values = _plain_array(labels)
     if ids is not None and len(ids) != len(values):
         raise ArgumentError(

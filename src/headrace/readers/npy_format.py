@@ -21,7 +21,7 @@ _MAX_BYTES = 2**63 - 1
 _MAX_AXES = 63 if int(np.__version__.split(".")[0]) >= 2 else 31
 _TOKEN = re.compile(
     r"[ \t\n\r]*(?:(?P<string>'[^'\\\x00-\x1f]*'|\"[^\"\\\x00-\x1f]*\")|(?P<int>0|[1-9][0-9]{0,19})"
-    r"|(?P<name>True|False)|(?P<mark>[{}()\[\]:,]))"
+    r"L?|(?P<name>True|False)|(?P<mark>[{}()\[\]:,]))"
 )
 _CLOSING = {"(": ")", "[": "]", "{": "}"}
 
@@ -67,9 +67,7 @@ def parse_header(header: bytes) -> NpyLayout:
         raise FormatError("its header is not text") from None
     if not text.startswith("{"):
         raise FormatError(f"its header begins with {text[:20]!r}, not with '{{'")
-    if version < 3:
-        text = re.sub(r"(?<=[0-9])L(?=[,)])", "", text)  # of a long int of Python 2
-    fields = _parse_literal(text)
+    fields = _parse_literal(text, has_longs=version < 3)
     if not isinstance(fields, dict) or fields.keys() != {"descr", "fortran_order", "shape"}:
         raise FormatError("its header does not have exactly descr, fortran_order and shape")
     shape = fields["shape"]
@@ -99,13 +97,16 @@ def _read_exactly(file: BinaryIO, size: int) -> bytes:
     return data
 
 
-def _parse_literal(text: str) -> Any:
-    """The value of a literal of strings, ints, bools, tuples, lists and dicts."""
+def _parse_literal(text: str, has_longs: bool) -> Any:
+    """The value of a literal of strings, ints, bools, tuples, lists and dicts.
+
+    Ints may end with an L, as Python 2 wrote them, if it `has_longs`.
+    """
     tokens = []
     at, end = 0, len(text.removesuffix("\n").rstrip(" "))  # as headers are padded
     while at < end:
         match = _TOKEN.match(text, at)
-        if match is None:
+        if match is None or (match[0].endswith("L") and not has_longs):
             raise FormatError(f"its header is malformed at {text[at : at + 20]!r}")
         tokens.append((match.lastgroup, match.group(match.lastgroup or 0)))
         at = match.end()
