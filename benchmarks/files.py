@@ -9,6 +9,8 @@ timed epochs, which begin with nothing made ahead. The contenders take turns.
     python benchmarks/files.py --rounds 5 --json files.json
 
 prints a Markdown table of the medians over the rounds, and whether headrace is as fast as expected.
+Where other processes keep the CPUs busy the ratios say little, as two threads need two CPUs:
+`--patience 600` waits that long, in all, for an idle machine.
 """
 
 import argparse

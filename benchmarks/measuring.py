@@ -166,7 +166,7 @@ def _await_idle(deadline: float) -> None:
 
 
 def median(measured: list[Numbers], key: str) -> float:
-    return statistics.median(numbers[key] for numbers in measured)
+    return float(statistics.median(numbers[key] for numbers in measured))
 
 
 def table(results: dict[str, list[Numbers]], missing: dict[str, str], limit: str) -> str:

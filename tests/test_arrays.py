@@ -69,6 +69,16 @@ def test_little_memory_is_kept():
     assert len(set(addresses)) == 10
 
 
+def test_closing_a_loader_frees_the_memory_that_it_kept():
+    loader = hr.Loader(np.zeros((8, 100_000)), batch_size=2)
+    pool = loader.make_batch._memory
+    for _ in range(2):
+        list(loader)
+        assert any(pool._kept.values())
+        loader.close()
+        assert not any(pool._kept.values())
+
+
 def test_a_pickle_holds_no_memory():
     pool = MemoryPool()
     pool.empty(SHAPE, DTYPE)

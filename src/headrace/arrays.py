@@ -56,6 +56,11 @@ class MemoryPool:
         # numpy takes it for the owner of the memory, and drops it with the last array in it.
         return _aligned(np.asarray(_Lease(memory, kept)), shape, dtype)
 
+    def clear(self) -> None:
+        """Frees the memory that is kept; that of arrays in use is kept again when they are dropped."""
+        for kept in self._kept.values():
+            kept.clear()
+
     def __reduce__(self) -> tuple[Any, ...]:
         return MemoryPool, ()
 

@@ -45,6 +45,10 @@ class BatchMaker:
         weights = padding_weights(key)
         return (*batch, weights) if isinstance(batch, tuple) else (batch, weights)
 
+    def release_memory(self) -> None:
+        """Frees the memory that is kept for the batches to come."""
+        self._memory.clear()
+
     def _read(self, reader: Reader, indices: Indices) -> Array:
         out = self._memory.empty((len(indices), *reader.spec.shape), reader.spec.dtype)
         reader.read(indices, out)

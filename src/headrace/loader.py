@@ -228,6 +228,7 @@ class Loader:
         """Drops the batches made ahead and ends the executor's workers, until the next use."""
         self._ahead = None
         self.executor.close()
+        self.make_batch.release_memory()
 
     def __enter__(self) -> "Loader":
         return self

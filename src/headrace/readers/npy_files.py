@@ -54,8 +54,8 @@ class NpyFiles:
             kind (float64 to float32, uint8 to float32, but not float32 to uint8).
 
     Raises:
-        ArgumentError: (a ValueError) there is no such folder, no id, or an id that would leave
-        root. SampleNotFoundError: (a FileNotFoundError) a file does not exist.
+        ArgumentError: (a ValueError) there is no such folder, no id, or one that would leave root.
+        SampleNotFoundError: (a FileNotFoundError) a file does not exist.
         SampleFormatError: (a ValueError) a file is damaged or holds another shape or dtype.
 
     Example:
@@ -226,7 +226,7 @@ class NpyFiles:
         return header, layout
 
     def _check(self, layout: NpyLayout) -> None:
-        """Raises an error unless an array of `layout` can become sample `index`."""
+        """Raises an error unless an array of `layout` can become a sample."""
         if layout.shape != self.spec.shape and _squeezed(layout.shape) != _squeezed(
             self.spec.shape
         ):
