@@ -57,7 +57,7 @@ class MemoryPool:
         return _aligned(np.asarray(_Lease(memory, kept)), shape, dtype)
 
     def clear(self) -> None:
-        """Frees the memory that is kept; that of arrays in use is kept again when they are dropped."""
+        """Frees the memory that is kept, but not that of arrays in use."""
         for kept in self._kept.values():
             kept.clear()
 
