@@ -255,6 +255,9 @@ def test_opening_and_closing_it_often_leaves_nothing_behind():
 @pytest.mark.skipif(os.name != "posix", reason="Ctrl-C is sent as a POSIX signal")
 def test_ctrl_c_interrupts_a_consumer_that_waits(run):
     process = run("""
+        # Shells have it ignored in what they run in the background, and so in its children.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
         def make_batch(key):
             if key == 3:
                 print("waiting", flush=True)
