@@ -22,6 +22,7 @@ BUILTINS = {
     hr.SampleFormatError: ValueError,
     hr.StateError: ValueError,
     hr.ExecutorClosedError: RuntimeError,
+    hr.LoaderMovedError: RuntimeError,
     hr.MissingExtraError: ImportError,
 }
 every_class = pytest.mark.parametrize("kind", BUILTINS, ids=lambda kind: kind.__name__)
@@ -210,7 +211,7 @@ CALLS = {
     "damaged state": (
         lambda: hr.Loader(X, 2).load_state_dict(hr.Loader(X, 2).state_dict() | {"epoch": -1}),
         hr.StateError,
-        ["state['epoch']", "an int from 0", "-1"],
+        ["state", "epoch must be an int from 0", "-1"],
     ),
 }
 

@@ -46,6 +46,10 @@ class StateError(HeadraceError, ValueError):
     """A state can't be loaded, as it is damaged or belongs to another loader."""
 
 
+class LoaderMovedError(HeadraceError, RuntimeError):
+    """A loader was moved by something else than the iteration that goes on over it."""
+
+
 class ExecutorClosedError(HeadraceError, RuntimeError):
     """An executor was closed while batches were still being taken from it."""
 

@@ -13,14 +13,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headrace.arguments import MAX_SAMPLES
 from headrace.arrays import Indices
 from headrace.batch_maker import BatchMaker
-from headrace.errors import ArgumentError, StateError, bad_type
+from headrace.errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    ExecutorClosedError,
+    LoaderMovedError,
+    StateError,
+    bad_type,
+)
 from headrace.executors.executor import Executor
 from headrace.executors.threads import Threads
 from headrace.readers.array import ArrayReader
-from headrace.readers.reader import Reader
+from headrace.readers.reader import Reader, Spec
 from headrace.sampler import BatchSampler, Place, Tail
 from headrace.structure import map_leaves, named_leaves
 from headrace.transforms import Transform, per_sample
@@ -58,7 +64,8 @@ class Loader:
             is a `numpy.random.Generator` whose numbers depend on seed, epoch and position alone,
             and which is only good during the call.
         executor: where batches are made: `Inline()`, `Threads(n)`. Default: `Threads()`. Its
-            workers start when iteration does.
+            workers start when iteration does. Loaders may share one; each looks ahead within its
+            whole budget.
 
     Raises:
         ArgumentError, ArgumentTypeError: (a ValueError, a TypeError) an argument is not allowed.
@@ -100,7 +107,9 @@ class Loader:
             and not isinstance(transform, per_sample)
         ):
             raise bad_type("transform", transform, "a function of (batch, rng), or per_sample(fn)")
-        if executor is not None and not isinstance(executor, Executor):
+        if executor is not None and (
+            isinstance(executor, type) or not isinstance(executor, Executor)
+        ):
             raise bad_type("executor", executor, "Inline(), Threads(n) or another executor")
         if not len(self.sampler):
             warnings.warn(
@@ -125,8 +134,11 @@ class Loader:
     def batch(self, epoch: int, step: int) -> Any:
         """The batch at `step` of `epoch`, made in this thread without moving the loader.
 
+        Without a transform, each array has shape (batch, *sample) and the reader's dtype.
+
         Raises:
             OutOfRangeError: (an IndexError) `step` is not in `range(len(loader))`.
+            SampleError: a sample can't be read; what a transform raises comes as it is.
         """
         return self.make_batch(self.sampler.key(epoch, step))
 
@@ -138,7 +150,8 @@ class Loader:
         """The batches from the loader's place to the end of its epoch.
 
         The loader moves as they are taken, and stands at the next epoch after the last. All its
-        iterators move the same place.
+        iterators move the same place, so a loop over a loader within a loop over it ends both
+        epochs. Not to be used from several threads at once.
         """
         epoch = self._place.epoch
         while len(self) and self._place.epoch == epoch:
@@ -158,7 +171,20 @@ class Loader:
 
     @place.setter
     def place(self, place: Place) -> None:
-        self._place = self.sampler.normal(place)
+        self._place = self.sampler.check_place(place)
+
+    def check_unmoved(self, place: Place) -> None:
+        """Raises an error unless the loader stands at `place`, where an adapter has left it.
+
+        Raises:
+            LoaderMovedError: (a RuntimeError) something else has moved it.
+        """
+        if self._place != place:
+            raise LoaderMovedError(
+                f"the loader was moved to {self._place} while something iterates over it that had "
+                f"left it at {place}. Begin another iteration after moving a loader, and have one "
+                "at a time."
+            )
 
     @property
     def epoch(self) -> int:
@@ -166,7 +192,11 @@ class Loader:
         return self._place.epoch
 
     def seek(self, epoch: int, step: int = 0) -> None:
-        """Moves the loader, so that the batch at `step` of `epoch` comes next."""
+        """Moves the loader, so that the batch at `step` of `epoch` comes next.
+
+        Raises:
+            OutOfRangeError: (an IndexError) `step` is not in `range(len(loader))`.
+        """
         self._place = self.sampler.place(epoch, step)
 
     def fetch(self, place: Place) -> Any:
@@ -177,7 +207,11 @@ class Loader:
         here = (place, os.getpid())  # what was begun before a fork is the parent's
         ahead, self._ahead = self._ahead, None  # whatever fails, the next call begins anew
         batches = self.batches_from(place) if ahead is None or ahead[0] != here else ahead[1]
-        batch = next(batches)
+        try:
+            batch = next(batches)
+        except ExecutorClosedError:  # by another loader that shares it
+            batches = self.batches_from(place)
+            batch = next(batches)
         self._ahead = ((self.sampler.after(place), here[1]), batches)
         return batch
 
@@ -218,11 +252,10 @@ class Loader:
                     f"state must come from a loader of the same samples in the same order: "
                     f"its {key!r} is {theirs!r}, and this loader's is {ours!r}."
                 )
-        for key, most in (("epoch", MAX_SAMPLES), ("position", self.sampler.n)):
-            value = state.get(key)
-            if type(value) is not int or not 0 <= value <= most:
-                raise StateError(f"state[{key!r}] must be an int from 0 to {most}, not {value!r}.")
-        self.place = Place(state["epoch"], state["position"])
+        try:
+            self.place = Place(state.get("epoch", -1), state.get("position", -1))
+        except (ArgumentError, ArgumentTypeError) as error:
+            raise StateError(f"state can't be gone on with here: {error}") from None
 
     def close(self) -> None:
         """Drops the batches made ahead and ends the executor's workers, until the next use."""
@@ -283,6 +316,7 @@ class Loader:
         return {
             "samples": self.sampler.n,
             "order": self.sampler.order.describe(),
+            "seed": self.sampler.seed,
             "data": self._data_hash,
         }
 
@@ -302,7 +336,9 @@ def _readers_of(source: Any) -> Any:
 def _reader_of(leaf: Any, name: str) -> Reader:
     if isinstance(leaf, np.ndarray):
         return ArrayReader(leaf)
-    if isinstance(leaf, Reader):
+    if isinstance(leaf, Reader) and not isinstance(leaf, type):
+        if not isinstance(leaf.spec, Spec):
+            raise bad_type(f"{name}.spec", leaf.spec, "a headrace.Spec")
         return leaf
     remedy = "Pass numpy.asarray(...) of it, if it fits in memory."
     if hasattr(leaf, "__fspath__") or isinstance(leaf, str):

@@ -55,7 +55,7 @@ class Shuffled:
         return permutation[positions]
 
     def describe(self) -> str:
-        return f"shuffled, seed {self._seed}"
+        return "shuffled"
 
     def _permutation(self, epoch: int) -> Permutation:
         # Not seed + epoch: seed 0 in epoch 1 would equal seed 1 in epoch 0.

@@ -101,18 +101,10 @@ class BatchSampler:
         if tail not in get_args(Tail):
             raise bad_value("tail", tail, "'drop', 'partial' or 'pad'")
         self.tail: Tail = tail
-        left_over = self.n % self.global_batch_size
-        if tail == "partial" and 0 < left_over < self.world_size:
-            raise bad_value(
-                "tail",
-                tail,
-                f"'drop' or 'pad' for {self.n} samples in global batches of "
-                f"{self.global_batch_size} over {self.world_size} ranks",
-                f"The {left_over} left over would leave a rank with an empty batch.",
-            )
-        seed = check_seed(seed)
+        self._check_tail(self.n)
+        self.seed = check_seed(seed)
         self.order: Order = (
-            Shuffled(self.n, seed) if check_bool("shuffle", shuffle) else Sequential()
+            Shuffled(self.n, self.seed) if check_bool("shuffle", shuffle) else Sequential()
         )
 
     def __len__(self) -> int:
@@ -122,7 +114,7 @@ class BatchSampler:
     def __repr__(self) -> str:
         return (
             f"BatchSampler(n={self.n}, batch_size={self.batch_size}, "
-            f"order={self.order.describe()!r}, tail={self.tail!r}, "
+            f"order={self.order.describe()!r}, seed={self.seed}, tail={self.tail!r}, "
             f"rank={self.rank}, world_size={self.world_size})"
         )
 
@@ -151,6 +143,18 @@ class BatchSampler:
                 f"step must lie in range({len(self)}), the steps of an epoch, but {step} was given."
             )
         return Place(epoch, step * self.global_batch_size)
+
+    def check_place(self, place: Place) -> Place:
+        """`place`, if it exists and its epoch can be gone on with from there.
+
+        Raises:
+            ArgumentError: (a ValueError) it does not exist, or the samples from there on would
+                leave a rank without one in the last step.
+        """
+        epoch = check_int("epoch", place[0], 0, MAX_SAMPLES)
+        position = check_int("position", place[1], 0, self.n)
+        self._check_tail(self.n - position)
+        return self.normal(Place(epoch, position))
 
     def after(self, place: Place) -> Place:
         """The place that follows the step at `place`: in this epoch, or the start of the next."""
@@ -192,6 +196,17 @@ class BatchSampler:
             place = Place(epoch, position + s * self.global_batch_size)
             step = place.position // self.global_batch_size
             yield BatchKey(place, step, start, indices[s, :count], n_valid)
+
+    def _check_tail(self, left: int) -> None:
+        left_over = left % self.global_batch_size
+        if self.tail == "partial" and 0 < left_over < self.world_size:
+            raise bad_value(
+                "tail",
+                self.tail,
+                f"'drop' or 'pad' for {left} samples in global batches of "
+                f"{self.global_batch_size} over {self.world_size} ranks",
+                f"The {left_over} left over would leave a rank with an empty batch.",
+            )
 
     def _steps_from(self, position: int) -> int:
         """Steps left in an epoch of which `position` samples are consumed."""

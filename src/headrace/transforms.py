@@ -60,7 +60,7 @@ class per_sample:  # noqa: N801  (it reads as a function where it is used)
 
     Args:
         function: called as `function(sample, rng)`. `sample` has the structure of the source, its
-            arrays without the batch axis; it may be changed in place. `rng` is a
+            arrays without the batch axis; its arrays may be changed in place. `rng` is a
             `numpy.random.Generator` that gives the same numbers for the same seed, epoch and
             sample, in whatever batch it comes; it is only good during the call. The function
             returns a sample of any structure, of arrays or numbers of the same shape and dtype for
@@ -116,6 +116,8 @@ def apply(
     batch = transform(batch, streams.of_batch(key.place.epoch, key.first))
     if batch is None:
         raise ArgumentError("the transform must return the batch, but returned None.")
+    if any(isinstance(leaf, list) for leaf in leaves(batch)):
+        raise ArgumentError("the transform must return tuples or dicts of arrays, not lists.")
     return batch
 
 

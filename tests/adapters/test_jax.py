@@ -63,6 +63,36 @@ def test_a_batch_counts_once_it_is_handed_over():
     assert loader.place == (1, 0)
 
 
+def test_a_failure_comes_at_its_turn():
+    def failing(batch, rng):
+        if 4 in batch:
+            raise ValueError("bad")
+        return batch
+
+    loader = hr.Loader(np.arange(10), batch_size=2, shuffle=False, transform=failing)
+    batches = iter(loader.to_jax())
+    assert [next(batches).tolist() for _ in range(2)] == [[0, 1], [2, 3]]
+    with pytest.raises(ValueError, match="bad"):
+        next(batches)
+    assert loader.place == (0, 4)
+
+
+def test_moving_the_loader_within_an_iteration_is_refused():
+    loader = hr.Loader(np.arange(12), batch_size=2)
+    batches = iter(loader.to_jax())
+    next(batches)
+    loader.seek(3)
+    with pytest.raises(hr.LoaderMovedError):
+        next(batches)
+    assert loader.place == (3, 0)
+
+
+def test_strings_stay_arrays_of_numpy():
+    loader = hr.Loader((np.arange(4), np.array(list("abcd"))), batch_size=2, shuffle=False)
+    numbers, names = next(iter(loader.to_jax()))
+    assert (numbers.tolist(), names.tolist()) == ([0, 1], ["a", "b"])
+
+
 def test_a_cpu_takes_the_memory_of_a_batch_over():
     made = []
     loader = hr.Loader(

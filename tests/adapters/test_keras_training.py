@@ -3,6 +3,8 @@
 Recorded inside the training step, on the backend that KERAS_BACKEND names.
 """
 
+import copy
+import functools
 import time
 
 import numpy as np
@@ -265,6 +267,55 @@ def test_a_subclass_that_overrides_the_methods_of_a_dataset():
     loader, log = make_loader(3), []
     fit(recording_model(log), Shifted(loader), epochs=2)
     check([[sample - 1000 for sample in batch] for batch in log], loader, 6)
+
+
+def test_a_decorated_method_of_a_subclass():
+    def decorated(method):
+        @functools.wraps(method)
+        def wrapper(*arguments):
+            return method(*arguments)
+
+        return wrapper
+
+    class Decorated(KerasDataset):
+        __getitem__ = decorated(decorated(KerasDataset.__getitem__))
+
+    loader, log = make_loader(3), []
+    fit(recording_model(log), Decorated(loader), epochs=2)
+    check(log, loader, 6)
+
+
+def test_training_on_batches_of_another_origin_is_refused():
+    class Elsewhere(KerasDataset):
+        def __getitem__(self, index):
+            return self.loader.batch(0, index)  # behind the dataset's back
+
+    with pytest.raises(hr.HeadraceError, match="did not take from this dataset"):
+        fit(recording_model([]), Elsewhere(make_loader(3)), epochs=2)
+
+
+def test_moving_the_loader_while_it_trains_is_refused():
+    loader = make_loader(12)
+
+    class Move(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if batch == 2:
+                loader.seek(5)
+
+    with pytest.raises(hr.LoaderMovedError):
+        fit(recording_model([]), loader.to_keras(), callbacks=[Move()])
+    assert loader.place == (5, 0)
+
+
+def test_a_copy_of_a_dataset_trains_on_its_own_loader():
+    loader, log = make_loader(3), []
+    dataset = loader.to_keras()
+    fit(recording_model(log), dataset)
+    copied = copy.deepcopy(dataset)
+    assert copied.loader.place == (1, 0)
+    fit(recording_model(log), copied)
+    assert log == expected(loader, 6)
+    assert (loader.place, copied.loader.place) == ((1, 0), (2, 0))
 
 
 def test_looking_at_batches_while_training():

@@ -107,6 +107,39 @@ def test_tensors_that_are_kept_are_never_written_again():
     assert all((rows.numpy() == indices[3:, None]).all() for indices, rows in kept)
 
 
+def test_transforms_may_flip_axes_and_return_views_that_are_read_only():
+    def flipped(batch, rng):
+        return batch[::-1], np.broadcast_to(np.float32(1), (4,))
+
+    loader = hr.Loader(np.arange(8.0), batch_size=4, shuffle=False, transform=flipped)
+    x, ones = next(iter(loader.to_torch()))
+    assert (x.tolist(), ones.tolist()) == ([3, 2, 1, 0], [1, 1, 1, 1])
+
+
+def test_strings_stay_arrays_of_numpy():
+    loader = hr.Loader((np.arange(4), np.array(list("abcd"))), batch_size=2, shuffle=False)
+    numbers, names = next(iter(loader.to_torch()))
+    assert (numbers.tolist(), names.tolist()) == ([0, 1], ["a", "b"])
+
+
+def test_two_iterations_at_once_are_refused():
+    batches = hr.Loader(np.arange(12), batch_size=2).to_torch()
+    first, second = iter(batches), iter(batches)
+    assert [next(first).tolist(), next(second).tolist()] != [next(iter(batches)).tolist()] * 2
+    with pytest.raises(hr.LoaderMovedError, match="Begin another iteration after moving a loader"):
+        next(first)
+
+
+def test_moving_the_loader_within_an_iteration_is_refused():
+    loader = hr.Loader(np.arange(12), batch_size=2)
+    batches = iter(loader.to_torch())
+    next(batches)
+    loader.seek(3)
+    with pytest.raises(hr.LoaderMovedError):
+        next(batches)
+    assert loader.place == (3, 0)
+
+
 def test_leaves_that_are_no_arrays_pass_through():
     loader = hr.Loader(np.arange(4), batch_size=2, transform=lambda batch, rng: (batch, "name"))
     assert [batch[1] for batch in loader.to_torch()] == ["name", "name"]

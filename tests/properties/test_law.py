@@ -180,8 +180,8 @@ def test_a_state_after_the_last_batch_is_the_next_epoch(folder):
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"seed": 4}, "'order' is 'shuffled, seed 3', and this loader's is 'shuffled, seed 4'"),
-        ({"shuffle": False}, "'order' is 'shuffled, seed 3', and this loader's is 'sequential'"),
+        ({"seed": 4}, "'seed' is 3, and this loader's is 4"),
+        ({"shuffle": False}, "'order' is 'shuffled', and this loader's is 'sequential'"),
     ],
 )
 def test_a_state_of_another_order_is_refused(folder, change, named):
@@ -211,6 +211,52 @@ def test_a_damaged_state_is_refused(folder, damage):
         loader.load_state_dict({**loader.state_dict(), **damage})
     with pytest.raises(ValueError, match="format"):
         loader.load_state_dict([])
+
+
+def test_the_seed_is_of_the_state_also_where_it_is_the_transforms_alone(folder):
+    options = {"shuffle": False, "transform": hr.per_sample(noisy)}
+    state = make_loader(folder, **options).state_dict()
+    make_loader(folder, **options).load_state_dict(state)
+    with pytest.raises(hr.StateError, match="'seed' is 3, and this loader's is 4"):
+        make_loader(folder, **options, seed=4).load_state_dict(state)
+
+
+def test_a_place_that_would_leave_a_rank_without_a_sample_is_refused():
+    x = np.arange(12)
+    one = hr.Loader(x, batch_size=11, shuffle=False, tail="partial")
+    next(iter(one))
+    two = hr.Loader(x, batch_size=1, shuffle=False, tail="partial", world_size=2)
+    with pytest.raises(hr.StateError, match="1 left over would leave a rank with an empty batch"):
+        two.load_state_dict(one.state_dict())
+    assert two.place == (0, 0)
+
+
+@pytest.mark.parametrize("place", [(-1, 0), (0, -7), (0, 13), (0.5, 0)])
+def test_a_place_that_does_not_exist_is_refused(place):
+    loader = hr.Loader(np.arange(12), batch_size=2)
+    with pytest.raises((ValueError, TypeError), match="must be an int"):
+        loader.place = place
+    loader.place = (3, 4)
+    assert (loader.epoch, loader.place.position) == (3, 4)
+
+
+def test_loaders_may_share_an_executor_that_one_of_them_closes():
+    executor = hr.Threads(2)
+    outer = hr.Loader(np.arange(40), batch_size=2, shuffle=False, executor=executor)
+    inner = hr.Loader(np.arange(8), batch_size=2, shuffle=False, executor=executor)
+    seen = []
+    for batch in outer:
+        seen += batch.tolist()
+        with inner:
+            assert np.concatenate(list(inner)).tolist() == list(range(8))
+    assert seen == list(range(40))
+    outer.close()
+
+
+def test_a_transform_that_returns_a_list_is_refused():
+    loader = hr.Loader(np.arange(4), batch_size=2, transform=lambda batch, rng: [batch])
+    with pytest.raises(ValueError, match="tuples or dicts of arrays, not lists"):
+        loader.batch(0, 0)
 
 
 def test_a_failing_batch_is_raised_at_its_step_and_can_be_tried_again(tmp_path):
@@ -277,6 +323,7 @@ def test_batches_are_the_consumers_own_and_aligned():
     ("source", "error", "message"),
     [
         ((np.zeros(3), np.zeros(4)), ValueError, r"source\[0\] has 3, source\[1\] has 4"),
+        (hr.NpyFile, TypeError, r"source must be a reader"),
         ([1, 2], TypeError, r"source must be a reader, a numpy array.*numpy.asarray"),
         ("data", TypeError, r"source must be.*NpyFile\(path\)"),
         ({"a": None}, TypeError, r"source\['a'\] must be"),
@@ -294,6 +341,8 @@ def test_a_bad_source_is_refused(source, error, message):
 def test_bad_transforms_and_executors_are_refused():
     with pytest.raises(TypeError, match="transform must be a function"):
         hr.Loader(np.zeros(3), batch_size=1, transform=3)
+    with pytest.raises(TypeError, match="executor must be Inline"):
+        hr.Loader(np.zeros(3), batch_size=1, executor=hr.Threads)
     with pytest.raises(TypeError, match="executor must be Inline"):
         hr.Loader(np.zeros(3), batch_size=1, executor=3)
 

@@ -7,6 +7,8 @@ loader never writes to a batch that it has handed over.
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 from headrace.errors import missing_extra
 
 try:
@@ -48,11 +50,19 @@ class JaxBatches:
         while True:
             following = loader.sampler.after(place)
             last = following.epoch != place.epoch
-            after = None if last else self._put(loader.fetch(following))
+            after, failure = None, None
+            if not last:
+                try:
+                    after = self._put(loader.fetch(following))
+                except Exception as error:  # which is the next batch's, not this one's
+                    failure = error
+            loader.check_unmoved(place)
             loader.place = following
             yield batch
             if last:
                 return
+            if failure is not None:
+                raise failure
             place, batch = following, after
 
     def _put(self, batch: Any) -> Any:
@@ -60,5 +70,14 @@ class JaxBatches:
         device = self.device
         if isinstance(device, jax.sharding.Sharding) and not device.is_fully_addressable:
             gather: Any = jax.make_array_from_process_local_data
-            return map_leaves(lambda leaf: gather(device, leaf), batch)
-        return map_leaves(lambda leaf: jax.device_put(leaf, device), batch)
+            return map_leaves(
+                lambda leaf: gather(device, leaf) if _is_numeric(leaf) else leaf, batch
+            )
+        return map_leaves(
+            lambda leaf: jax.device_put(leaf, device) if _is_numeric(leaf) else leaf, batch
+        )
+
+
+def _is_numeric(leaf: Any) -> bool:
+    """Whether JAX has arrays of its dtype; strings and dates stay with numpy."""
+    return not isinstance(leaf, np.ndarray) or leaf.dtype.kind in "biufcV"

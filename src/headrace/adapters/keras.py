@@ -38,6 +38,10 @@ class KerasDataset(keras.utils.PyDataset):  # type: ignore[misc]
     padding become, or multiply, the sample weights.
 
     Look-ahead is the loader's own, so Keras sees one worker and no multiprocessing.
+
+    A subclass may override `__getitem__` to change a batch, and must take one batch of `super()`
+    each time. To mix batches, or to change what comes next, use the loader's transform. A dataset
+    of Keras that wraps this one does not tell it what trains: it gets batches by their index.
     """
 
     def __init__(self, loader: Loader) -> None:
@@ -59,6 +63,13 @@ class KerasDataset(keras.utils.PyDataset):  # type: ignore[misc]
         elif not isinstance(batch, tuple | dict):
             batch = (batch,)
         return _handed_over(batch)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_passes"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._passes = Passes(self.loader)
 
     def on_epoch_begin(self) -> None:
         """Called by Keras."""

@@ -31,6 +31,7 @@ from headrace.sampler import Place
 if TYPE_CHECKING:
     from headrace.loader import Loader
 
+_MOST_FRAMES_BETWEEN = 8
 _TRAIN, _READ, _BUILD = "train", "read", "build"
 _KIND_OF_PASS = {
     "fit": _TRAIN,
@@ -79,14 +80,14 @@ class Passes:
 
     def batch(self, dataset: Any, index: int) -> Any:
         """The batch for whoever asks `dataset` for `index`; to be called from `__getitem__`."""
-        caller = _caller_of("__getitem__")
+        caller = _generator_above(dataset)
         training, reading = self._training, self._reading
-        if caller is training.caller:
+        if caller is not None and caller is training.caller:
             return training.next()
         if reading is not None and caller is reading.caller:
             return next(reading.batches)
         kind = self._kind
-        if kind in (_TRAIN, _READ) and _is_pass_of_keras(caller, dataset):
+        if kind in (_TRAIN, _READ) and caller is not None:
             adapter = caller.f_locals["self"]
             if kind == _TRAIN and adapter not in training.ended:
                 training.restart(caller, adapter)
@@ -124,6 +125,7 @@ class _Training:
         self._adapter: Any = None
         self._progress = self._joined = _Progress(self)
         self._place = loader.place  # of the batch to serve next
+        self._trained_place = loader.place  # where the loader was left
         # Batches of the generator's that were served to it, and that were trained on.
         self._served = self._trained = 0
 
@@ -138,6 +140,7 @@ class _Training:
                     # First, so that a user's callback finds the loader where it stands.
                     value.callbacks.insert(0, self._joined)
                 self._joined.before_epoch = self._trained
+                self._joined.joined = True
                 return True
         return False
 
@@ -152,7 +155,7 @@ class _Training:
             self._progress = self._joined
             self._progress.active = True
             self._progress.before_epoch = self._served = self._trained = 0
-            self._place = self._loader.place
+            self._place = self._trained_place = self._loader.place
         self.caller = caller
 
     def next(self) -> Any:
@@ -172,11 +175,18 @@ class _Training:
             if progress.active:
                 # The last execution of several steps may have found fewer.
                 self._count(min(progress.before_epoch + steps, self._served))
+            elif progress.joined and steps:
+                raise HeadraceError(
+                    "Keras trains on batches that it did not take from this dataset itself. "
+                    "Pass it to fit as it is; to change batches, use the loader's transform."
+                )
 
     def _count(self, total: int) -> None:
         """`fit` has trained on `total` of the batches that its generator was served."""
         while self._trained < total:
-            self._loader.place = self._loader.sampler.after(self._loader.place)
+            self._loader.check_unmoved(self._trained_place)
+            self._trained_place = self._loader.sampler.after(self._trained_place)
+            self._loader.place = self._trained_place
             self._trained += 1
 
 
@@ -187,10 +197,11 @@ class _Progress(keras.callbacks.Callback):  # type: ignore[misc]
         super().__init__()
         self.training = training
         self.before_epoch = 0  # batches that it trained on before its current epoch
-        self.active = False
+        self.joined = self.active = False
 
     def on_train_begin(self, logs: Any = None) -> None:
-        self.active = False  # a list of callbacks may be used again, with other data
+        # A list of callbacks may be used again, with other data.
+        self.joined = self.active = False
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         self.training.trained(self, batch)
@@ -212,10 +223,20 @@ def _is_keras(frame: FrameType) -> bool:
     return name.startswith("keras.")
 
 
-def _is_pass_of_keras(caller: FrameType, dataset: Any) -> bool:
-    """Whether it is a generator of Keras' data adapter, not of the dataset's own `__iter__`."""
-    return bool(
-        caller.f_code.co_flags & inspect.CO_GENERATOR
-        and _is_keras(caller)
-        and caller.f_locals.get("self") is not dataset
-    )
+def _generator_above(dataset: Any) -> FrameType | None:
+    """The generator of Keras' data adapter that asks `dataset` for a batch, if it is one that does.
+
+    Not the dataset's own `__iter__`. What subclasses and decorators put in between is passed over.
+    """
+    frame: FrameType | None = sys._getframe(3)
+    for _ in range(_MOST_FRAMES_BETWEEN):
+        if frame is None:
+            return None
+        if (
+            frame.f_code.co_flags & inspect.CO_GENERATOR
+            and _is_keras(frame)
+            and frame.f_locals.get("self") is not dataset
+        ):
+            return frame
+        frame = frame.f_back
+    return None

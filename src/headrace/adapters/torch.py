@@ -47,8 +47,10 @@ class HeadraceDataLoader(torch_data.DataLoader[Any]):
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         loader: Loader = self.dataset.loader  # type: ignore[attr-defined]
+        place = loader.place
         for batch in super().__iter__():
-            loader.place = loader.sampler.after(loader.place)
+            loader.check_unmoved(place)
+            loader.place = place = loader.sampler.after(place)
             yield batch
 
 
@@ -83,8 +85,12 @@ class Sampler(torch_data.Sampler[BatchKey]):
 
 
 def as_tensor(leaf: Any) -> Any:
-    """A tensor that shares the memory of `leaf`, if that is an array; else `leaf` itself."""
-    return torch.from_numpy(leaf) if isinstance(leaf, np.ndarray) else leaf
+    """A tensor that shares the memory of `leaf`, if that is an array of numbers; else `leaf`."""
+    if not isinstance(leaf, np.ndarray) or leaf.dtype.kind not in "biufc":
+        return leaf
+    if not leaf.flags.writeable or any(stride < 0 for stride in leaf.strides):
+        leaf = leaf.copy()  # of such memory torch makes no tensor, or warns
+    return torch.from_numpy(leaf)
 
 
 def _as_it_is(batch: Any) -> Any:
