@@ -59,14 +59,14 @@ def test_memory_that_a_view_can_see_is_not_used_again(share):
     assert address(pool.empty(SHAPE, DTYPE)) == first
 
 
-def test_little_memory_is_kept():
+@pytest.mark.parametrize(("mebibytes", "most"), [(1, 8), (30, 4), (80, 2)])
+def test_little_memory_is_kept(mebibytes, most):
     pool = MemoryPool()
-    arrays = [pool.empty(SHAPE, DTYPE) for _ in range(10)]
-    addresses = [address(array) for array in arrays]
-    del arrays
-    kept = pool._kept[next(iter(pool._kept))]
-    assert len(kept) == 2
-    assert len(set(addresses)) == 10
+    arrays = [pool.empty((mebibytes, 2**20), np.dtype("uint8")) for _ in range(10)]
+    assert len({address(array) for array in arrays}) == 10
+    arrays.clear()
+    (kept,) = pool._kept.values()
+    assert len(kept) == most
 
 
 def test_closing_a_loader_frees_the_memory_that_it_kept():

@@ -18,7 +18,8 @@ ALIGNMENT_BYTES = 64
 
 # Smaller arrays come from memory that the allocator has at hand anyway.
 _LEAST_POOLED_BYTES = 2**18
-_MOST_KEPT = 2
+# How many arrays of a size are kept: more where they are small, but two of any.
+_MOST_KEPT, _LEAST_KEPT, _KEPT_BYTES = 8, 2, 2**27
 
 
 def aligned_empty(shape: tuple[int, ...], dtype: DType) -> Array:
@@ -35,7 +36,8 @@ class MemoryPool:
     Memory new to a process has to be cleared by the system first, which takes about as long as
     reading a file into it. An array gives its memory back when nothing refers to it any more: its
     views, and the tensors of frameworks that share its memory, hold references, so memory is never
-    used again while anything can see it. At most two arrays of each size are kept.
+    used again while anything can see it. Of each size, 8 arrays are kept at most, and 2 if 8 would
+    take more than 128 MiB.
 
     Threads may use it at once.
     """
@@ -48,7 +50,10 @@ class MemoryPool:
         nbytes = _padded_nbytes(shape, dtype)
         if nbytes < _LEAST_POOLED_BYTES:
             return aligned_empty(shape, dtype)
-        kept = self._kept.setdefault(nbytes, deque(maxlen=_MOST_KEPT))
+        kept = self._kept.get(nbytes)
+        if kept is None:
+            most = max(_LEAST_KEPT, min(_MOST_KEPT, _KEPT_BYTES // nbytes))
+            kept = self._kept.setdefault(nbytes, deque(maxlen=most))
         try:
             memory = kept.pop()
         except IndexError:
