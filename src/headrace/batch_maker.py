@@ -6,10 +6,13 @@ framework.
 
 from typing import Any
 
-from headrace.arrays import Array, Indices, MemoryPool
+import numpy as np
+
+from headrace.arrays import Array, Indices, MemoryPool, Weights
+from headrace.errors import ArgumentError
 from headrace.readers.reader import Reader
 from headrace.sampler import BatchKey, padding_weights
-from headrace.structure import map_leaves
+from headrace.structure import leaves, map_leaves
 from headrace.transforms import RandomStreams, Transform, apply, per_sample
 
 
@@ -37,13 +40,12 @@ class BatchMaker:
             batch = map_leaves(lambda reader: self._read(reader, key.indices), self._readers)
             if self._transform is not None:
                 batch = apply(self._transform, batch, key, RandomStreams(self._seed))
+            if self._weighted:
+                batch = _with_weights(batch, padding_weights(key))
         except Exception as error:
             error.add_note(f"headrace: while making the batch of {_describe(key)}")
             raise
-        if not self._weighted:
-            return batch
-        weights = padding_weights(key)
-        return (*batch, weights) if isinstance(batch, tuple) else (batch, weights)
+        return batch
 
     def release_memory(self) -> None:
         """Frees the memory that is kept for the batches to come."""
@@ -53,6 +55,16 @@ class BatchMaker:
         out = self._memory.empty((len(indices), *reader.spec.shape), reader.spec.dtype)
         reader.read(indices, out)
         return out
+
+
+def _with_weights(batch: Any, weights: Weights) -> Any:
+    for leaf in leaves(batch):
+        if isinstance(leaf, np.ndarray) and leaf.shape[:1] != weights.shape:
+            raise ArgumentError(
+                f"the transform must keep the {len(weights)} samples of a batch when tail='pad', "
+                f"as each has a weight, but returned an array of shape {leaf.shape}."
+            )
+    return (*batch, weights) if isinstance(batch, tuple) else (batch, weights)
 
 
 def _describe(key: BatchKey) -> str:

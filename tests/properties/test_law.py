@@ -253,6 +253,12 @@ def test_loaders_may_share_an_executor_that_one_of_them_closes():
     outer.close()
 
 
+def test_a_transform_that_changes_the_number_of_padded_samples_is_refused():
+    loader = hr.Loader(np.arange(5), 4, tail="pad", transform=lambda batch, rng: batch[::2])
+    with pytest.raises(ValueError, match=r"keep the 4 samples of a batch when tail='pad'.*\(2,\)"):
+        loader.batch(0, 0)
+
+
 def test_a_transform_that_returns_a_list_is_refused():
     loader = hr.Loader(np.arange(4), batch_size=2, transform=lambda batch, rng: [batch])
     with pytest.raises(ValueError, match="tuples or dicts of arrays, not lists"):
