@@ -4,6 +4,7 @@ Requires the sampler, the readers and the executors. Promises the law: a batch i
 (data, configuration, epoch, step), whoever makes it, whenever, in whatever order.
 """
 
+import functools
 import hashlib
 import os
 import warnings
@@ -309,10 +310,12 @@ class Loader:
         self._place = self.sampler.after(self._place)
         return batch
 
+    @functools.cached_property
+    def _data_hash(self) -> str:
+        return _hash_of(self._readers)
+
     def _identity(self) -> dict[str, Any]:
         """What a state must have in common with the loader that loads it."""
-        if not hasattr(self, "_data_hash"):
-            self._data_hash = _hash_of(self._readers)
         return {
             "samples": self.sampler.n,
             "order": self.sampler.order.describe(),
