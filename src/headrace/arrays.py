@@ -30,6 +30,12 @@ def aligned_empty(shape: tuple[int, ...], dtype: DType) -> Array:
     return _aligned(np.empty(_padded_nbytes(shape, dtype), np.uint8), shape, dtype)
 
 
+def address(array: Array) -> int:
+    """Where the memory of the array begins."""
+    start: int = array.__array_interface__["data"][0]
+    return start
+
+
 class MemoryPool:
     """Makes arrays out of the memory of others that were dropped.
 
@@ -89,5 +95,5 @@ def _padded_nbytes(shape: tuple[int, ...], dtype: DType) -> int:
 
 
 def _aligned(memory: npt.NDArray[np.uint8], shape: tuple[int, ...], dtype: DType) -> Array:
-    start = -memory.__array_interface__["data"][0] % ALIGNMENT_BYTES
+    start = -address(memory) % ALIGNMENT_BYTES
     return np.ndarray(shape, dtype, memory, start)

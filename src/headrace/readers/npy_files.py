@@ -1,9 +1,9 @@
 """NpyFiles: one .npy file for each sample, named by its id.
 
-The unit of work is the batch. Each file costs three system calls (open, one vectored read into the
-batch's row, close) and one comparison of its header's bytes with the expected ones; only a header
-that differs is parsed, once. Where the platform has no `preadv`, files are read with the portable
-calls.
+The unit of work is the batch. Each file is opened, read into the batch's row with its header beside
+it, and closed; the header's bytes are compared with the expected ones, and only one that differs is
+parsed, once. With io_uring a batch takes one system call for all of that; without it, three for
+each file; and where the platform has no `preadv`, files are read with the portable calls.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from headrace.arguments import check_dtype, check_ids, keeps_kind
-from headrace.arrays import Array, Indices
+from headrace.arrays import Array, Indices, address
 from headrace.errors import (
     ArgumentError,
     SampleFormatError,
@@ -26,12 +26,17 @@ from headrace.errors import (
     bad_type,
     bad_value,
 )
+from headrace.readers.io_uring import Ring, RingLostError, ring_of_thread
 from headrace.readers.npy_format import FormatError, NpyLayout, parse_header, read_header
 from headrace.readers.reader import Spec, check_read
 
 _SUFFIX = ".npy"
 _HAS_PREADV = hasattr(os, "preadv")
 _MAX_LAYOUTS = 256
+# Below, preparing the one call takes longer than the calls that it saves.
+_LEAST_TOGETHER = 16
+# A call that reads more would take too long to be interrupted.
+_MOST_BYTES_TOGETHER = 2**26
 # An id that is absolute, empty, or climbs with "..": it could leave the root.
 _LEAVES_ROOT = re.compile(r"(?:\A|\0)(?:/|(?=\0|\Z))|(?:\A|[\0/])\.\.(?=[\0/]|\Z)")
 
@@ -147,7 +152,9 @@ class NpyFiles:
     def read(self, indices: Indices, out: Array) -> None:
         check_read(len(self), self.spec, indices, out)
         if self._plain_header is not None and _HAS_PREADV and out.nbytes:
-            self._read_plain(indices, out, self._plain_header)
+            ring = ring_of_thread() if len(indices) >= _LEAST_TOGETHER else None
+            if ring is None or not self._read_together(ring, indices, out, self._plain_header):
+                self._read_plain(indices, out, self._plain_header)
         else:
             for row, index in enumerate(indices.tolist()):
                 self._read_any(index, out[row : row + 1])
@@ -176,6 +183,30 @@ class NpyFiles:
                 row = at // nbytes
                 self._read_any(int(indices[row]), out[row : row + 1])
             at = after
+
+    def _read_together(self, ring: Ring, indices: Indices, out: Array, expected: bytes) -> bool:
+        """`_read_plain`, with one system call for many files; False if that is not possible."""
+        names = self._starts[indices].astype(np.uintp) + self._names_address()
+        complete = len(expected) + self.spec.nbytes
+        head = np.frombuffer(expected, np.uint8)
+        most = max(1, min(ring.MOST_FILES, _MOST_BYTES_TOGETHER // complete))
+        try:
+            folder = os.open(self._root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError:
+            return False
+        try:
+            for at in range(0, len(indices), most):
+                rows = out[at : at + most]
+                received, heads = ring.read(folder, names[at : at + most], len(expected), rows)
+                if (received != complete).any() or heads.tobytes() != expected * len(heads):
+                    bad = (received != complete) | (heads != head).any(axis=1)
+                    for row in (at + np.flatnonzero(bad)).tolist():
+                        self._read_any(int(indices[row]), out[row : row + 1])
+        except RingLostError:
+            return False
+        finally:
+            os.close(folder)
+        return True
 
     def _read_any(self, index: int, row: Array) -> None:
         """Reads sample `index`, whatever its layout, into `row`, which has shape (1, *shape)."""
@@ -248,6 +279,9 @@ class NpyFiles:
         """Whether the data in the file are the bytes of the sample, as they stand."""
         in_order = not layout.fortran_order or len(_squeezed(layout.shape)) < 2
         return in_order and layout.dtype == self.spec.dtype
+
+    def _names_address(self) -> np.uintp:
+        return np.uintp(address(np.frombuffer(self._names, np.uint8)))
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_layouts": {}}

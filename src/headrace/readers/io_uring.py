@@ -1,0 +1,226 @@
+"""io_uring: many files opened, read and closed in one system call of Linux.
+
+Where files are small or in the page cache, much of the time of reading one goes into its three
+system calls, and into the interpreter's lock, which is released and taken again around each. Here a
+batch of files takes one call; and where files have to come from a disk, it is asked for all of them
+at once.
+
+Requires Linux 6.1. Where that is older, or io_uring is forbidden, as it is in many containers,
+`ring_of_thread` returns None. Source: the manual pages io_uring(7), io_uring_setup(2),
+io_uring_enter(2) and io_uring_register(2).
+"""
+
+import ctypes
+import errno
+import mmap
+import os
+import sys
+import threading
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from headrace.arrays import Array, address
+
+# Of all architectures that Linux came to later than io_uring, and of most others.
+_SETUP, _ENTER, _REGISTER = 425, 426, 427
+_MACHINES = ("x86_64", "aarch64", "riscv64", "loongarch64", "ppc64le", "s390x")
+_SUBMIT_ALL, _SINGLE_ISSUER, _DEFER_TASKRUN = 1 << 7, 1 << 12, 1 << 13
+_REGISTER_FILES = 2
+_GETEVENTS = 1
+_OFFSET_OF_SUBMISSIONS = 0x10000000
+_READV, _OPENAT, _CLOSE = 1, 18, 19
+_FIXED_FILE, _LINK, _HARD_LINK = 1 << 0, 1 << 2, 1 << 3
+
+# struct io_uring_sqe
+_SUBMISSION = np.dtype(
+    [("opcode", "u1"), ("flags", "u1"), ("ioprio", "u2"), ("fd", "i4"), ("offset", "u8"),
+     ("address", "u8"), ("length", "u4"), ("op_flags", "u4"), ("user_data", "i8"),
+     ("buffer", "u2"), ("personality", "u2"), ("slot", "u4"), ("rest", "V16")]
+)  # fmt: skip
+# struct io_uring_cqe
+_COMPLETION = np.dtype([("user_data", "i8"), ("result", "i4"), ("flags", "u4")])
+# struct io_uring_params with its struct io_sqring_offsets and struct io_cqring_offsets
+_PARAMETERS = np.dtype(
+    [("sq_entries", "u4"), ("cq_entries", "u4"), ("flags", "u4"), ("given", "u4", 7),
+     ("sq_head", "u4"), ("sq_tail", "u4"), ("sq_checks", "u4", 4), ("sq_array", "u4"),
+     ("sq_rest", "u4", 3),
+     ("cq_head", "u4"), ("cq_tail", "u4"), ("cq_checks", "u4", 3), ("cqes", "u4"),
+     ("cq_rest", "u4", 4)]
+)  # fmt: skip
+
+_STEPS = 3  # open, read, close
+
+
+class RingLostError(Exception):
+    """The queues can't be used any more, such as when something closed their descriptor."""
+
+
+class Ring:
+    """The queues that one thread, the only one that may use them, shares with the kernel.
+
+    Raises:
+        OSError: the kernel is too old, or does not allow it.
+    """
+
+    MOST_FILES = 128
+
+    def __init__(self) -> None:
+        self.pid = os.getpid()
+        self._file = -1
+        self._held: Any = None
+        self._syscall = ctypes.CDLL(None, use_errno=True).syscall
+        self._syscall.argtypes = [ctypes.c_long] * 7
+        self._syscall.restype = ctypes.c_long
+        parameters = np.zeros(1, _PARAMETERS)
+        # All that is used here is as old as the last of these, or older.
+        parameters["flags"] = _SUBMIT_ALL | _SINGLE_ISSUER | _DEFER_TASKRUN
+        self._file = self._call(_SETUP, self.MOST_FILES * _STEPS, address(parameters))
+        no_files = np.full(self.MOST_FILES, -1, np.int32)
+        self._call(_REGISTER, self._file, _REGISTER_FILES, address(no_files), len(no_files))
+        self._map(*(int(parameters[name][0]) for name in (
+            "sq_entries", "cq_entries", "sq_tail", "sq_array", "cq_head", "cq_tail", "cqes"
+        )))  # fmt: skip
+        self._prepare()
+
+    def _map(
+        self, entries: int, completions: int, sq_tail: int, sq_array: int, cq_head: int,
+        cq_tail: int, cqes: int,
+    ) -> None:  # fmt: skip
+        """Maps the queues; the arguments are their lengths, and where in them what is."""
+        nbytes = max(sq_array + 4 * entries, cqes + _COMPLETION.itemsize * completions)
+        queues = mmap.mmap(self._file, nbytes)
+        memory = mmap.mmap(
+            self._file, entries * _SUBMISSION.itemsize, offset=_OFFSET_OF_SUBMISSIONS
+        )
+        self._submissions = np.frombuffer(memory, f"V{_SUBMISSION.itemsize}", entries)
+        np.frombuffer(queues, np.uint32, entries, sq_array)[:] = np.arange(entries)
+        self._completions = np.frombuffer(queues, _COMPLETION, completions, cqes)
+        self._submitted = np.frombuffer(queues, np.uint32, 1, sq_tail)
+        self._taken = np.frombuffer(queues, np.uint32, 1, cq_head)
+        self._completed = np.frombuffer(queues, np.uint32, 1, cq_tail)
+
+    def _prepare(self) -> None:
+        """Fills in what is the same in each call. File i goes into slot i of the ring's table."""
+        n = self.MOST_FILES
+        slots = np.arange(n)
+        files = np.zeros((n, _STEPS), _SUBMISSION)
+        opening, reading, closing = files.T
+        opening["opcode"], opening["flags"], opening["slot"] = _OPENAT, _LINK, slots + 1
+        # A hard link, so that the file is closed whatever became of reading it.
+        reading["opcode"], reading["flags"] = _READV, _FIXED_FILE | _HARD_LINK
+        reading["fd"], reading["length"] = slots, 2
+        closing["opcode"], closing["slot"] = _CLOSE, slots + 1
+        files["user_data"] = np.arange(files.size).reshape(files.shape)
+        self._files = files.reshape(-1).view(self._submissions.dtype)
+        self._folders, self._names = opening["fd"], opening["address"]
+        # struct iovec of each file's head and body
+        self._parts = np.zeros((n, 2, 2), np.uintp)
+        reading["address"] = address(self._parts) + slots * self._parts.strides[0]
+        self._results = np.empty(len(self._submissions), np.int32)
+        self._slots = slots.astype(np.uintp)
+        self._heads = np.empty((n, 0), np.uint8)
+
+    def read(
+        self, folder: int, names: npt.NDArray[np.uintp], head_nbytes: int, bodies: Array
+    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.uint8]]:
+        """Reads the first bytes of at most `MOST_FILES` files.
+
+        Args:
+            folder: descriptor of the folder that the names are in.
+            names: addresses of the names, each of which ends with a NUL; shape (files,).
+            head_nbytes: so many bytes of each file come first.
+            bodies: one row for each file, C-contiguous; filled with what follows the head.
+
+        Returns:
+            The number of bytes read of each file, negative if it can't be, shape (files,); and the
+            heads, shape (files, head_nbytes), good until the next call. Both are the ring's.
+
+        Raises:
+            RingLostError: nothing can be read with this ring any more.
+        """
+        self._finish()  # what an interrupted call has left
+        n = len(names)
+        if self._heads.shape[1] != head_nbytes:
+            self._heads = np.empty((self.MOST_FILES, head_nbytes), np.uint8)
+            self._parts[:, 0, 0] = address(self._heads) + self._slots * np.uintp(head_nbytes)
+            self._parts[:, 0, 1] = head_nbytes
+        self._folders[:n] = folder
+        self._names[:n] = names
+        np.multiply(self._slots[:n], bodies.strides[0], out=self._parts[:n, 1, 0])
+        self._parts[:n, 1, 0] += address(bodies)
+        self._parts[:n, 1, 1] = bodies.strides[0]
+        # What the kernel writes to is kept until it is done, should an exception, such as a
+        # KeyboardInterrupt, end this call before.
+        self._held = bodies
+        self._submit(n * _STEPS)
+        self._finish()
+        return self._results[1 : n * _STEPS : _STEPS], self._heads[:n]
+
+    def _submit(self, n: int) -> None:
+        """Puts the first `n` of `_files` into the queue."""
+        submitted = int(self._submitted[0])
+        at = submitted % len(self._submissions)
+        before_end = min(n, len(self._submissions) - at)
+        self._submissions[at : at + before_end] = self._files[:before_end]
+        self._submissions[: n - before_end] = self._files[before_end:n]
+        self._submitted[0] = (submitted + n) % 2**32
+
+    def _finish(self) -> None:
+        """Waits until all that was submitted is done, and stores the results in its order."""
+        begin = int(self._taken[0])
+        n = (int(self._submitted[0]) - begin) % 2**32  # each gives one completion
+        if not n:
+            return
+        # An interrupted call has perhaps not submitted all of them.
+        while (int(self._completed[0]) - begin) % 2**32 < n:
+            try:
+                self._call(_ENTER, self._file, n, n, _GETEVENTS)
+            except OSError as error:
+                if error.errno not in (errno.EINTR, errno.EAGAIN, errno.EBUSY):
+                    _of_thread.ring = None
+                    raise RingLostError(str(error)) from None
+        completed = self._completions.take(np.arange(begin, begin + n), mode="wrap")
+        self._results[completed["user_data"]] = completed["result"]
+        self._taken[0] = (begin + n) % 2**32
+        self._held = None
+
+    def _call(self, *arguments: int) -> int:
+        result: int = self._syscall(*arguments, *(0,) * (7 - len(arguments)))
+        if result < 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
+        return result
+
+    def __del__(self) -> None:
+        if self._held is not None and self.pid == os.getpid():
+            _abandoned.append(self._held)
+        if self._file >= 0:
+            os.close(self._file)
+
+
+class _OfThread(threading.local):
+    """The ring of each thread that has one."""
+
+    ring: Ring | None = None
+
+
+_of_thread = _OfThread()
+_available = sys.platform == "linux" and os.uname().machine in _MACHINES and sys.maxsize > 2**32
+_abandoned: list[Any] = []  # memory that the kernel may write to until the process ends
+
+
+def ring_of_thread() -> Ring | None:
+    """The ring of this thread, made at its first use; None where there can't be one."""
+    global _available
+    ring = _of_thread.ring
+    if ring is None or ring.pid != os.getpid():  # a forked child has queues of its own
+        ring = None
+        if _available:
+            try:
+                ring = Ring()
+            except OSError:
+                _available = False
+        _of_thread.ring = ring
+    return ring
