@@ -11,9 +11,11 @@ from headrace.errors import (
     SampleError,
     SampleFormatError,
     SampleNotFoundError,
+    SharedMemoryError,
     StateError,
+    WorkerDiedError,
 )
-from headrace.executors import Executor, Inline, Threads
+from headrace.executors import Executor, Inline, Processes, Threads
 from headrace.loader import Loader
 from headrace.permutation import Permutation
 from headrace.readers import Labels, NpyFile, NpyFiles, Reader, Spec
@@ -36,13 +38,16 @@ __all__ = [
     "NpyFiles",
     "OutOfRangeError",
     "Permutation",
+    "Processes",
     "Reader",
     "SampleError",
     "SampleFormatError",
     "SampleNotFoundError",
+    "SharedMemoryError",
     "Spec",
     "StateError",
     "Threads",
+    "WorkerDiedError",
     "per_sample",
 ]
 __version__ = "0.1.0"

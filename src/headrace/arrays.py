@@ -30,6 +30,11 @@ def aligned_empty(shape: tuple[int, ...], dtype: DType) -> Array:
     return _aligned(np.empty(_padded_nbytes(shape, dtype), np.uint8), shape, dtype)
 
 
+def most_kept(nbytes: int) -> int:
+    """How many pieces of memory of a size are kept to be used again."""
+    return max(_LEAST_KEPT, min(_MOST_KEPT, _KEPT_BYTES // nbytes))
+
+
 def address(array: Array) -> int:
     """Where the memory of the array begins."""
     start: int = array.__array_interface__["data"][0]
@@ -58,14 +63,13 @@ class MemoryPool:
             return aligned_empty(shape, dtype)
         kept = self._kept.get(nbytes)
         if kept is None:
-            most = max(_LEAST_KEPT, min(_MOST_KEPT, _KEPT_BYTES // nbytes))
-            kept = self._kept.setdefault(nbytes, deque(maxlen=most))
+            kept = self._kept.setdefault(nbytes, deque(maxlen=most_kept(nbytes)))
         try:
             memory = kept.pop()
         except IndexError:
             memory = np.empty(nbytes, np.uint8)
         # numpy takes it for the owner of the memory, and drops it with the last array in it.
-        return _aligned(np.asarray(_Lease(memory, kept)), shape, dtype)
+        return _aligned(np.asarray(Lease(memory, kept, memory)), shape, dtype)
 
     def clear(self) -> None:
         """Frees the memory that is kept, but not that of arrays in use."""
@@ -76,18 +80,22 @@ class MemoryPool:
         return MemoryPool, ()
 
 
-class _Lease:
-    """Memory that goes back to where it was taken from when this object is dropped."""
+class Lease:
+    """Memory lent out: `np.asarray(lease)`, from which views may be made.
 
-    __slots__ = ("__array_interface__", "_kept", "_memory")
+    When nothing refers to that array and its views any more, `token` is appended to `returned`.
+    """
 
-    def __init__(self, memory: npt.NDArray[np.uint8], kept: deque[npt.NDArray[np.uint8]]) -> None:
+    __slots__ = ("__array_interface__", "_memory", "_returned", "_token")
+
+    def __init__(self, memory: npt.NDArray[np.uint8], returned: "deque[Any]", token: Any) -> None:
         self._memory = memory
-        self._kept = kept
+        self._returned = returned
+        self._token = token
         self.__array_interface__ = memory.__array_interface__
 
     def __del__(self) -> None:
-        self._kept.append(self._memory)
+        self._returned.append(self._token)
 
 
 def _padded_nbytes(shape: tuple[int, ...], dtype: DType) -> int:

@@ -43,7 +43,7 @@ class BatchMaker:
             if self._weighted:
                 batch = _with_weights(batch, padding_weights(key))
         except Exception as error:
-            error.add_note(f"headrace: while making the batch of {_describe(key)}")
+            error.add_note(f"headrace: while making the batch of {key}")
             raise
         return batch
 
@@ -65,9 +65,3 @@ def _with_weights(batch: Any, weights: Weights) -> Any:
                 f"as each has a weight, but returned an array of shape {leaf.shape}."
             )
     return (*batch, weights) if isinstance(batch, tuple) else (batch, weights)
-
-
-def _describe(key: BatchKey) -> str:
-    shown = ", ".join(map(str, key.indices[:8].tolist()))
-    more = f", ... {len(key.indices)} in all" if len(key.indices) > 8 else ""
-    return f"epoch {key.place.epoch}, step {key.step} (samples {shown}{more})"

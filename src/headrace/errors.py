@@ -54,6 +54,14 @@ class ExecutorClosedError(HeadraceError, RuntimeError):
     """An executor was closed while batches were still being taken from it."""
 
 
+class WorkerDiedError(HeadraceError, RuntimeError):
+    """Worker processes died, and their work can't be done again."""
+
+
+class SharedMemoryError(HeadraceError, MemoryError):
+    """There is not enough memory to share with worker processes."""
+
+
 class MissingExtraError(HeadraceError, ImportError):
     """An optional dependency is not installed."""
 

@@ -53,6 +53,11 @@ class BatchKey(NamedTuple):
     indices: Indices
     n_valid: int
 
+    def __str__(self) -> str:
+        shown = ", ".join(map(str, self.indices[:8].tolist()))
+        more = f", ... {len(self.indices)} in all" if len(self.indices) > 8 else ""
+        return f"epoch {self.place.epoch}, step {self.step} (samples {shown}{more})"
+
 
 class BatchSampler:
     """Which samples each batch of each epoch holds, for one rank of a world of ranks.

@@ -14,7 +14,7 @@ import pytest
 
 import headrace as hr
 from headrace import Threads
-from headrace.executors.threads import available_cpus
+from headrace.executors.lookahead import available_cpus
 from headrace.testing import ExecutorContract
 
 # For what should take milliseconds: only something that hangs takes longer.

@@ -2,6 +2,7 @@
 
 from headrace.executors.executor import Executor
 from headrace.executors.inline import Inline
+from headrace.executors.processes import Processes
 from headrace.executors.threads import Threads
 
-__all__ = ["Executor", "Inline", "Threads"]
+__all__ = ["Executor", "Inline", "Processes", "Threads"]

@@ -1,0 +1,530 @@
+"""Processes: batches are made by other processes, for transforms that hold the GIL.
+
+Each worker owns slots of shared memory. It makes a batch, copies it into a free slot, and sends a
+message that says where; the consumer's arrays lie in the slot, and when nothing refers to them any
+more, the slot goes back to its worker with the next key.
+
+A thread of the consumer's process, the pump, hands keys to workers that are idle, takes their
+messages, and replaces workers that died. It shares nothing with them but one socket each, so a
+worker may be killed at any time: no lock, queue or memory is left in a bad state.
+"""
+
+import contextlib
+import itertools
+import multiprocessing
+import os
+import pickle
+import signal
+import threading
+import traceback
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from multiprocessing import connection as connections
+from multiprocessing import reduction, util
+from multiprocessing.connection import Connection
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from headrace.arguments import check_int
+from headrace.arrays import ALIGNMENT_BYTES, Lease, aligned_empty, most_kept
+from headrace.errors import HeadraceError, WorkerDiedError
+from headrace.executors import shared_memory
+from headrace.executors.executor import Key
+from headrace.executors.lookahead import (
+    LOOKAHEAD_BYTES,
+    LookAhead,
+    Task,
+    available_cpus,
+    closed_error,
+)
+from headrace.executors.shared_memory import Memory
+from headrace.structure import map_leaves
+
+# Smaller batches are copied through the socket. So are those of a consumer that keeps more batches
+# than these: each slot takes a file descriptor, of which a process may have few.
+_LEAST_SHARED_BYTES = 2**18
+_MOST_SLOTS = 160
+_PARENT_ALIVE_SECONDS = 5.0
+# After so many workers in a row that died before they were ready, others would die, too.
+_MOST_FAILED_STARTS = 3
+_MOST_WORKERS_LOST = 2
+
+
+class Processes:
+    """Makes batches in `n` processes, for transforms that hold the interpreter's lock.
+
+    What a loader reads with is pickled and sent to each worker once. The transform must therefore
+    be a function at the top level of a module, and a script must do its work below
+    `if __name__ == "__main__":`, as always with processes. A worker that dies is replaced, and its
+    batch made again. Arrays of a batch lie in memory shared with the worker.
+
+    Args:
+        n: number of processes. Default: the CPUs that this process may use.
+        lookahead_bytes: how many bytes of batches may be ready or in the making before they are
+            asked for, in shared memory. Two batches, or one with a single process, are looked
+            ahead whatever their size, and never more than 128.
+
+    Raises:
+        ArgumentError: (a ValueError) an argument is out of range.
+        HeadraceError: this system can't pass descriptors between processes (Windows).
+        SharedMemoryError: (a MemoryError) from `map`: less memory is left than `lookahead_bytes`.
+
+    Example:
+        >>> import headrace as hr
+        >>> with_processes = hr.Processes(2)
+        >>> list(with_processes.map(abs, [-1, -2, -3]))
+        [1, 2, 3]
+        >>> with_processes.close()
+    """
+
+    def __init__(self, n: int | None = None, *, lookahead_bytes: int = LOOKAHEAD_BYTES) -> None:
+        self.n = available_cpus() if n is None else check_int("n", n, 1, 1024)
+        self.lookahead_bytes = check_int("lookahead_bytes", lookahead_bytes, 0, 2**62)
+        if not reduction.HAVE_SEND_HANDLE or os.name == "nt":
+            raise HeadraceError("Processes can't share memory on this system. Use Threads.")
+        self._pool: _Pool | None = None
+        self._when_dropped: weakref.finalize[..., Processes] | None = None
+        self._starting = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"Processes({self.n}, lookahead_bytes={self.lookahead_bytes})"
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return _processes, (self.n, self.lookahead_bytes)
+
+    def map(self, make_batch: Callable[[Key], Any], keys: Iterable[Key]) -> Iterator[Any]:
+        """Yields `make_batch(key)` for each of the keys, in their order.
+
+        A function is sent to the workers when they first need it, and again only if it was dropped
+        meanwhile, so they don't see what is changed in it later.
+        """
+        return LookAhead(self, self._running_pool, make_batch, keys, self.n, self.lookahead_bytes)
+
+    def close(self) -> None:
+        """Ends the processes and waits for them. A later `map` starts new ones."""
+        with self._starting:
+            pool, self._pool = self._pool, None
+            if self._when_dropped is not None:
+                self._when_dropped.detach()
+        if pool is not None:
+            pool.close()
+
+    def _running_pool(self) -> "_Pool":
+        with self._starting:
+            # After a fork the workers are the parent's.
+            if self._pool is None or self._pool.pid != os.getpid() or self._pool.closed:
+                shared_memory.check_free(self.lookahead_bytes, "The look-ahead in shared memory")
+                self._pool = _Pool(self.n)
+                # Without waiting for the processes, as it may run anywhere.
+                self._when_dropped = weakref.finalize(self, self._pool.stop)
+            return self._pool
+
+
+def _processes(n: int, lookahead_bytes: int) -> Processes:
+    return Processes(n, lookahead_bytes=lookahead_bytes)
+
+
+class _Order(NamedTuple):
+    """What a worker is told: to call a function that it may have from before.
+
+    `call` is a pickle of the argument, and of the function if it has to be sent; `freed` are slots
+    that may be used again.
+    """
+
+    function: int
+    call: bytes
+    forgotten: list[int]
+    freed: list[int]
+    may_share: bool
+
+
+class _Made(NamedTuple):
+    """What a worker answers: a pickle of the result, and where the data of its arrays lie.
+
+    They are at `spans`, pairs of offset and length, of a slot, or without one, of the message that
+    follows. The descriptor of a slot that is `new` comes last.
+    """
+
+    pickled: bytes
+    spans: list[tuple[int, int]]
+    nbytes: int
+    slot: int | None
+    new: bool
+    dropped: list[int]
+
+
+class _Failed(NamedTuple):
+    """What a worker answers instead: a pickle of the error. It has forgotten all functions."""
+
+    error: bytes
+
+
+class _Worker:
+    """A process, as its pool sees it."""
+
+    def __init__(self, number: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.connection, theirs = context.Pipe()
+        self.process = context.Process(
+            target=_work, args=(theirs, os.getpid()), name=f"headrace-{number}", daemon=True
+        )
+        try:
+            self.process.start()
+        except BaseException:
+            self.connection.close()
+            raise
+        finally:
+            theirs.close()
+        self.ready = False
+        self.task: Task | None = None
+        self.functions: dict[int, Callable[[], Any]] = {}
+        self.slots: dict[int, Memory] = {}
+        self.freed: deque[int] = deque()
+
+    def receive(self) -> tuple[Any, BaseException | None]:
+        """What the worker answers: a result or an error.
+
+        Raises:
+            EOFError, OSError: the worker has died.
+        """
+        answer = pickle.loads(self.connection.recv_bytes())
+        if isinstance(answer, _Failed):
+            self.functions.clear()
+            error = pickle.loads(answer.error)
+            return None, error
+        memory = self._memory_of(answer)
+        buffers = [memory[start : start + length] for start, length in answer.spans]
+        try:
+            return pickle.loads(answer.pickled, buffers=buffers), None
+        except Exception as error:
+            error.add_note("headrace: while taking over what a worker process has made")
+            return None, error
+
+    def _memory_of(self, made: _Made) -> Memory:
+        for slot in made.dropped:
+            del self.slots[slot]
+        if made.slot is None:
+            memory: Memory = aligned_empty((made.nbytes,), np.dtype(np.uint8))
+            if made.nbytes:
+                self.connection.recv_bytes_into(memory.data)
+            return memory
+        if made.new:
+            file = reduction.recv_handle(self.connection)
+            self.slots[made.slot] = shared_memory.attach(file, made.nbytes)
+        return np.asarray(Lease(self.slots[made.slot], self.freed, made.slot))
+
+    def end(self) -> int | None:
+        """Kills the process, if it has not died; its exit code."""
+        self.connection.close()
+        self.process.kill()
+        self.process.join()
+        code = self.process.exitcode
+        self.process.close()
+        self.slots.clear()
+        return code
+
+
+class _Pool:
+    """The workers, and the thread that looks after them."""
+
+    def __init__(self, n: int) -> None:
+        self.pid = os.getpid()
+        self._n = n
+        self.closed = False
+        self._lock = threading.Lock()
+        self._waiting: deque[Task] = deque()
+        self._woken, self._wake = os.pipe()
+        self._numbers = itertools.count()
+        self._functions: dict[int, tuple[int, Callable[[], Any]]] = {}
+        self._failed_starts = 0
+        self._workers: list[_Worker] = []
+        # Before multiprocessing ends all its processes, as these would be replaced.
+        self._at_exit = util.Finalize(None, self.close, exitpriority=10)
+        self._pump = threading.Thread(target=self._run, name="headrace-pump", daemon=True)
+        self._pump.start()
+
+    def submit(self, task: Task) -> None:
+        with self._lock:
+            if self.closed:
+                raise closed_error()
+            self._waiting.append(task)
+            if len(self._waiting) == 1:
+                os.write(self._wake, b"\0")
+
+    def stop(self) -> None:
+        """Lets the workers be killed, without waiting for it."""
+        if self.pid != os.getpid():
+            return  # a forked child: they are the parent's
+        with self._lock:
+            if not self.closed:
+                self.closed = True
+                os.write(self._wake, b"\0")
+
+    def close(self) -> None:
+        self.stop()
+        if self.pid == os.getpid() and self._pump is not threading.current_thread():
+            self._pump.join()
+
+    def _run(self) -> None:
+        # So that workers are started with Ctrl-C held back: it is the consumer's.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        failure: BaseException = closed_error()
+        try:
+            while not self.closed:
+                self._start_workers()
+                self._serve()
+        except BaseException as error:
+            error.add_note("headrace: while looking after the workers of Processes")
+            failure = error
+        finally:
+            with self._lock:
+                self.closed = True
+            tasks = [worker.task for worker in self._workers if worker.task is not None]
+            for worker in self._workers:
+                worker.end()
+            self._workers.clear()
+            for task in (*tasks, *self._waiting):
+                task.finish(None, failure)
+            self._waiting.clear()
+            os.close(self._woken)
+            os.close(self._wake)
+            self._at_exit.cancel()
+
+    def _start_workers(self) -> None:
+        while len(self._workers) < self._n and not self.closed:
+            self._workers.append(_Worker(next(self._numbers)))
+
+    def _serve(self) -> None:
+        """Hands out what is waiting; then waits for anything to happen, and takes it in."""
+        for worker in self._workers:
+            if worker.ready and worker.task is None:
+                self._hand_out(worker)
+        by_handle: dict[Any, _Worker] = {}
+        for worker in self._workers:
+            by_handle[worker.connection] = by_handle[worker.process.sentinel] = worker
+        happened = set(connections.wait([self._woken, *by_handle]))
+        if self._woken in happened:
+            os.read(self._woken, 4096)
+        for worker in list(self._workers):
+            alive = True
+            if worker.connection in happened:
+                alive = self._take_in(worker)
+            elif worker.process.sentinel in happened:  # and it has sent nothing before
+                alive = False
+            if not alive:
+                self._bury(worker)
+
+    def _hand_out(self, worker: _Worker) -> None:
+        """Gives the worker the next task, if there is one."""
+        while self._waiting and worker.task is None:
+            task = self._waiting.popleft()
+            function = task.function
+            if function is None:  # cancelled
+                task.finish(None)
+                continue
+            number, reference = self._numbered(function)
+            known = number in worker.functions
+            try:
+                call = pickle.dumps((task.argument, None if known else function), 5)
+            except Exception as error:
+                error.add_note(
+                    "headrace: Processes pickles the readers and the transform, to send them to "
+                    "its workers. A function must be at the top level of a module. Or use Threads."
+                )
+                task.finish(None, error)
+                continue
+            forgotten = [n for n, alive in worker.functions.items() if alive() is None]
+            freed = [worker.freed.popleft() for _ in range(len(worker.freed))]
+            may_share = len(worker.slots) < max(2, _MOST_SLOTS // self._n)
+            order = _Order(number, call, forgotten, freed, may_share)
+            for each in forgotten:
+                del worker.functions[each]
+            worker.functions[number] = reference
+            try:
+                worker.connection.send_bytes(pickle.dumps(order, 5))
+            except OSError:  # it has died, as will be seen
+                self._waiting.appendleft(task)
+                return
+            worker.task = task
+
+    def _numbered(self, function: Callable[[Any], Any]) -> tuple[int, Callable[[], Any]]:
+        """The number of a function, and how to see whether it still exists."""
+        known = self._functions.get(id(function))
+        if known is not None and known[1]() is function:
+            return known
+        self._functions = {i: entry for i, entry in self._functions.items() if entry[1]()}
+        try:
+            reference: Callable[[], Any] = weakref.ref(function)
+        except TypeError:  # of its type there are none, so it is kept
+
+            def reference() -> Any:
+                return function
+
+        self._functions[id(function)] = next(self._numbers), reference
+        return self._functions[id(function)]
+
+    def _take_in(self, worker: _Worker) -> bool:
+        """Takes what the worker has sent; whether it lives."""
+        try:
+            if not worker.ready:
+                worker.connection.recv_bytes()
+                worker.ready = True
+                self._failed_starts = 0
+                return True
+            result, error = worker.receive()
+        except (EOFError, OSError):
+            return False
+        task, worker.task = worker.task, None
+        if task is not None:
+            task.finish(result, error)
+        return True
+
+    def _bury(self, worker: _Worker) -> None:
+        """Lets another worker do what one that died was doing."""
+        self._workers.remove(worker)
+        task, ready = worker.task, worker.ready
+        code = _described(worker.end())
+        if not ready:
+            self._failed_starts += 1
+            if self._failed_starts >= _MOST_FAILED_STARTS:
+                raise WorkerDiedError(
+                    f"worker processes die before they can begin, the last one with {code}. What "
+                    "they wrote to stderr says why. A script that uses Processes must do its work "
+                    "below 'if __name__ == \"__main__\":'."
+                )
+        if task is None:
+            return
+        task.workers_lost += 1
+        if task.workers_lost < _MOST_WORKERS_LOST or task.function is None:
+            self._waiting.appendleft(task)
+            return
+        task.finish(
+            None,
+            WorkerDiedError(
+                f"{task.workers_lost} worker processes in a row died while they made the batch of "
+                f"{task.argument}; the last one ended with {code}. If that is for want of memory, "
+                "use fewer processes or a smaller batch_size."
+            ),
+        )
+
+
+def _described(code: int | None) -> str:
+    if code is not None and code < 0:
+        return f"signal {-code} ({signal.Signals(-code).name})"
+    return f"exit code {code}"
+
+
+def _work(connection: Connection, parent: int) -> None:
+    """What a worker process does until the other side of `connection` is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    desk = _Desk(connection)
+    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        connection.send_bytes(b"ready")
+        while True:
+            # Other children of the parent may hold its side of the connection open.
+            while not connection.poll(_PARENT_ALIVE_SECONDS):
+                if os.getppid() != parent:
+                    return
+            desk.serve(pickle.loads(connection.recv_bytes()))
+
+
+class _Desk:
+    """What a worker has at hand: functions and slots."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._functions: dict[int, Callable[[Any], Any]] = {}
+        self._slots: dict[int, Memory] = {}
+        self._free: list[int] = []
+        self._dropped: list[int] = []  # which the consumer's process has not been told of
+        self._numbers = itertools.count()
+
+    def serve(self, order: _Order) -> None:
+        """Does what it says, and answers."""
+        for number in order.forgotten:
+            del self._functions[number]
+        self._free += order.freed
+        answer: _Made | _Failed
+        memory, file = None, None
+        try:
+            argument, sent = pickle.loads(order.call)
+            if sent is not None:
+                self._functions[order.function] = sent
+            result = self._functions[order.function](argument)
+            answer, memory, file = self._packed(result, order.may_share)
+        except BaseException as error:
+            self._functions.clear()
+            answer = _Failed(_pickled(error))
+        self._connection.send_bytes(pickle.dumps(answer, 5))
+        if memory is not None:
+            self._connection.send_bytes(memory.data)
+        if file is not None:
+            reduction.send_handle(self._connection, file, os.getppid())
+            os.close(file)
+
+    def _packed(self, result: Any, may_share: bool) -> tuple[_Made, Memory | None, int | None]:
+        """The answer, the data that follow it, if any, and the descriptor of a new slot."""
+        found: list[pickle.PickleBuffer] = []
+        pickled = pickle.dumps(map_leaves(_contiguous, result), 5, buffer_callback=found.append)
+        buffers = [buffer.raw() for buffer in found]
+        spans, end = [], 0
+        for buffer in buffers:
+            spans.append((end, buffer.nbytes))
+            end += -(-buffer.nbytes // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
+        slot, file = None, None
+        if may_share and end >= _LEAST_SHARED_BYTES:
+            slot, file = self._slot(end)
+            memory = self._slots[slot]
+        else:
+            memory = np.empty(end, np.uint8)
+        for buffer, (start, length) in zip(buffers, spans, strict=True):
+            memory[start : start + length].data[:] = buffer
+        answer = _Made(pickled, spans, end, slot, file is not None, self._dropped)
+        self._dropped = []
+        return answer, None if slot is not None or not end else memory, file
+
+    def _slot(self, nbytes: int) -> tuple[int, int | None]:
+        """A free slot of at least that size, and its descriptor if it is new."""
+        fitting = [slot for slot in self._free if len(self._slots[slot]) >= nbytes]
+        file = None
+        if fitting:
+            slot = min(fitting, key=lambda fit: len(self._slots[fit]))
+            self._free.remove(slot)
+            surplus = self._free[most_kept(nbytes) :]
+        else:
+            surplus = list(self._free)  # too small
+        for each in surplus:
+            self._free.remove(each)
+            del self._slots[each]
+            self._dropped.append(each)
+        if not fitting:
+            slot = next(self._numbers)
+            file = shared_memory.create(nbytes)
+            self._slots[slot] = shared_memory.attach(os.dup(file), nbytes)
+        return slot, file
+
+
+def _contiguous(leaf: Any) -> Any:
+    """The leaf in a form that is pickled without its data, if it is an array of numbers."""
+    if isinstance(leaf, np.ndarray) and not leaf.flags.forc:
+        return leaf.copy()
+    return leaf
+
+
+def _pickled(error: BaseException) -> bytes:
+    """The error, with the traceback as a note; as another one, if it can't be pickled."""
+    lines = "".join(traceback.format_exception(error))
+    error.add_note(f"headrace: raised in a worker process:\n{lines.rstrip()}")
+    try:
+        pickled = pickle.dumps(error, 5)
+        pickle.loads(pickled)
+    except Exception:
+        kind = type(error)
+        substitute = HeadraceError(f"{kind.__module__}.{kind.__qualname__}: {error}")
+        for note in error.__notes__:
+            substitute.add_note(note)
+        pickled = pickle.dumps(substitute, 5)
+    return pickled

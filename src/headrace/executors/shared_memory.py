@@ -1,0 +1,104 @@
+"""Slots: pieces of memory without a name that two processes share.
+
+A slot is made by one process, which passes its descriptor to the other; when both have mapped it,
+the descriptors are closed. Nothing of it is left in any folder, however the processes end.
+"""
+
+import contextlib
+import mmap
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from headrace.errors import SharedMemoryError
+
+Memory = npt.NDArray[np.uint8]
+
+_FOLDER = "/dev/shm" if os.path.isdir("/dev/shm") else tempfile.gettempdir()
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+def create(nbytes: int) -> int:
+    """The descriptor of new shared memory, all of which is there: writing to it can't fail.
+
+    Raises:
+        SharedMemoryError: (a MemoryError) there is not as much memory left.
+    """
+    check_free(nbytes, "A batch in shared memory")
+    file = _create_file()
+    try:
+        _reserve(file, nbytes)
+    except OSError as error:
+        os.close(file)
+        raise SharedMemoryError(
+            f"A batch in shared memory takes {nbytes} bytes, and the system has no more to give: "
+            f"{error}. Use a smaller batch_size or lookahead_bytes."
+        ) from None
+    return file
+
+
+def attach(file: int, nbytes: int) -> Memory:
+    """The shared memory of a descriptor, which is closed."""
+    try:
+        flags = mmap.MAP_SHARED | getattr(mmap, "MAP_POPULATE", 0)
+        return np.frombuffer(mmap.mmap(file, nbytes, flags=flags), np.uint8)
+    finally:
+        os.close(file)
+
+
+def check_free(nbytes: int, what: str) -> None:
+    """Raises an error if there is less memory to share than that.
+
+    Raises:
+        SharedMemoryError: (a MemoryError) `what` takes more memory than is left.
+    """
+    free, where, remedy = _free()
+    if nbytes > free:
+        raise SharedMemoryError(
+            f"{what} takes {nbytes} bytes, but {where} has {free} left. "
+            f"Pass a smaller lookahead_bytes to Processes, {remedy}."
+        )
+
+
+def _create_file() -> int:
+    if hasattr(os, "memfd_create"):
+        with contextlib.suppress(OSError):  # forbidden
+            return os.memfd_create("headrace")
+    file, path = tempfile.mkstemp(prefix="headrace-", dir=_FOLDER)
+    os.unlink(path)
+    return file
+
+
+def _reserve(file: int, nbytes: int) -> None:
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file, 0, nbytes)
+    else:
+        os.ftruncate(file, nbytes)
+
+
+def _free() -> tuple[int, str, str]:
+    """The bytes that shared memory may take, who has them, and what else helps."""
+    file = _create_file()
+    try:
+        named = os.readlink(f"/proc/self/fd/{file}") if os.path.isdir("/proc/self/fd") else _FOLDER
+        if not named.startswith("/memfd:"):
+            status = os.fstatvfs(file)
+            remedy = "use Threads, or make it larger, as with docker's --shm-size"
+            return status.f_bavail * status.f_frsize, _FOLDER, remedy
+    finally:
+        os.close(file)
+    free = [_meminfo("MemAvailable")]
+    with contextlib.suppress(OSError, ValueError):  # no cgroup, or one without limit ("max")
+        limit = int((_CGROUP / "memory.max").read_text())
+        free.append(limit - int((_CGROUP / "memory.current").read_text()))
+    return max(0, min(free)), "the machine's memory", "or use Threads"
+
+
+def _meminfo(name: str) -> int:
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith(f"{name}:"):
+            return int(line.split()[1]) * 1024
+    raise AssertionError(f"/proc/meminfo has no {name}")
