@@ -20,6 +20,7 @@ from headrace.loader import Loader
 from headrace.permutation import Permutation
 from headrace.readers import Labels, NpyFile, NpyFiles, Reader, Spec
 from headrace.sampler import BatchSampler
+from headrace.stats import Stats
 from headrace.transforms import per_sample
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "SharedMemoryError",
     "Spec",
     "StateError",
+    "Stats",
     "Threads",
     "WorkerDiedError",
     "per_sample",

@@ -4,8 +4,10 @@ Requires the sampler, the readers and the executors. Promises the law: a batch i
 (data, configuration, epoch, step), whoever makes it, whenever, in whatever order.
 """
 
+import copy
 import functools
 import hashlib
+import itertools
 import os
 import warnings
 from collections.abc import Iterator
@@ -14,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from headrace.arguments import check_int
 from headrace.arrays import Indices
-from headrace.batch_maker import BatchMaker
+from headrace.batch_maker import BatchMaker, Repeated
 from headrace.errors import (
     ArgumentError,
     ArgumentTypeError,
@@ -25,10 +28,12 @@ from headrace.errors import (
     bad_type,
 )
 from headrace.executors.executor import Executor
+from headrace.executors.inline import Inline
 from headrace.executors.threads import Threads
 from headrace.readers.array import ArrayReader
 from headrace.readers.reader import Reader, Spec
 from headrace.sampler import BatchSampler, Place, Tail
+from headrace.stats import Meter, Stats
 from headrace.structure import map_leaves, named_leaves
 from headrace.transforms import Transform, per_sample
 
@@ -120,7 +125,10 @@ class Loader:
                 stacklevel=2,
             )
         self.executor: Executor = Threads() if executor is None else executor
-        self.make_batch = BatchMaker(self._readers, transform, seed, tail == "pad")
+        self.make_batch: BatchMaker | Repeated = BatchMaker(
+            self._readers, transform, seed, tail == "pad"
+        )
+        self._meter = Meter()
         self._place = Place(0, 0)
         # Batches made ahead, with the place and the process that they are for.
         self._ahead: tuple[tuple[Place, int], Iterator[Any]] | None = None
@@ -141,7 +149,7 @@ class Loader:
             OutOfRangeError: (an IndexError) `step` is not in `range(len(loader))`.
             SampleError: a sample can't be read; what a transform raises comes as it is.
         """
-        return self.make_batch(self.sampler.key(epoch, step))
+        return self.make_batch(self.sampler.key(epoch, step)).batch
 
     def indices(self, epoch: int, step: int) -> Indices:
         """The samples that the batch at `step` of `epoch` holds: int64, shape (batch,)."""
@@ -207,13 +215,13 @@ class Loader:
         """
         here = (place, os.getpid())  # what was begun before a fork is the parent's
         ahead, self._ahead = self._ahead, None  # whatever fails, the next call begins anew
-        batches = self.batches_from(place) if ahead is None or ahead[0] != here else ahead[1]
+        results = self._results_from(place) if ahead is None or ahead[0] != here else ahead[1]
         try:
-            batch = next(batches)
+            batch = self._meter.next(results)
         except ExecutorClosedError:  # by another loader that shares it
-            batches = self.batches_from(place)
-            batch = next(batches)
-        self._ahead = ((self.sampler.after(place), here[1]), batches)
+            results = self._results_from(place)
+            batch = self._meter.next(results)
+        self._ahead = ((self.sampler.after(place), here[1]), results)
         return batch
 
     def batches_from(self, place: Place, *, epochs: int | None = None) -> Iterator[Any]:
@@ -221,8 +229,47 @@ class Loader:
 
         They end after `epochs` epochs, of which the first may have begun; without it, never.
         """
-        last = None if epochs is None else place.epoch + epochs
-        return self.executor.map(self.make_batch, _keys(self.sampler, place, last))
+        results = self._results_from(place, epochs)
+        while True:
+            try:
+                batch = [self._meter.next(results)]
+            except StopIteration:
+                return
+            yield batch.pop()  # with no name for it here, it is the consumer's alone
+
+    def stats(self) -> Stats:
+        """Where the time went since the loader was made, or since `reset_stats`.
+
+        It counts what this process has taken from the executor: all but what `batch` makes, and
+        what PyTorch's worker processes do. `print(loader.stats())` tells in one line whether the
+        data or the consumer is the bottleneck.
+        """
+        return self._meter.stats()
+
+    def reset_stats(self) -> None:
+        """Lets `stats` begin anew, as after the first steps, which compile the model."""
+        self._meter.reset()
+
+    def count_handing_over(self, seconds: float) -> None:
+        """Adds to the time of handing batches over. Adapters tell what they spend on it."""
+        self._meter.handing_over_s += seconds
+
+    def headspace(self, batches: int = 8) -> "Loader":
+        """A loader that costs nothing, to learn how fast training could be with a free one.
+
+        It has this loader's length and gives batches of the same form, to any framework, but they
+        are always the same few, which are made now. Train on it for a while, and compare.
+
+        Args:
+            batches: how many batches to repeat, if an epoch has as many.
+        """
+        count = min(check_int("batches", batches, 1, 2**31), len(self))
+        free = copy.copy(self)
+        free.make_batch = Repeated(list(itertools.islice(self._results_from(Place(0, 0)), count)))
+        free.executor = Inline()
+        free._place = Place(0, 0)
+        free._meter = Meter()
+        return free
 
     def state_dict(self) -> dict[str, Any]:
         """The loader's place, in JSON types, under 1 KB; taken in constant time after the first.
@@ -276,7 +323,7 @@ class Loader:
         self.close()
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_ahead": None}
+        return self.__dict__ | {"_ahead": None, "_meter": Meter()}
 
     def to_keras(self) -> "keras.utils.PyDataset":
         """A `keras.utils.PyDataset` for fit, evaluate, predict: see `headrace.adapters.keras`."""
@@ -303,6 +350,11 @@ class Loader:
         from headrace.adapters.jax import JaxBatches
 
         return JaxBatches(self, device)
+
+    def _results_from(self, place: Place, epochs: int | None = None) -> Iterator[Any]:
+        """What the executor makes of the keys from `place` on."""
+        last = None if epochs is None else place.epoch + epochs
+        return self.executor.map(self.make_batch, _keys(self.sampler, place, last))
 
     def _next(self) -> Any:
         """The batch at the loader's place, which moves on."""

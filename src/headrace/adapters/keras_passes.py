@@ -98,7 +98,8 @@ class Passes:
                 return next(self._reading.batches)
         if kind == _BUILD:
             # The one to train on next, not of an index permuted: it is read anyway.
-            return self._loader.make_batch(next(self._loader.sampler.keys(self._loader.place, 1)))
+            key = next(self._loader.sampler.keys(self._loader.place, 1))
+            return self._loader.make_batch(key).batch
         if not -len(self._loader) <= index < len(self._loader):
             raise OutOfRangeError(
                 f"index must lie in range({len(self._loader)}), but {index} was given."

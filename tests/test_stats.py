@@ -1,0 +1,175 @@
+import json
+import pickle
+import time
+
+import numpy as np
+import pytest
+
+import headrace as hr
+
+
+def slow(batch, rng):
+    time.sleep(0.02)
+    return batch
+
+
+class SlowReader:
+    """The numbers from 0 on, each read of which takes a while."""
+
+    spec = hr.Spec((), np.dtype(np.int64))
+
+    def __len__(self):
+        return 24
+
+    def read(self, indices, out):
+        time.sleep(0.02)
+        out[:] = indices
+
+
+def loader_of(**options):
+    return hr.Loader(np.zeros((10, 3), np.float32), batch_size=4, **options)
+
+
+@pytest.mark.parametrize("executor", [hr.Inline(), hr.Threads(2)], ids=str)
+def test_batches_samples_and_bytes_are_counted(executor):
+    with loader_of(tail="partial", executor=executor) as loader:
+        assert [len(list(loader)) for _ in range(2)] == [3, 3]
+        stats = loader.stats()
+    assert (stats.batches, stats.samples, stats.nbytes) == (6, 20, 2 * 10 * 12)
+
+
+def test_padding_does_not_count_as_samples():
+    loader = loader_of(tail="pad", executor=hr.Inline())
+    list(loader)
+    assert loader.stats().samples == 10
+    assert loader.stats().nbytes == 3 * 4 * (12 + 4)
+
+
+def test_what_is_made_ahead_counts_when_it_is_taken():
+    with hr.Loader(SlowReader(), batch_size=4, executor=hr.Threads(2)) as loader:
+        next(iter(loader))
+        assert loader.stats().batches == 1
+
+
+def test_a_batch_looked_at_does_not_count():
+    loader = loader_of()
+    loader.batch(0, 1)
+    assert loader.stats() == hr.Stats(0, 0, 0, 0.0, 0.0, 0.0, 0.0, 0.0, 0, 0)
+    assert "No batch" in str(loader.stats())
+
+
+def test_batches_of_a_pass_that_does_not_move_the_loader_count():
+    loader = loader_of(executor=hr.Inline())
+    assert len(list(loader.batches_from(loader.place, epochs=1))) == 2
+    assert loader.stats().batches == 2
+
+
+@pytest.mark.parametrize(
+    ("executor", "overlap"), [(hr.Inline(), 1), (hr.Threads(2), 2)], ids=["inline", "threads"]
+)
+def test_reading_and_transforming_are_timed_where_they_happen(executor, overlap):
+    with hr.Loader(SlowReader(), batch_size=4, transform=slow, executor=executor) as loader:
+        list(loader)
+        stats = loader.stats()
+    assert 6 * 0.02 <= stats.reading_s <= overlap * stats.elapsed_s
+    assert 6 * 0.02 <= stats.transforming_s <= overlap * stats.elapsed_s
+    assert stats.waited_s <= stats.elapsed_s
+
+
+def test_the_line_says_what_the_consumer_waits_for():
+    with hr.Loader(SlowReader(), batch_size=4, executor=hr.Inline()) as loader:
+        list(loader)
+        assert str(loader.stats()).startswith("data is the bottleneck, most of all to read it")
+    with loader_of(transform=slow, executor=hr.Inline()) as loader:
+        list(loader)
+        assert str(loader.stats()).startswith("data is the bottleneck, most of all to transform")
+
+
+def test_the_line_says_when_the_consumer_is_slow():
+    with hr.Loader(np.zeros(400), batch_size=4) as loader:
+        list(loader)  # starts the threads
+        loader.reset_stats()
+        for _ in loader:
+            time.sleep(0.005)
+        stats = loader.stats()
+    assert stats.waited_share < 0.5
+    assert stats.elapsed_s >= 99 * 0.005
+    assert str(stats._replace(waited_s=0.0)).startswith("the consumer is the bottleneck")
+
+
+def test_how_many_were_ready_is_told():
+    with hr.Loader(np.zeros(800), batch_size=4) as loader:
+        for _ in loader:
+            time.sleep(0.001)
+        stats = loader.stats()
+    assert 0 < stats.ready_p50 <= stats.ready_p99 <= 128
+    assert f"{stats.ready_p50} were ready" in str(stats)
+
+
+def test_percentiles_are_those_of_numpy():
+    rng = np.random.default_rng(0)
+    loader = loader_of(executor=hr.Inline())
+    times = rng.integers(0, 9, 1001)
+    for ready in times:
+
+        class Results:
+            def __next__(self):
+                return loader.make_batch(loader.sampler.key(0, 0))
+
+        results = Results()
+        results.ready = int(ready)
+        loader._meter.next(results)
+    stats = loader.stats()
+    expected = np.percentile(times, [50, 99], method="inverted_cdf")
+    assert [stats.ready_p50, stats.ready_p99] == expected.tolist()
+
+
+def test_reset_begins_anew():
+    loader = loader_of(executor=hr.Inline())
+    list(loader)
+    loader.reset_stats()
+    assert loader.stats().batches == 0
+    list(loader)
+    assert loader.stats().batches == 2
+
+
+def test_stats_are_plain_numbers_and_do_not_travel():
+    loader = loader_of(executor=hr.Inline())
+    list(loader)
+    assert json.loads(json.dumps(loader.stats()._asdict()))["batches"] == 2
+    assert pickle.loads(pickle.dumps(loader)).stats().batches == 0
+
+
+def test_headspace_gives_the_first_batches_again_and_again_without_reading():
+    reads = []
+
+    class Reader(SlowReader):
+        def read(self, indices, out):
+            reads.append(len(indices))
+            out[:] = indices
+
+    with hr.Loader((Reader(), np.arange(24)), batch_size=4, seed=3) as loader:
+        first = [loader.batch(0, step) for step in range(2)]
+        free = loader.headspace(2)
+        reads.clear()
+        assert len(free) == len(loader) == 6
+        for _ in range(2):
+            for step, (x, y) in enumerate(free):
+                assert (x == first[step % 2][0]).all()
+                assert (y == first[step % 2][1]).all()
+        assert reads == []
+        assert free.stats().batches == 12
+        assert free.stats().reading_s == 0
+        assert loader.place == (0, 0)
+        assert loader.stats().batches == 0
+
+
+def test_headspace_takes_no_more_batches_than_an_epoch_has():
+    free = loader_of().headspace(100)
+    assert len({id(batch) for _ in range(3) for batch in free}) == 2
+
+
+@pytest.mark.parametrize("batches", [0, -1])
+def test_headspace_needs_a_batch(batches):
+    with pytest.raises(ValueError, match="batches must be an int from 1"):
+        loader_of().headspace(batches)
