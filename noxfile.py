@@ -18,6 +18,8 @@ PROJECT = nox.project.load_toml("pyproject.toml")
 FRAMEWORKS_PYTHON = "3.11"
 # A request for any other build of PyTorch brings gigabytes of CUDA along.
 TORCH = "torch==2.13.0"
+# It requires torchvision, of which PyPI has no build for this torch, but does not need it.
+STREAMING = "mosaicml-streaming==0.13.0"
 FRAMEWORKS = "keras,tensorflow,jax,torch,openvino"
 TRAINING_BACKENDS = ["tensorflow", "jax", "torch"]
 READING_BACKENDS = ["numpy", "openvino"]
@@ -90,7 +92,7 @@ def adapters(session: nox.Session) -> None:
     """Each framework, and Keras on each of its backends, in a process of its own."""
     install_frameworks(session, ".[demo]")
     asked = {"HEADRACE_FRAMEWORKS": FRAMEWORKS}
-    session.run("pytest", "tests/adapters/test_torch.py", "tests/test_imports.py", env=asked)
+    session.run("pytest", *torch_tests(), "tests/test_imports.py", env=asked)
     session.run("pytest", "tests/adapters/test_jax.py", env=asked)
     for name in TRAINING_BACKENDS + READING_BACKENDS:
         session.run("pytest", *keras_tests(), env=backend(name))
@@ -114,10 +116,18 @@ def demo(session: nox.Session) -> None:
 
 @nox.session(python=FRAMEWORKS_PYTHON, default=False)
 def bench(session: nox.Session) -> None:
-    """The benchmarks."""
+    """All benchmarks, or the parts named: `nox -s bench -- files keras --quick`."""
     session.install(TORCH)
+    # One by one, as a peer that can't be installed is named as missing by the benchmark.
+    for requirement in group("bench"):
+        session.install(requirement, success_codes=[0, 1])
+    session.install("--no-deps", STREAMING, success_codes=[0, 1])
     session.install(".")
-    session.run("python", "benchmarks/files.py", *session.posargs)
+    session.run("python", "benchmarks/suite.py", *session.posargs)
+
+
+def torch_tests() -> list[str]:
+    return ["tests/adapters/test_torch.py", "tests/adapters/test_torch_device.py"]
 
 
 def keras_tests() -> list[str]:

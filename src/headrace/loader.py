@@ -335,7 +335,8 @@ class Loader:
         """A PyTorch `DataLoader` of tensors, an epoch an iteration: see `headrace.adapters.torch`.
 
         Args:
-            options: of `torch.utils.data.DataLoader`, such as `num_workers` or `pin_memory`.
+            options: `device` for tensors on that device, one batch ahead, to CUDA devices through
+                pinned memory; and those of `torch.utils.data.DataLoader`, such as `num_workers`.
         """
         from headrace.adapters.torch import make_data_loader
 

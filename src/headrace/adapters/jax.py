@@ -4,6 +4,7 @@ Batches begin at multiples of 64 bytes, so on a CPU JAX takes their memory over 
 loader never writes to a batch that it has handed over.
 """
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -67,6 +68,12 @@ class JaxBatches:
 
     def _put(self, batch: Any) -> Any:
         """The batch on the device; the copy goes on while the caller does other things."""
+        began = time.perf_counter()
+        moved = self._moved(batch)
+        self.loader.count_handing_over(time.perf_counter() - began)
+        return moved
+
+    def _moved(self, batch: Any) -> Any:
         device = self.device
         if isinstance(device, jax.sharding.Sharding) and not device.is_fully_addressable:
             gather: Any = jax.make_array_from_process_local_data

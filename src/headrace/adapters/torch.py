@@ -5,7 +5,9 @@ nothing else, and the batches are the same with any number of workers. Without w
 own executor makes batches ahead. A batch counts as consumed when the DataLoader hands it over.
 """
 
+import time
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -20,18 +22,22 @@ except ModuleNotFoundError as error:
 
 from headrace.loader import Loader
 from headrace.sampler import BatchKey
-from headrace.structure import map_leaves
+from headrace.structure import leaves, map_leaves
 
 _OURS = ("dataset", "batch_size", "shuffle", "sampler", "batch_sampler", "drop_last")
 
 
-def make_data_loader(loader: Loader, **options: Any) -> "HeadraceDataLoader":
+def make_data_loader(
+    loader: Loader, *, device: "torch.device | str | None" = None, **options: Any
+) -> "HeadraceDataLoader":
     """A DataLoader over `loader`; `Loader.to_torch` calls it.
 
     Each iteration goes on from the loader's place to the end of its epoch, and moves the loader
     with each batch that it hands over. Arrays become tensors that share their memory.
 
     Args:
+        device: where to put the tensors, one batch ahead of the consumer, from a thread of its own.
+            To a CUDA device they go through pinned memory, on a stream of their own.
         options: of `torch.utils.data.DataLoader`, but for what the loader decides itself:
             dataset, batch_size, shuffle, sampler, batch_sampler and drop_last.
     """
@@ -39,19 +45,90 @@ def make_data_loader(loader: Loader, **options: Any) -> "HeadraceDataLoader":
         if name in options:
             raise bad_value(name, options[name], "left out", "Set it on the Loader.")
     options.setdefault("collate_fn", _as_it_is)
-    return HeadraceDataLoader(Dataset(loader), None, sampler=Sampler(loader), **options)
+    data_loader = HeadraceDataLoader(Dataset(loader), None, sampler=Sampler(loader), **options)
+    data_loader.device = None if device is None else torch.device(device)
+    return data_loader
 
 
 class HeadraceDataLoader(torch_data.DataLoader[Any]):
     """A DataLoader that moves its `Dataset`'s loader as batches are handed over."""
 
+    device: torch.device | None = None
+
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         loader: Loader = self.dataset.loader  # type: ignore[attr-defined]
         place = loader.place
-        for batch in super().__iter__():
+        batches: Iterator[Any] = super().__iter__()
+        if self.device is not None:
+            batches = _put_ahead(batches, _Copier(self.device), loader)
+        for batch in batches:
             loader.check_unmoved(place)
             loader.place = place = loader.sampler.after(place)
             yield batch
+
+
+class _Copier:
+    """Puts batches on a device, while the caller does other things."""
+
+    def __init__(self, device: torch.device) -> None:
+        # "cuda" is the current one of this thread; that of the copying thread is another.
+        self._device = torch.empty(0, device=device).device
+        self._stream: Any = None
+        if device.type == "cuda":
+            self._stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
+
+    def put(self, batch: Any) -> Any:
+        """The batch on the device, and the event after which it is there."""
+        if self._stream is None:
+            return map_leaves(lambda leaf: _to(leaf, self._device), batch), None
+        with torch.cuda.stream(self._stream):
+            # torch keeps the pinned memory until the copy from it is done.
+            moved = map_leaves(lambda leaf: _to(_pinned(leaf), self._device), batch)
+            return moved, self._stream.record_event()
+
+    def wait(self, moved: Any, event: Any) -> Any:
+        """The batch, for what the caller does on the device from now on."""
+        if event is not None:
+            stream = torch.cuda.current_stream(self._device)
+            stream.wait_event(event)
+            for leaf in leaves(moved):
+                if isinstance(leaf, torch.Tensor):
+                    leaf.record_stream(stream)  # its memory is of the copying stream
+        return moved
+
+
+def _put_ahead(batches: Iterator[Any], copier: _Copier, loader: Loader) -> Iterator[Any]:
+    """The batches on the device, the next one on its way when one is handed over."""
+
+    def put_next() -> Future[Any] | None:
+        try:
+            return thread.submit(copier.put, next(batches))
+        except StopIteration:
+            return None
+        except Exception as error:  # which is the next batch's, not this one's
+            failed: Future[Any] = Future()
+            failed.set_exception(error)
+            return failed
+
+    with ThreadPoolExecutor(1, "headrace-copy") as thread:
+        coming = put_next()
+        while coming is not None:
+            now, coming = coming, None
+            if now.exception() is None:
+                coming = put_next()
+            began = time.perf_counter()
+            batch = [copier.wait(*now.result())]
+            del now
+            loader.count_handing_over(time.perf_counter() - began)
+            yield batch.pop()  # with no name for it here, it is the consumer's alone
+
+
+def _pinned(leaf: Any) -> Any:
+    return leaf.pin_memory() if isinstance(leaf, torch.Tensor) else leaf
+
+
+def _to(leaf: Any, device: torch.device) -> Any:
+    return leaf.to(device, non_blocking=True) if isinstance(leaf, torch.Tensor) else leaf
 
 
 class Dataset(torch_data.Dataset[Any]):
