@@ -1,5 +1,3 @@
-import multiprocessing
-import pytest
 from headrace import Processes
 from headrace.testing import ExecutorContract
 

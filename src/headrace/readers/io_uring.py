@@ -123,13 +123,19 @@ class Ring:
         self._heads = np.empty((n, 0), np.uint8)
 
     def read(
-        self, folder: int, names: npt.NDArray[np.uintp], head_nbytes: int, bodies: Array
+        self,
+        folder: int,
+        names: npt.NDArray[np.uintp],
+        owner: Any,
+        head_nbytes: int,
+        bodies: Array,
     ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.uint8]]:
         """Reads the first bytes of at most `MOST_FILES` files.
 
         Args:
             folder: descriptor of the folder that the names are in.
             names: addresses of the names, each of which ends with a NUL; shape (files,).
+            owner: what owns the memory of the names.
             head_nbytes: so many bytes of each file come first.
             bodies: one row for each file, C-contiguous; filled with what follows the head.
 
@@ -151,9 +157,9 @@ class Ring:
         np.multiply(self._slots[:n], bodies.strides[0], out=self._parts[:n, 1, 0])
         self._parts[:n, 1, 0] += address(bodies)
         self._parts[:n, 1, 1] = bodies.strides[0]
-        # What the kernel writes to is kept until it is done, should an exception, such as a
+        # What the kernel reads and writes is kept until it is done, should an exception, such as a
         # KeyboardInterrupt, end this call before.
-        self._held = bodies
+        self._held = owner, bodies
         self._submit(n * _STEPS)
         self._finish()
         return self._results[1 : n * _STEPS : _STEPS], self._heads[:n]
@@ -180,6 +186,7 @@ class Ring:
             except OSError as error:
                 if error.errno not in (errno.EINTR, errno.EAGAIN, errno.EBUSY):
                     _of_thread.ring = None
+                    self._file = -1  # what has that number now may be another's
                     raise RingLostError(str(error)) from None
         completed = self._completions.take(np.arange(begin, begin + n), mode="wrap")
         self._results[completed["user_data"]] = completed["result"]

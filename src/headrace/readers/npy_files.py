@@ -197,7 +197,9 @@ class NpyFiles:
         try:
             for at in range(0, len(indices), most):
                 rows = out[at : at + most]
-                received, heads = ring.read(folder, names[at : at + most], len(expected), rows)
+                received, heads = ring.read(
+                    folder, names[at : at + most], self._names, len(expected), rows
+                )
                 if (received != complete).any() or heads.tobytes() != expected * len(heads):
                     bad = (received != complete) | (heads != head).any(axis=1)
                     for row in (at + np.flatnonzero(bad)).tolist():
