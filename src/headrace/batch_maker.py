@@ -49,7 +49,7 @@ class BatchMaker:
     def __call__(self, key: BatchKey) -> Made:
         began = time.perf_counter()
         try:
-            batch = map_leaves(lambda reader: self._read(reader, key.indices), self._readers)
+            batch = self._read_all(key.indices)
             read = time.perf_counter()
             if self._transform is not None:
                 batch = apply(self._transform, batch, key, RandomStreams(self._seed))
@@ -63,6 +63,11 @@ class BatchMaker:
     def release_memory(self) -> None:
         """Frees the memory that is kept for the batches to come."""
         self._memory.clear()
+
+    def _read_all(self, indices: Indices) -> Any:
+        if not isinstance(self._readers, tuple | dict):
+            return self._read(self._readers, indices)
+        return map_leaves(lambda reader: self._read(reader, indices), self._readers)
 
     def _read(self, reader: Reader, indices: Indices) -> Array:
         out = self._memory.empty((len(indices), *reader.spec.shape), reader.spec.dtype)

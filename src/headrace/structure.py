@@ -47,5 +47,8 @@ def map_leaves(function: Callable[..., Any], structure: Any, *others: Any) -> An
 
 
 def nbytes(structure: Any) -> int:
-    """The bytes of all leaves that know their `nbytes`."""
+    """The bytes of all leaves that know their `nbytes`, as does perhaps the structure itself."""
+    known: int | None = getattr(structure, "nbytes", None)
+    if known is not None:
+        return known
     return sum(getattr(leaf, "nbytes", 0) for leaf in leaves(structure))

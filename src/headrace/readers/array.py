@@ -64,7 +64,7 @@ def take_rows(array: Array, indices: Indices, out: Array) -> None:
     """Copies the rows `indices`, which must be in range, of `array` into `out`."""
     if array.flags.c_contiguous and array.flags.aligned and array.dtype == out.dtype:
         # Any other mode than clip or wrap would go through a copy of `out`.
-        np.take(np.asarray(array), indices, axis=0, out=out, mode="clip")
+        np.asarray(array).take(indices, 0, out, "clip")
     else:
         # numpy.take would copy the whole of such an array first.
         out[...] = array[indices]
