@@ -49,6 +49,11 @@ def found_pythons() -> list[str]:
     return found
 
 
+def found_free_threaded() -> list[str]:
+    """The versions of CPython without the GIL that are installed."""
+    return [f"3.{minor}t" for minor in range(13, 20) if shutil.which(f"python3.{minor}t")]
+
+
 def install_frameworks(session: nox.Session, *more: str) -> None:
     session.install(TORCH)  # first and by itself, so that nothing else asks for another build
     session.install(*group("frameworks"), *group("test"), *more)
@@ -76,6 +81,15 @@ def tests(session: nox.Session) -> None:
     """The core, the readers and the executors, without any framework."""
     session.install(".[cli]", *group("test"))
     session.run("pytest", "--ignore=tests/adapters", *session.posargs)
+
+
+@nox.session(python=found_free_threaded(), default=False)
+def free_threaded(session: nox.Session) -> None:
+    """The same on CPython without the GIL, where there is one."""
+    session.install("--only-binary", ":all:", *group("test"))
+    session.install(".")
+    session.run("pytest", "--ignore=tests/adapters", "--ignore=tests/cli", *session.posargs,
+                env={"PYTHON_GIL": "0"})  # fmt: skip
 
 
 @nox.session(python=FRAMEWORKS_PYTHON)

@@ -73,7 +73,7 @@ class MemoryPool:
 
     def clear(self) -> None:
         """Frees the memory that is kept, but not that of arrays in use."""
-        for kept in self._kept.values():
+        for kept in list(self._kept.values()):  # which other threads may add to
             kept.clear()
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -130,8 +130,9 @@ class Loader:
         )
         self._meter = Meter()
         self._place = Place(0, 0)
-        # Batches made ahead, with the place and the process that they are for.
-        self._ahead: tuple[tuple[Place, int], Iterator[Any]] | None = None
+        # Batches made ahead, with the place and the process that they are for; or nothing. A list,
+        # as taking out of it is one step, also where threads run at once.
+        self._ahead: list[tuple[tuple[Place, int], Iterator[Any]]] = []
 
     def __len__(self) -> int:
         """Number of steps in an epoch, the same on every rank."""
@@ -214,14 +215,18 @@ class Loader:
         Adapters take batches with it. It does not move the loader.
         """
         here = (place, os.getpid())  # what was begun before a fork is the parent's
-        ahead, self._ahead = self._ahead, None  # whatever fails, the next call begins anew
-        results = self._results_from(place) if ahead is None or ahead[0] != here else ahead[1]
+        try:
+            begun, results = self._ahead.pop()  # whatever fails, the next call begins anew
+        except IndexError:
+            begun = None
+        if begun != here:
+            results = self._results_from(place)
         try:
             batch = self._meter.next(results)
         except ExecutorClosedError:  # by another loader that shares it
             results = self._results_from(place)
             batch = self._meter.next(results)
-        self._ahead = ((self.sampler.after(place), here[1]), results)
+        self._ahead[:] = [((self.sampler.after(place), here[1]), results)]
         return batch
 
     def batches_from(self, place: Place, *, epochs: int | None = None) -> Iterator[Any]:
@@ -278,10 +283,11 @@ class Loader:
         loader must have in common with the one that loads it: number of samples, order with seed,
         and a hash of the source's structure, specs, and ids or labels, but not of the data.
         """
+        place = self._place  # once, as another thread may move the loader meanwhile
         return {
             "format": _STATE_FORMAT,
-            "epoch": self._place.epoch,
-            "position": self._place.position,
+            "epoch": place.epoch,
+            "position": place.position,
             **self._identity(),
         }
 
@@ -307,7 +313,7 @@ class Loader:
 
     def close(self) -> None:
         """Drops the batches made ahead and ends the executor's workers, until the next use."""
-        self._ahead = None
+        self._ahead.clear()
         self.executor.close()
         self.make_batch.release_memory()
 
@@ -323,7 +329,7 @@ class Loader:
         self.close()
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_ahead": None, "_meter": Meter()}
+        return self.__dict__ | {"_ahead": [], "_meter": Meter()}
 
     def to_keras(self) -> "keras.utils.PyDataset":
         """A `keras.utils.PyDataset` for fit, evaluate, predict: see `headrace.adapters.keras`."""

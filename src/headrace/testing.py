@@ -369,8 +369,8 @@ class ExecutorContract:
         else:
             with pytest.raises(ValueError, match="bad"):
                 list(batches)
-            gc.collect()  # the error's traceback leads to all that the map held
-        assert _eventually(partial(_is_gone, kept))
+        # The error's traceback leads to all that the map held, and a worker may still be leaving.
+        assert _eventually(lambda: gc.collect() >= 0 and _is_gone(kept))
         assert _numbers(executor.map(_batch, range(20))) == list(range(20))
 
     def test_a_batch_is_freed_once_its_consumer_drops_it(self, executor: Executor) -> None:

@@ -21,7 +21,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from multiprocessing import connection as connections
-from multiprocessing import reduction, util
+from multiprocessing import reduction, resource_tracker, util
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
 
@@ -47,9 +47,16 @@ from headrace.structure import map_leaves
 _LEAST_SHARED_BYTES = 2**18
 _MOST_SLOTS = 160
 _PARENT_ALIVE_SECONDS = 5.0
+# How long a worker that has closed its connection may take to tell what it died of.
+_DYING_SECONDS = 1.0
 # After so many workers in a row that died before they were ready, others would die, too.
 _MOST_FAILED_STARTS = 3
 _MOST_WORKERS_LOST = 2
+_REMEDY = (
+    "headrace: Processes sends the readers and the transform to its workers as a pickle. Functions "
+    "and classes must be at the top level of a module that the workers can import, not in a "
+    "notebook or an interactive session. Or use Threads."
+)
 
 
 class Processes:
@@ -137,7 +144,6 @@ class _Order(NamedTuple):
     call: bytes
     forgotten: list[int]
     freed: list[int]
-    may_share: bool
 
 
 class _Made(NamedTuple):
@@ -159,16 +165,20 @@ class _Failed(NamedTuple):
     """What a worker answers instead: a pickle of the error. It has forgotten all functions."""
 
     error: bytes
+    traceback: str
 
 
 class _Worker:
     """A process, as its pool sees it."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, most_slots: int) -> None:
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         self.process = context.Process(
-            target=_work, args=(theirs, os.getpid()), name=f"headrace-{number}", daemon=True
+            target=_work,
+            args=(theirs, os.getpid(), most_slots),
+            name=f"headrace-{number}",
+            daemon=True,
         )
         try:
             self.process.start()
@@ -192,15 +202,14 @@ class _Worker:
         answer = pickle.loads(self.connection.recv_bytes())
         if isinstance(answer, _Failed):
             self.functions.clear()
-            error = pickle.loads(answer.error)
-            return None, error
+            outcome, error = _loaded(answer.error, [])
+            raised = error or outcome
+            raised.add_note(f"headrace: raised in a worker process:\n{answer.traceback}")
+            return None, raised
         memory = self._memory_of(answer)
-        buffers = [memory[start : start + length] for start, length in answer.spans]
-        try:
-            return pickle.loads(answer.pickled, buffers=buffers), None
-        except Exception as error:
-            error.add_note("headrace: while taking over what a worker process has made")
-            return None, error
+        return _loaded(
+            answer.pickled, [memory[start : start + length] for start, length in answer.spans]
+        )
 
     def _memory_of(self, made: _Made) -> Memory:
         for slot in made.dropped:
@@ -215,15 +224,25 @@ class _Worker:
             self.slots[made.slot] = shared_memory.attach(file, made.nbytes)
         return np.asarray(Lease(self.slots[made.slot], self.freed, made.slot))
 
-    def end(self) -> int | None:
-        """Kills the process, if it has not died; its exit code."""
+    def end(self, dying_seconds: float = 0) -> int | None:
+        """Kills the process, if it does not die by itself in that time; its exit code."""
         self.connection.close()
+        self.slots.clear()
+        self.process.join(dying_seconds)
         self.process.kill()
         self.process.join()
         code = self.process.exitcode
-        self.process.close()
-        self.slots.clear()
+        with contextlib.suppress(ValueError):  # waited for elsewhere, so it seems to run
+            self.process.close()
         return code
+
+
+def _loaded(pickled: bytes, buffers: list[Memory]) -> tuple[Any, BaseException | None]:
+    try:
+        return pickle.loads(pickled, buffers=buffers), None
+    except BaseException as error:  # whatever a class does when it is loaded
+        error.add_note("headrace: while taking over what a worker process has made")
+        return None, error
 
 
 class _Pool:
@@ -239,6 +258,7 @@ class _Pool:
         self._numbers = itertools.count()
         self._functions: dict[int, tuple[int, Callable[[], Any]]] = {}
         self._failed_starts = 0
+        self._failure: BaseException | None = None
         self._workers: list[_Worker] = []
         # Before multiprocessing ends all its processes, as these would be replaced.
         self._at_exit = util.Finalize(None, self.close, exitpriority=10)
@@ -248,10 +268,9 @@ class _Pool:
     def submit(self, task: Task) -> None:
         with self._lock:
             if self.closed:
-                raise closed_error()
+                raise self._failure or closed_error()
             self._waiting.append(task)
-            if len(self._waiting) == 1:
-                os.write(self._wake, b"\0")
+            os.write(self._wake, b"\0")
 
     def stop(self) -> None:
         """Lets the workers be killed, without waiting for it."""
@@ -268,33 +287,34 @@ class _Pool:
             self._pump.join()
 
     def _run(self) -> None:
-        # So that workers are started with Ctrl-C held back: it is the consumer's.
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        failure: BaseException = closed_error()
         try:
             while not self.closed:
                 self._start_workers()
                 self._serve()
         except BaseException as error:
             error.add_note("headrace: while looking after the workers of Processes")
-            failure = error
+            self._failure = error
         finally:
             with self._lock:
                 self.closed = True
             tasks = [worker.task for worker in self._workers if worker.task is not None]
+            for task in (*tasks, *self._waiting):
+                task.finish(None, self._failure or closed_error())
+            self._waiting.clear()
             for worker in self._workers:
                 worker.end()
             self._workers.clear()
-            for task in (*tasks, *self._waiting):
-                task.finish(None, failure)
-            self._waiting.clear()
             os.close(self._woken)
             os.close(self._wake)
             self._at_exit.cancel()
 
     def _start_workers(self) -> None:
         while len(self._workers) < self._n and not self.closed:
-            self._workers.append(_Worker(next(self._numbers)))
+            resource_tracker.ensure_running()  # which unblocks Ctrl-C
+            # Workers are started with Ctrl-C held back: it is the consumer's.
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+            most_slots = max(2, _MOST_SLOTS // self._n)
+            self._workers.append(_Worker(next(self._numbers), most_slots))
 
     def _serve(self) -> None:
         """Hands out what is waiting; then waits for anything to happen, and takes it in."""
@@ -329,16 +349,12 @@ class _Pool:
             try:
                 call = pickle.dumps((task.argument, None if known else function), 5)
             except Exception as error:
-                error.add_note(
-                    "headrace: Processes pickles the readers and the transform, to send them to "
-                    "its workers. A function must be at the top level of a module. Or use Threads."
-                )
+                error.add_note(_REMEDY)
                 task.finish(None, error)
                 continue
             forgotten = [n for n, alive in worker.functions.items() if alive() is None]
             freed = [worker.freed.popleft() for _ in range(len(worker.freed))]
-            may_share = len(worker.slots) < max(2, _MOST_SLOTS // self._n)
-            order = _Order(number, call, forgotten, freed, may_share)
+            order = _Order(number, call, forgotten, freed)
             for each in forgotten:
                 del worker.functions[each]
             worker.functions[number] = reference
@@ -383,9 +399,9 @@ class _Pool:
 
     def _bury(self, worker: _Worker) -> None:
         """Lets another worker do what one that died was doing."""
-        self._workers.remove(worker)
         task, ready = worker.task, worker.ready
-        code = _described(worker.end())
+        code = _described(worker.end(_DYING_SECONDS))
+        self._workers.remove(worker)
         if not ready:
             self._failed_starts += 1
             if self._failed_starts >= _MOST_FAILED_STARTS:
@@ -411,16 +427,19 @@ class _Pool:
 
 
 def _described(code: int | None) -> str:
-    if code is not None and code < 0:
-        return f"signal {-code} ({signal.Signals(-code).name})"
-    return f"exit code {code}"
+    if code is None:
+        return "an exit code that something else took"
+    if code >= 0:
+        return f"exit code {code}"
+    names = {number.value: f" ({number.name})" for number in signal.Signals}
+    return f"signal {-code}{names.get(-code, '')}"
 
 
-def _work(connection: Connection, parent: int) -> None:
+def _work(connection: Connection, parent: int, most_slots: int) -> None:
     """What a worker process does until the other side of `connection` is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    desk = _Desk(connection)
+    desk = _Desk(connection, most_slots)
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         connection.send_bytes(b"ready")
         while True:
@@ -434,8 +453,9 @@ def _work(connection: Connection, parent: int) -> None:
 class _Desk:
     """What a worker has at hand: functions and slots."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, most_slots: int) -> None:
         self._connection = connection
+        self._most_slots = most_slots
         self._functions: dict[int, Callable[[Any], Any]] = {}
         self._slots: dict[int, Memory] = {}
         self._free: list[int] = []
@@ -450,14 +470,11 @@ class _Desk:
         answer: _Made | _Failed
         memory, file = None, None
         try:
-            argument, sent = pickle.loads(order.call)
-            if sent is not None:
-                self._functions[order.function] = sent
-            result = self._functions[order.function](argument)
-            answer, memory, file = self._packed(result, order.may_share)
+            result = self._call(order)
+            answer, memory, file = self._packed(result)
         except BaseException as error:
             self._functions.clear()
-            answer = _Failed(_pickled(error))
+            answer = _Failed(*_pickled(error))
         self._connection.send_bytes(pickle.dumps(answer, 5))
         if memory is not None:
             self._connection.send_bytes(memory.data)
@@ -465,7 +482,17 @@ class _Desk:
             reduction.send_handle(self._connection, file, os.getppid())
             os.close(file)
 
-    def _packed(self, result: Any, may_share: bool) -> tuple[_Made, Memory | None, int | None]:
+    def _call(self, order: _Order) -> Any:
+        try:
+            argument, sent = pickle.loads(order.call)
+        except Exception as error:
+            error.add_note(_REMEDY)
+            raise
+        if sent is not None:
+            self._functions[order.function] = sent
+        return self._functions[order.function](argument)
+
+    def _packed(self, result: Any) -> tuple[_Made, Memory | None, int | None]:
         """The answer, the data that follow it, if any, and the descriptor of a new slot."""
         found: list[pickle.PickleBuffer] = []
         pickled = pickle.dumps(map_leaves(_contiguous, result), 5, buffer_callback=found.append)
@@ -475,6 +502,7 @@ class _Desk:
             spans.append((end, buffer.nbytes))
             end += -(-buffer.nbytes // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
         slot, file = None, None
+        may_share = self._free or len(self._slots) < self._most_slots
         if may_share and end >= _LEAST_SHARED_BYTES:
             slot, file = self._slot(end)
             memory = self._slots[slot]
@@ -514,17 +542,13 @@ def _contiguous(leaf: Any) -> Any:
     return leaf
 
 
-def _pickled(error: BaseException) -> bytes:
-    """The error, with the traceback as a note; as another one, if it can't be pickled."""
-    lines = "".join(traceback.format_exception(error))
-    error.add_note(f"headrace: raised in a worker process:\n{lines.rstrip()}")
+def _pickled(error: BaseException) -> tuple[bytes, str]:
+    """The error, or another one if it can't be pickled; and its traceback."""
+    lines = "".join(traceback.format_exception(error)).rstrip()
     try:
         pickled = pickle.dumps(error, 5)
         pickle.loads(pickled)
     except Exception:
-        kind = type(error)
-        substitute = HeadraceError(f"{kind.__module__}.{kind.__qualname__}: {error}")
-        for note in error.__notes__:
-            substitute.add_note(note)
-        pickled = pickle.dumps(substitute, 5)
-    return pickled
+        summary = "".join(traceback.format_exception_only(error)).rstrip()
+        pickled = pickle.dumps(HeadraceError(summary), 5)
+    return pickled, lines

@@ -90,15 +90,21 @@ def _free() -> tuple[int, str, str]:
             return status.f_bavail * status.f_frsize, _FOLDER, remedy
     finally:
         os.close(file)
-    free = [_meminfo("MemAvailable")]
+    free = [_entry(Path("/proc/meminfo"), "MemAvailable:") * 1024]
     with contextlib.suppress(OSError, ValueError):  # no cgroup, or one without limit ("max")
         limit = int((_CGROUP / "memory.max").read_text())
-        free.append(limit - int((_CGROUP / "memory.current").read_text()))
+        used = int((_CGROUP / "memory.current").read_text())
+        # Files that were read count as used, but make room when it is needed.
+        cached = (
+            _entry(_CGROUP / "memory.stat", f"{kind}_file") for kind in ("active", "inactive")
+        )
+        free.append(limit - used + sum(cached))
     return max(0, min(free)), "the machine's memory", "or use Threads"
 
 
-def _meminfo(name: str) -> int:
-    for line in Path("/proc/meminfo").read_text().splitlines():
-        if line.startswith(f"{name}:"):
-            return int(line.split()[1]) * 1024
-    raise AssertionError(f"/proc/meminfo has no {name}")
+def _entry(file: Path, name: str) -> int:
+    """The number that follows the name in a file of such lines."""
+    for line in file.read_text().splitlines():
+        if line.startswith(f"{name} "):
+            return int(line.split()[1])
+    raise ValueError(f"{file} has no {name}")

@@ -6,6 +6,7 @@ without copying.
 
 import os
 import queue
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator
@@ -20,6 +21,8 @@ from headrace.executors.lookahead import (
     available_cpus,
     closed_error,
 )
+
+_IDLE_SECONDS = 0.1
 
 
 class Threads:
@@ -121,6 +124,14 @@ class _Pool:
 
 
 def _work(tasks: "queue.SimpleQueue[Task | None]") -> None:
-    while (task := tasks.get()) is not None:
+    # Without a GIL, what a thread has made and others drop is freed when that thread runs again.
+    seconds = None if getattr(sys, "_is_gil_enabled", lambda: True)() else _IDLE_SECONDS
+    while True:
+        try:
+            task = tasks.get(timeout=seconds)
+        except queue.Empty:
+            continue
+        if task is None:
+            return
         task.run()
         del task  # the batch must not outlive its consumer's use of it
