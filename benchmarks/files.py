@@ -1,23 +1,22 @@
 """Batches from one .npy file per sample: headrace, its peers, and the limit, in one run.
 
-Requires Linux and headrace; a C compiler for the limit and torch for DataLoader, each of which is
-named as missing where it is not installed. Shows how fast each contender turns files in the page
-cache into shuffled batches, for a consumer that does nothing with them. A measurement is a process:
-imports, an epoch to warm up, in which the batches are checked to hold every sample once, and the
-timed epochs, which begin with nothing made ahead. The contenders take turns.
+Requires Linux and headrace; a C compiler for the limit, and each peer for itself; what is not
+installed is named as missing. Shows how fast each contender turns files in the page cache into
+shuffled batches, for a consumer that does nothing with them. A measurement is a process: imports,
+an epoch to warm up, in which the batches are checked to hold every sample once, and the timed
+epochs. headrace begins these with nothing made ahead; peers that are fastest with one iterator over
+all epochs begin them with the few batches that it holds. The contenders take turns.
 
-    python benchmarks/files.py --rounds 5 --json files.json
+    python benchmarks/files.py --size 12k --rounds 5 --json files.json
 
 prints a Markdown table of the medians over the rounds, and whether headrace is as fast as expected.
 Where other processes keep the CPUs busy the ratios say little, as two threads need two CPUs:
 `--patience 600` waits that long, in all, for an idle machine.
 """
 
-import argparse
 import contextlib
 import ctypes
 import json
-import math
 import os
 import shutil
 import subprocess
@@ -26,66 +25,35 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 
+import parts
+import peers
 from measuring import (
     MissingError,
     Numbers,
     Pass,
     RunEpoch,
     consume,
-    expectation,
     machine,
     measure,
+    measure_apart,
     measure_in_turns,
-    median,
     others,
     table,
 )
+from workload import BATCH_SIZE, SIZES, Workload
 
-BATCH_SIZE = 128
 LIMIT = "C, 2 threads"
 OURS = "headrace, Threads(2)"
-LOOP = "np.load loop"
-DATA_LOADERS = ("DataLoader, 0 workers", "DataLoader, 2 workers")
+DEFAULT = "headrace, default"
+CONVERSION = "the conversion for Streaming"
 SCRIPT = Path(__file__).resolve()
+data_loader = peers.data_loader  # which cold.py takes from here
 
-
-class Workload(NamedTuple):
-    """The files, and the compiled limit, if there is a compiler."""
-
-    root: str
-    samples: int
-    shape: tuple[int, ...]
-    limit_library: str | None
-
-    @property
-    def ids(self) -> list[str]:
-        return [f"id-{index}" for index in range(self.samples)]
-
-    @property
-    def paths(self) -> list[str]:
-        return [f"{self.root}/{name}.npy" for name in self.ids]
-
-    @property
-    def sample_nbytes(self) -> int:
-        return 4 * math.prod(self.shape)
-
-    @property
-    def checksum(self) -> float:
-        """What the first numbers of all samples add up to."""
-        return self.samples * (self.samples - 1) / 2
-
-    def write(self) -> None:
-        """Makes the files; sample i is full of the number i."""
-        for index, path in enumerate(self.paths):
-            np.save(path, np.full(self.shape, index, np.float32))
-
-    def order(self, epoch: int) -> np.ndarray:
-        """A shuffled order, for contenders without one of their own."""
-        return np.random.default_rng(epoch).permutation(self.samples)
+# How many times as fast as each of them headrace is to be, at 128 KB.
+AGAINST_PEERS = (("DataLoader", ">= 5"), ("Grain", ">= 6"), ("SPDL", ">= 4"))
 
 
 @contextlib.contextmanager
@@ -100,14 +68,13 @@ def c(work: Workload, threads: int) -> Iterator[RunEpoch]:
         ctypes.c_int, array(np.float64), array(np.float64),
     ]  # fmt: skip
     paths = (ctypes.c_char_p * work.samples)(*map(os.fsencode, work.paths))
-    header = Path(work.paths[0]).read_bytes()[: -work.sample_nbytes]
-    steps = work.samples // BATCH_SIZE
-    finished, checksums = np.empty(steps), np.empty(steps)
+    header = work.header
+    finished, checksums = np.empty(work.steps), np.empty(work.steps)
 
     def run(epoch: int, _check: bool) -> Pass:
         error = library.read_epoch(
-            paths, work.order(epoch), steps, BATCH_SIZE, header, len(header), work.sample_nbytes,
-            threads, finished, checksums,
+            paths, work.order(epoch), work.steps, BATCH_SIZE, header, len(header),
+            work.sample_nbytes, threads, finished, checksums,
         )  # fmt: skip
         if error:
             raise OSError(error, os.strerror(error))
@@ -117,13 +84,18 @@ def c(work: Workload, threads: int) -> Iterator[RunEpoch]:
 
 
 @contextlib.contextmanager
-def headrace(work: Workload, executor: str, *arguments: int) -> Iterator[RunEpoch]:
+def headrace(work: Workload, executor: str | None, *arguments: int) -> Iterator[RunEpoch]:
     """`Loader` over `NpyFiles`."""
     import headrace as hr
 
     files = hr.NpyFiles(work.root, ids=work.ids)
-    chosen = getattr(hr, executor)(*arguments)
-    with hr.Loader(files, batch_size=BATCH_SIZE, seed=0, executor=chosen) as loader:
+    options = {}
+    if executor is not None:
+        executor_class = getattr(hr, executor, None)
+        if executor_class is None:
+            raise MissingError(f"this version of headrace has no {executor}")
+        options["executor"] = executor_class(*arguments)
+    with hr.Loader(files, batch_size=BATCH_SIZE, seed=0, **options) as loader:
 
         def run(_epoch: int, check: bool) -> Pass:
             outcome = consume(loader, check)
@@ -134,66 +106,15 @@ def headrace(work: Workload, executor: str, *arguments: int) -> Iterator[RunEpoc
         yield run
 
 
-@contextlib.contextmanager
-def np_load(work: Workload) -> Iterator[RunEpoch]:
-    """The tutorial's loop."""
-    paths = work.paths
-
-    def batches(epoch: int) -> Iterator[np.ndarray]:
-        order = work.order(epoch).tolist()
-        for start in range(0, work.samples, BATCH_SIZE):
-            x = np.empty((BATCH_SIZE, *work.shape), np.float32)
-            for i, index in enumerate(order[start : start + BATCH_SIZE]):
-                x[i] = np.load(paths[index])
-            yield x
-
-    yield lambda epoch, check: consume(batches(epoch), check)
-
-
-class TorchFiles:
-    """A map-style dataset, as a user of PyTorch writes it."""
-
-    def __init__(self, paths: list[str]) -> None:
-        self.paths = paths
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, index: int) -> Any:
-        from torch import from_numpy  # not above, as only DataLoader's process imports torch
-
-        return from_numpy(np.load(self.paths[index]))
-
-
-@contextlib.contextmanager
-def data_loader(work: Workload, workers: int) -> Iterator[RunEpoch]:
-    """PyTorch's DataLoader, whose workers live on from epoch to epoch."""
-    try:
-        import torch
-    except ModuleNotFoundError:
-        raise MissingError("torch is not installed") from None
-
-    torch.manual_seed(0)
-    loader: Any = torch.utils.data.DataLoader(
-        TorchFiles(work.paths),  # type: ignore[arg-type]
-        batch_size=BATCH_SIZE,
-        shuffle=True,
-        drop_last=True,
-        num_workers=workers,
-        persistent_workers=workers > 0,
-    )
-    yield lambda _epoch, check: consume(loader, check)
-
-
 CONTENDERS: dict[str, Callable[[Workload], AbstractContextManager[RunEpoch]]] = {
     "C, 1 thread": lambda work: c(work, 1),
     LIMIT: lambda work: c(work, 2),
+    DEFAULT: lambda work: headrace(work, None),
     "headrace, Inline": lambda work: headrace(work, "Inline"),
     "headrace, Threads(1)": lambda work: headrace(work, "Threads", 1),
     OURS: lambda work: headrace(work, "Threads", 2),
-    LOOP: np_load,
-    DATA_LOADERS[0]: lambda work: data_loader(work, 0),
-    DATA_LOADERS[1]: lambda work: data_loader(work, 2),
+    "headrace, Processes(2)": lambda work: headrace(work, "Processes", 2),
+    **peers.CONTENDERS,
 }
 
 
@@ -214,6 +135,8 @@ def answer(request: Numbers) -> Numbers:
     root, samples, shape, limit_library = request["work"]
     work = Workload(root, samples, tuple(shape), limit_library)
     try:
+        if request["name"] == CONVERSION:
+            return dict(peers.convert(work))
         with CONTENDERS[request["name"]](work) as run:
             nbytes = work.samples * work.sample_nbytes
             return measure(run, request["seconds"], work.samples, nbytes, work.checksum)
@@ -221,39 +144,66 @@ def answer(request: Numbers) -> Numbers:
         return {"missing": str(error)}
 
 
+def targets(size: str, results: parts.Results) -> list[Numbers]:
+    """What headrace is to reach with files of that size, and what it reached."""
+    work = f"files of {SIZES[size].label}, "
+    found = [
+        parts.target(work + name, LIMIT, ">= 0.85", parts.ratio(results, contender, LIMIT))
+        for name, contender in (("Threads(2)", OURS), ("default", DEFAULT))
+    ]
+    if size != "128k":
+        return found
+    for peer, bound in AGAINST_PEERS:
+        names = [name for name in peers.CONTENDERS if name.startswith(peer)]
+        for against, among in (
+            (f"best {peer} with np.load", [n for n in names if n not in peers.OWN_READERS]),
+            (f"best {peer}, also with its user's own reader", names),
+        ):
+            best = parts.best(results, among)
+            note = f"the best is {best}" if best else ""
+            measured = parts.ratio(results, OURS, best)
+            found.append(parts.target(work + "Threads(2)", against, bound, measured, note))
+    cpu_s = parts.middle(results, OURS, "cpu_s_per_epoch")
+    cpu_us = None if cpu_s is None else 1e6 * cpu_s / SIZES[size].samples
+    found.append(parts.target(work + "Threads(2)", "CPU us per file", "<= 30", cpu_us))
+    return found
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Batches from one .npy file per sample.")
-    parser.add_argument("--rounds", type=int, default=5, help="measurements of each contender")
+    parser = parts.parser(__doc__)
+    parser.set_defaults(rounds=5)
     parser.add_argument("--seconds", type=float, default=1.0, help="least time of a measurement")
-    parser.add_argument("--samples", type=int, default=2048, help=f"a multiple of {BATCH_SIZE}")
-    parser.add_argument("--shape", default="32,32,32,1", help="of a sample")
-    parser.add_argument(
-        "--patience", type=float, default=0.0, help="seconds, in all, to wait for an idle machine"
-    )
-    parser.add_argument("--json", type=Path, help="where to store the numbers of every round")
-    parser.add_argument("--worker", type=json.loads, help=argparse.SUPPRESS)
+    parser.add_argument("--size", choices=SIZES, default="128k", help="of a sample, in bytes")
+    parser.add_argument("--samples", type=int, help=f"how many, instead; times {BATCH_SIZE}")
+    parser.add_argument("--shape", help="of a sample, instead, such as 32,32,32,1")
     options = parser.parse_args()
     if options.worker is not None:
         print(json.dumps(answer(options.worker)))
         return
-    if min(options.rounds, options.samples) < 1 or options.samples % BATCH_SIZE:
+    if options.quick:
+        options.rounds, options.seconds = 1, min(options.seconds, 0.2)
+    custom = options.shape is not None or options.samples is not None
+    _label, shape, samples = SIZES[options.size]
+    if options.shape is not None:
+        shape = tuple(map(int, options.shape.split(",")))
+    if options.samples is not None:
+        samples = options.samples
+    if min(options.rounds, samples) < 1 or samples % BATCH_SIZE:
         parser.error(f"counts must be positive, and --samples a multiple of {BATCH_SIZE}")
     if not options.seconds > 0:
         parser.error("--seconds must be positive")
-    shape = tuple(map(int, options.shape.split(",")))
-    about = machine()
+    about = machine() | {"samples": samples, "shape": shape, "rounds": options.rounds}
+    about |= {"seconds": options.seconds, "quick": options.quick}
     with tempfile.TemporaryDirectory(prefix="headrace-benchmark-") as folder:
-        work = Workload(folder, options.samples, shape, compile_limit(folder))
+        work = Workload(folder, samples, shape, compile_limit(folder))
         print(f"writing {work.samples * work.sample_nbytes / 1e6:.0f} MB", file=sys.stderr)
         work.write()
         request = {"work": work, "seconds": options.seconds}
+        about |= measure_apart(SCRIPT, {"name": CONVERSION, **request})
         results, missing = measure_in_turns(
             SCRIPT, list(CONTENDERS), request, options.rounds, options.patience
         )
-
-    def speed(name: str) -> float:
-        return 0.0 if name in missing else median(results[name], "mb_per_s")
-
+    converted = f" Writing them anew for Streaming took {about['conversion_s']:.1f} s."
     print(
         f"{work.samples} files of float32 {shape}, batches of {BATCH_SIZE}, shuffled, page cache "
         f"warm. {about['cpus']} CPUs, Python {about['python']}, numpy {about['numpy']}. "
@@ -261,14 +211,15 @@ def main() -> None:
         f"{options.seconds:g} s; one MB is 1e6 bytes. C, too, compares each header and allocates "
         "each batch as numpy does, but frees it at once, so that malloc gives it the same memory "
         "again, without page faults, and hands nothing over. RSS includes the imports, and counts "
-        "memory that processes share once for each.\n"
+        "memory that processes share once for each."
+        f"{converted if 'conversion_s' in about else ''}\n"
     )
     print(table(results, missing, LIMIT) + "\n")
-    for rival, least in ((LIMIT, 0.7), (LOOP, 4.0), (max(DATA_LOADERS, key=speed), 4.0)):
-        print(expectation(results, missing, OURS, rival, least))
+    reached = [] if custom else targets(options.size, results)
+    print(parts.target_table(reached))
     if options.json is not None:
-        about |= {"samples": options.samples, "shape": shape, "seconds": options.seconds}
-        stored = {"about": about, "missing": missing, "results": results}
+        stored = {"part": "files" if custom else f"files-{options.size}", "about": about}
+        stored |= {"missing": missing, "results": results, "targets": reached}
         options.json.write_text(json.dumps(stored, indent=1) + "\n")
 
 

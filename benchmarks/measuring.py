@@ -5,11 +5,13 @@ each measurement starts the benchmark's own file again, with a request as JSON a
 there the benchmark calls `measure`, and prints what it returns as JSON.
 """
 
+import contextlib
 import ctypes
+import importlib.metadata
 import json
-import multiprocessing
 import os
 import platform
+import signal
 import statistics
 import subprocess
 import sys
@@ -24,6 +26,13 @@ Numbers = dict[str, Any]
 
 # The share of the CPUs that others may use while something is measured.
 _IDLE_SHARE = 0.05
+# A measurement that takes longer hangs, as some peers do.
+_DEADLINE_S = 300.0
+# What may run in a benchmark; the versions of those that are installed go into its results.
+_LIBRARIES = (
+    "headrace", "numpy", "keras", "torch", "torchdata", "jax", "tensorflow-cpu", "grain",
+    "spdl-core", "mosaicml-streaming",
+)  # fmt: skip
 
 
 class Pass(NamedTuple):
@@ -56,27 +65,45 @@ def consume(batches: Iterable[Any], check: bool) -> Pass:
 
 
 def measure(run: RunEpoch, seconds: float, samples: int, nbytes: int, checksum: float) -> Numbers:
-    """The numbers of a contender over whole epochs for `seconds`, after an epoch to warm up."""
-    received = run(0, True).checksum
-    if received != checksum:
-        raise SystemExit(f"the samples add up to {received}; expected is {checksum}")
-    passes: list[Pass] = []
+    """The numbers of a contender over whole epochs for `seconds`, after an epoch to warm up.
+
+    The time to the first batch is that of the warm-up, whose workers have yet to start.
+    """
+    warm_up = run(0, True)
+    if warm_up.checksum != checksum:
+        raise SystemExit(f"the samples add up to {warm_up.checksum}; expected is {checksum}")
+    epochs = 0
     elapsed = 0.0
     all_started, cpu_started, started = busy_s(), cpu_s(), time.perf_counter()
     while elapsed < seconds:
-        passes.append(run(len(passes) + 1, False))
+        epochs += 1
+        run(epochs, False)
         elapsed = time.perf_counter() - started
     cpu_used, all_used = cpu_s() - cpu_started, busy_s() - all_started
-    epochs = len(passes)
     return {
         "epochs": epochs,
         "mb_per_s": epochs * nbytes / 1e6 / elapsed,
         "samples_per_s": epochs * samples / elapsed,
         "cpu_s_per_epoch": cpu_used / epochs,
-        "first_batch_ms": 1e3 * passes[0].first_batch_s,
+        "first_batch_ms": 1e3 * warm_up.first_batch_s,
         "peak_rss_mib": peak_rss_mib(),
         "others_cpu_share": max(0.0, all_used - cpu_used) / elapsed / (os.cpu_count() or 1),
     }
+
+
+def family() -> list[int]:
+    """This process and all that it and its workers have started and that still live."""
+    parents = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):  # it has just ended
+                # The command's name, in parentheses, may hold anything.
+                fields = (entry / "stat").read_text().rsplit(")", 1)[1].split()
+                parents[int(entry.name)] = int(fields[1])
+    found = [os.getpid()]
+    for pid in found:  # which grows meanwhile
+        found += [child for child, parent in parents.items() if parent == pid]
+    return found
 
 
 def cpu_s() -> float:
@@ -85,12 +112,11 @@ def cpu_s() -> float:
     The rusage of children counts those that have ended, and these have not.
     """
     total = time.process_time()
-    for worker in multiprocessing.active_children():
+    for pid in family()[1:]:
         clock = ctypes.c_int()
-        error = ctypes.CDLL(None).clock_getcpuclockid(worker.pid, ctypes.byref(clock))
-        if error:
-            raise OSError(error, os.strerror(error))
-        total += time.clock_gettime(clock.value)
+        if not ctypes.CDLL(None).clock_getcpuclockid(pid, ctypes.byref(clock)):
+            with contextlib.suppress(OSError):
+                total += time.clock_gettime(clock.value)
     return total
 
 
@@ -105,10 +131,11 @@ def busy_s() -> float:
 def peak_rss_mib() -> float:
     """The most memory that this process and each of its workers have held, added up."""
     total_kib = 0
-    for pid in (os.getpid(), *(worker.pid for worker in multiprocessing.active_children())):
-        # Not ru_maxrss, which a process inherits from the one that started it.
-        status = Path(f"/proc/{pid}/status").read_text()
-        total_kib += int(status.split("VmHWM:")[1].split()[0])
+    for pid in family():
+        with contextlib.suppress(OSError, IndexError):  # it has just ended
+            # Not ru_maxrss, which a process inherits from the one that started it.
+            status = Path(f"/proc/{pid}/status").read_text()
+            total_kib += int(status.split("VmHWM:")[1].split()[0])
     return total_kib / 1024
 
 
@@ -119,7 +146,7 @@ def measure_in_turns(
 
     The order rotates from round to round, so that none profits from who ran before it. For
     `patience_s` seconds in all, a measurement waits for the machine to be idle, and is taken again
-    if it did not stay so.
+    if it did not stay so. A contender whose process fails twice in a row is missing.
     """
     results: dict[str, list[Numbers]] = {name: [] for name in names}
     missing: dict[str, str] = {}
@@ -131,9 +158,12 @@ def measure_in_turns(
                 continue
             while True:
                 _await_idle(deadline)
-                result = _measure_apart(script, {"name": name, **request})
+                result = measure_apart(script, {"name": name, **request})
+                if result.get("failed"):
+                    result = measure_apart(script, {"name": name, **request})
                 if "missing" in result:
                     missing[name] = shown = result["missing"]
+                    results[name].clear()
                     break
                 busy = result["others_cpu_share"]
                 if busy <= _IDLE_SHARE or time.monotonic() > deadline:
@@ -144,15 +174,27 @@ def measure_in_turns(
     return results, missing
 
 
-def _measure_apart(script: Path, request: Numbers) -> Numbers:
-    worker = subprocess.run(
-        [sys.executable, str(script), "--worker", json.dumps(request)],
-        stdout=subprocess.PIPE,
-        timeout=600,
-    )
+def measure_apart(script: Path, request: Numbers) -> Numbers:
+    """What the script prints for the request, in a process of its own, or why it is missing."""
+    command = [sys.executable, str(script), "--worker", json.dumps(request)]
+    # A session of its own, so that the workers of one that hangs can be ended with it.
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as worker:
+        try:
+            output, errors = worker.communicate(timeout=_DEADLINE_S)
+        except subprocess.TimeoutExpired:
+            os.killpg(worker.pid, signal.SIGKILL)
+            return {"missing": f"it had not ended after {_DEADLINE_S:g} s", "failed": True}
+        except BaseException:
+            os.killpg(worker.pid, signal.SIGKILL)
+            raise
     if worker.returncode:
-        raise SystemExit(f"{request['name']} failed")
-    numbers: Numbers = json.loads(worker.stdout)
+        sys.stderr.write(errors)
+        reason = (errors.strip().splitlines() or [f"exit status {worker.returncode}"])[-1]
+        return {"missing": f"it failed: {reason}", "failed": True}
+    # Libraries may print, too.
+    numbers: Numbers = json.loads(output.strip().splitlines()[-1])
     return numbers
 
 
@@ -193,18 +235,6 @@ def table(results: dict[str, list[Numbers]], missing: dict[str, str], limit: str
     return "\n".join(lines)
 
 
-def expectation(
-    results: dict[str, list[Numbers]], missing: dict[str, str], ours: str, rival: str, least: float
-) -> str:
-    """A line that says how many times as fast as `rival` we are, and whether that is enough."""
-    if rival in missing:
-        verdict = f"not measured, as {missing[rival]}"
-    else:
-        ratio = median(results[ours], "mb_per_s") / median(results[rival], "mb_per_s")
-        verdict = f"{ratio:.2f}: {'met' if ratio >= least else 'not met'}"
-    return f"- {ours} / {rival}, expected >= {least:g}: {verdict}"
-
-
 def others(results: dict[str, list[Numbers]]) -> str:
     """A sentence on how far the machine was busy with something else."""
     shares = [numbers["others_cpu_share"] for measured in results.values() for numbers in measured]
@@ -216,9 +246,22 @@ def others(results: dict[str, list[Numbers]]) -> str:
 
 def machine() -> Numbers:
     """Where the numbers come from."""
+    versions = {}
+    for name in _LIBRARIES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[name] = importlib.metadata.version(name)
+    models = [
+        line.split(":", 1)[1].strip()
+        for line in Path("/proc/cpuinfo").read_text().splitlines()
+        if line.startswith("model name")
+    ]
+    memory_kib = int(Path("/proc/meminfo").read_text().split("MemTotal:")[1].split()[0])
     return {
-        "machine": platform.platform(),
+        "machine": f"{platform.system()} {platform.release().split('-')[0]}, {platform.machine()}",
+        "cpu": models[0] if models else platform.machine(),
         "cpus": os.cpu_count(),
+        "memory_gib": round(memory_kib / 1024**2),
         "python": platform.python_version(),
         "numpy": np.__version__,
+        "versions": versions,
     }

@@ -23,6 +23,8 @@ BUILTINS = {
     hr.StateError: ValueError,
     hr.ExecutorClosedError: RuntimeError,
     hr.LoaderMovedError: RuntimeError,
+    hr.WorkerDiedError: RuntimeError,
+    hr.SharedMemoryError: MemoryError,
     hr.MissingExtraError: ImportError,
 }
 every_class = pytest.mark.parametrize("kind", BUILTINS, ids=lambda kind: kind.__name__)

@@ -10,6 +10,7 @@ worker may be killed at any time: no lock, queue or memory is left in a bad stat
 """
 
 import contextlib
+import io
 import itertools
 import multiprocessing
 import os
@@ -40,7 +41,6 @@ from headrace.executors.lookahead import (
     closed_error,
 )
 from headrace.executors.shared_memory import Memory
-from headrace.structure import map_leaves
 
 # Smaller batches are copied through the socket. So are those of a consumer that keeps more batches
 # than these: each slot takes a file descriptor, of which a process may have few.
@@ -495,7 +495,8 @@ class _Desk:
     def _packed(self, result: Any) -> tuple[_Made, Memory | None, int | None]:
         """The answer, the data that follow it, if any, and the descriptor of a new slot."""
         found: list[pickle.PickleBuffer] = []
-        pickled = pickle.dumps(map_leaves(_contiguous, result), 5, buffer_callback=found.append)
+        pickled = io.BytesIO()
+        _Pickler(pickled, 5, buffer_callback=found.append).dump(result)
         buffers = [buffer.raw() for buffer in found]
         spans, end = [], 0
         for buffer in buffers:
@@ -510,7 +511,7 @@ class _Desk:
             memory = np.empty(end, np.uint8)
         for buffer, (start, length) in zip(buffers, spans, strict=True):
             memory[start : start + length].data[:] = buffer
-        answer = _Made(pickled, spans, end, slot, file is not None, self._dropped)
+        answer = _Made(pickled.getvalue(), spans, end, slot, file is not None, self._dropped)
         self._dropped = []
         return answer, None if slot is not None or not end else memory, file
 
@@ -535,11 +536,15 @@ class _Desk:
         return slot, file
 
 
-def _contiguous(leaf: Any) -> Any:
-    """The leaf in a form that is pickled without its data, if it is an array of numbers."""
-    if isinstance(leaf, np.ndarray) and not leaf.flags.forc:
-        return leaf.copy()
-    return leaf
+class _Pickler(pickle.Pickler):
+    """Leaves the data of arrays out, also where they have gaps."""
+
+    def reducer_override(self, obj: Any) -> Any:
+        if type(obj) is not np.ndarray or obj.flags.forc:
+            return NotImplemented
+        copy = obj.copy()
+        copy.flags.writeable = obj.flags.writeable
+        return copy.__reduce_ex__(5)
 
 
 def _pickled(error: BaseException) -> tuple[bytes, str]:
