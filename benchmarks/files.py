@@ -50,7 +50,6 @@ OURS = "headrace, Threads(2)"
 DEFAULT = "headrace, default"
 CONVERSION = "the conversion for Streaming"
 SCRIPT = Path(__file__).resolve()
-data_loader = peers.data_loader  # which cold.py takes from here
 
 # How many times as fast as each of them headrace is to be, at 128 KB.
 AGAINST_PEERS = (("DataLoader", ">= 5"), ("Grain", ">= 6"), ("SPDL", ">= 4"))

@@ -60,7 +60,7 @@ def test_memory_that_a_view_can_see_is_not_used_again(share):
     assert address(pool.empty(SHAPE, DTYPE)) == first
 
 
-@pytest.mark.parametrize(("mebibytes", "most"), [(1, 8), (30, 4), (80, 2)])
+@pytest.mark.parametrize(("mebibytes", "most"), [(40, 6), (60, 4), (150, 2)])
 def test_little_memory_is_kept(mebibytes, most):
     pool = MemoryPool()
     arrays = [pool.empty((mebibytes, 2**20), np.dtype("uint8")) for _ in range(10)]

@@ -18,8 +18,9 @@ ALIGNMENT_BYTES = 64
 
 # Smaller arrays come from memory that the allocator has at hand anyway.
 _LEAST_POOLED_BYTES = 2**18
-# How many arrays of a size are kept: more where they are small, but two of any.
-_MOST_KEPT, _LEAST_KEPT, _KEPT_BYTES = 8, 2, 2**27
+# Of each size, arrays of so many bytes are kept, but two of any: about what look-ahead makes, which
+# comes back at once when a consumer that has paused catches up.
+_KEPT_BYTES, _LEAST_KEPT = 2**28, 2
 
 
 def aligned_empty(shape: tuple[int, ...], dtype: DType) -> Array:
@@ -32,7 +33,7 @@ def aligned_empty(shape: tuple[int, ...], dtype: DType) -> Array:
 
 def most_kept(nbytes: int) -> int:
     """How many pieces of memory of a size are kept to be used again."""
-    return max(_LEAST_KEPT, min(_MOST_KEPT, _KEPT_BYTES // nbytes))
+    return max(_LEAST_KEPT, _KEPT_BYTES // nbytes)
 
 
 def address(array: Array) -> int:
@@ -47,8 +48,7 @@ class MemoryPool:
     Memory new to a process has to be cleared by the system first, which takes about as long as
     reading a file into it. An array gives its memory back when nothing refers to it any more: its
     views, and the tensors of frameworks that share its memory, hold references, so memory is never
-    used again while anything can see it. Of each size, 8 arrays are kept at most, and 2 if 8 would
-    take more than 128 MiB.
+    used again while anything can see it. Of each size, 256 MiB are kept at most, or two arrays.
 
     Threads may use it at once.
     """

@@ -385,9 +385,10 @@ class Loader:
 
 def _keys(sampler: BatchSampler, place: Place, last: int | None) -> Iterator[Any]:
     epoch, position = place
+    first = True
     while epoch != last:
-        yield from sampler.keys(Place(epoch, position))
-        epoch, position = epoch + 1, 0
+        yield from sampler.keys(Place(epoch, position), at_once=not first)
+        epoch, position, first = epoch + 1, 0, False
 
 
 def _readers_of(source: Any) -> Any:

@@ -170,17 +170,19 @@ class BatchSampler:
         """`place`, or the start of the next epoch where no step is left at it."""
         return place if self._steps_from(place.position) else Place(place.epoch + 1, 0)
 
-    def keys(self, place: Place, steps: int | None = None) -> Iterator[BatchKey]:
+    def keys(
+        self, place: Place, steps: int | None = None, *, at_once: bool = False
+    ) -> Iterator[BatchKey]:
         """The keys from `place` to the end of its epoch, or at most `steps` of them.
 
-        The order is computed for many steps at once.
+        The order is computed for many steps at once; from the first on, if `at_once`.
         """
         epoch, position = place
         left = self._steps_from(position)
         if steps is not None:
             left = min(left, steps)
         most = max(1, _WINDOW_SAMPLES // self.batch_size)
-        window = 1  # grows, so that the first batch does not wait for many
+        window = most if at_once else 1  # grows, so that the first batch does not wait for many
         while left:
             window = min(window, left)
             yield from self._window(epoch, position, window)

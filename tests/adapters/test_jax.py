@@ -5,6 +5,7 @@ import subprocess
 import sys
 import textwrap
 
+import in_workers
 import numpy as np
 import pytest
 
@@ -116,6 +117,23 @@ def test_batches_handed_over_are_never_written_again():
             if step % 3:
                 batches.pop(step % len(batches))  # its memory may be used again
     assert all((np.asarray(batch) == indices[:, None]).all() for indices, batch in batches)
+
+
+def test_arrays_in_memory_that_processes_share_are_never_written_again():
+    executor = hr.Processes(2)
+    cpu = jax.devices("cpu")[0]
+    kept, aliased = [], 0
+    for key, batch in enumerate(executor.map(in_workers.batch, range(100))):
+        array = jax.device_put(batch, cpu)
+        aliased += array.unsafe_buffer_pointer() == batch.ctypes.data
+        if key % 3 == 0:
+            kept.append((key, array))
+        del batch, array
+        if key == 80:
+            kept = kept[::2]  # the memory of the others may be used again
+    executor.close()
+    assert aliased == 100
+    assert all((np.asarray(array) == in_workers.batch(key)).all() for key, array in kept)
 
 
 def test_a_sharding_over_several_devices():

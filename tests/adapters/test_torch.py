@@ -2,6 +2,7 @@
 
 import itertools
 
+import in_workers
 import numpy as np
 import pytest
 from picklable import noisy
@@ -105,6 +106,21 @@ def test_tensors_that_are_kept_are_never_written_again():
             if step % 3:
                 kept.pop(step % len(kept))  # its memory may be used again
     assert all((rows.numpy() == indices[3:, None]).all() for indices, rows in kept)
+
+
+def test_tensors_of_memory_that_processes_share_are_never_written_again():
+    executor = hr.Processes(2)
+    kept = []
+    for key, batch in enumerate(executor.map(in_workers.batch, range(100))):
+        tensor = torch.from_numpy(batch)
+        assert tensor.data_ptr() == batch.ctypes.data
+        if key % 3 == 0:
+            kept.append((key, tensor[7:]))
+        del batch, tensor
+        if key == 80:
+            kept = kept[::2]  # the memory of the others may be used again
+    executor.close()
+    assert all((tail.numpy() == in_workers.batch(key)[7:]).all() for key, tail in kept)
 
 
 def test_transforms_may_flip_axes_and_return_views_that_are_read_only():

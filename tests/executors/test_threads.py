@@ -72,7 +72,7 @@ def run():
         ({"n": True}, "n must be an int, but a bool was given"),
         ({"lookahead_bytes": -1}, "lookahead_bytes must be an int from 0"),
         ({"lookahead_bytes": "1"}, "lookahead_bytes must be an int, but a str was given"),
-        ({"lookahead_bytes": None}, "lookahead_bytes must be an int, but a NoneType was given"),
+        ({"lookahead_bytes": 2.5}, "lookahead_bytes must be an int, but a float was given"),
     ],
 )
 def test_wrong_arguments_are_refused_by_name(arguments, said):
@@ -83,7 +83,8 @@ def test_wrong_arguments_are_refused_by_name(arguments, said):
 
 def test_default_is_the_cpus_that_the_process_may_use_but_at_most_eight():
     assert Threads().n == min(8, available_cpus())
-    assert Threads().lookahead_bytes == 256 * 2**20
+    assert Threads(2).lookahead_bytes == 64 * 2**20
+    assert Threads(5).lookahead_bytes == 160 * 2**20
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="CPUs can't be taken away here")

@@ -8,19 +8,13 @@ import time
 
 import numpy as np
 import pytest
+from picklable import noisy_x as noisy
+from picklable import shifted
 
 import headrace as hr
-from headrace.structure import leaves, map_leaves
+from headrace.structure import leaves
 
 N, BATCH = 26, 4
-
-
-def noisy(sample, rng):
-    return {**sample, "x": sample["x"] + rng.normal(size=sample["x"].shape).astype("float32")}
-
-
-def shifted(batch, rng):
-    return map_leaves(lambda array: array + rng.integers(1000), batch)
 
 
 @pytest.fixture(scope="module")
@@ -63,12 +57,21 @@ EXECUTORS = {
     "2 threads": lambda: hr.Threads(2),
     "8 threads": lambda: hr.Threads(8),
     "no budget": lambda: hr.Threads(3, lookahead_bytes=0),
+    "2 processes": lambda: hr.Processes(2),
     "default": lambda: None,
 }
 
 
+@pytest.fixture(scope="module", params=EXECUTORS)
+def executor(request):
+    """Each of them, one after the other, with all configurations."""
+    executor = EXECUTORS[request.param]()
+    yield executor
+    if executor is not None:
+        executor.close()
+
+
 @pytest.mark.parametrize("configuration", CONFIGURATIONS)
-@pytest.mark.parametrize("executor", EXECUTORS)
 def test_batches_are_the_same_from_every_executor_and_by_every_way(folder, configuration, executor):
     options = CONFIGURATIONS[configuration]
     reference = make_loader(folder, executor=hr.Inline(), **options)
@@ -78,15 +81,15 @@ def test_batches_are_the_same_from_every_executor_and_by_every_way(folder, confi
     ]
     assert expected[0] != expected[1] or options.get("shuffle") is False
 
-    with make_loader(folder, executor=EXECUTORS[executor](), **options) as loader:
-        assert [[as_bytes(batch) for batch in loader] for _ in range(3)] == expected
-        loader.seek(0)
-        stream = itertools.islice(loader.stream(), 3 * len(loader))
-        assert [as_bytes(batch) for batch in stream] == [*expected[0], *expected[1], *expected[2]]
-        # At random, and last to first, in another copy of the loader.
-        copy = pickle.loads(pickle.dumps(loader))
-        for epoch, step in reversed(list(itertools.product(range(3), range(len(loader))))):
-            assert as_bytes(copy.batch(epoch, step)) == expected[epoch][step]
+    loader = make_loader(folder, executor=executor, **options)
+    assert [[as_bytes(batch) for batch in loader] for _ in range(3)] == expected
+    loader.seek(0)
+    stream = itertools.islice(loader.stream(), 3 * len(loader))
+    assert [as_bytes(batch) for batch in stream] == [*expected[0], *expected[1], *expected[2]]
+    # At random, and last to first, in another copy of the loader.
+    copy = pickle.loads(pickle.dumps(loader))
+    for epoch, step in reversed(list(itertools.product(range(3), range(len(loader))))):
+        assert as_bytes(copy.batch(epoch, step)) == expected[epoch][step]
 
 
 def test_batches_hold_the_samples_that_indices_tells(folder):

@@ -10,10 +10,12 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any, Protocol
 
+from headrace.arguments import check_int
 from headrace.errors import ExecutorClosedError
 from headrace.structure import nbytes
 
-LOOKAHEAD_BYTES = 256 * 2**20
+_LEAST_LOOKAHEAD_BYTES = 64 * 2**20
+_LOOKAHEAD_BYTES_EACH = 32 * 2**20
 # Beyond this, more batches would smooth nothing, and those of a few bytes cost more than their
 # bytes.
 _MOST_AHEAD = 128
@@ -33,6 +35,16 @@ def available_cpus() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def check_lookahead_bytes(lookahead_bytes: int | None, workers: int) -> int:
+    """What is asked for; without it 32 MiB for each worker, and 64 MiB at least.
+
+    More would smooth hardly anything, and memory that is not in the CPU's caches is slower.
+    """
+    if lookahead_bytes is None:
+        return max(_LEAST_LOOKAHEAD_BYTES, workers * _LOOKAHEAD_BYTES_EACH)
+    return check_int("lookahead_bytes", lookahead_bytes, 0, 2**62)
 
 
 class Task:

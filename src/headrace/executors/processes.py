@@ -30,14 +30,14 @@ import numpy as np
 
 from headrace.arguments import check_int
 from headrace.arrays import ALIGNMENT_BYTES, Lease, aligned_empty, most_kept
-from headrace.errors import HeadraceError, WorkerDiedError
+from headrace.errors import HeadraceError, SharedMemoryError, WorkerDiedError
 from headrace.executors import shared_memory
 from headrace.executors.executor import Key
 from headrace.executors.lookahead import (
-    LOOKAHEAD_BYTES,
     LookAhead,
     Task,
     available_cpus,
+    check_lookahead_bytes,
     closed_error,
 )
 from headrace.executors.shared_memory import Memory
@@ -65,13 +65,15 @@ class Processes:
     What a loader reads with is pickled and sent to each worker once. The transform must therefore
     be a function at the top level of a module, and a script must do its work below
     `if __name__ == "__main__":`, as always with processes. A worker that dies is replaced, and its
-    batch made again. Arrays of a batch lie in memory shared with the worker.
+    batch made again. Arrays of a batch lie in memory shared with the worker, so a child that is
+    forked must copy those that it goes on using.
 
     Args:
         n: number of processes. Default: the CPUs that this process may use.
         lookahead_bytes: how many bytes of batches may be ready or in the making before they are
-            asked for, in shared memory. Two batches, or one with a single process, are looked
-            ahead whatever their size, and never more than 128.
+            asked for, in shared memory. Default: 32 MiB for each process, and 64 MiB at least.
+            Two batches, or one with a single process, are looked ahead whatever their size, and
+            never more than 128.
 
     Raises:
         ArgumentError: (a ValueError) an argument is out of range.
@@ -86,14 +88,14 @@ class Processes:
         >>> with_processes.close()
     """
 
-    def __init__(self, n: int | None = None, *, lookahead_bytes: int = LOOKAHEAD_BYTES) -> None:
+    def __init__(self, n: int | None = None, *, lookahead_bytes: int | None = None) -> None:
         self.n = available_cpus() if n is None else check_int("n", n, 1, 1024)
-        self.lookahead_bytes = check_int("lookahead_bytes", lookahead_bytes, 0, 2**62)
+        self.lookahead_bytes = check_lookahead_bytes(lookahead_bytes, self.n)
         if not reduction.HAVE_SEND_HANDLE or os.name == "nt":
             raise HeadraceError("Processes can't share memory on this system. Use Threads.")
         self._pool: _Pool | None = None
         self._when_dropped: weakref.finalize[..., Processes] | None = None
-        self._starting = threading.Lock()
+        self._starting = threading.RLock()  # a signal handler may close what is being started
 
     def __repr__(self) -> str:
         return f"Processes({self.n}, lookahead_bytes={self.lookahead_bytes})"
@@ -123,6 +125,9 @@ class Processes:
             # After a fork the workers are the parent's.
             if self._pool is None or self._pool.pid != os.getpid() or self._pool.closed:
                 shared_memory.check_free(self.lookahead_bytes, "The look-ahead in shared memory")
+                if self._pool is not None and self._when_dropped is not None:
+                    self._when_dropped.detach()
+                    self._pool.close()  # it has failed, but may not be over
                 self._pool = _Pool(self.n)
                 # Without waiting for the processes, as it may run anywhere.
                 self._when_dropped = weakref.finalize(self, self._pool.stop)
@@ -220,9 +225,21 @@ class _Worker:
                 self.connection.recv_bytes_into(memory.data)
             return memory
         if made.new:
-            file = reduction.recv_handle(self.connection)
-            self.slots[made.slot] = shared_memory.attach(file, made.nbytes)
+            self.slots[made.slot] = self._attached(made.nbytes)
         return np.asarray(Lease(self.slots[made.slot], self.freed, made.slot))
+
+    def _attached(self, nbytes: int) -> Memory:
+        try:
+            file = reduction.recv_handle(self.connection)
+            try:
+                return shared_memory.attach(file, nbytes)
+            except OSError as error:
+                raise RuntimeError(str(error)) from None
+        except RuntimeError as error:  # what came was no descriptor, for want of a place for it
+            raise SharedMemoryError(
+                f"a batch of {nbytes} bytes in shared memory can't be opened: {error}. Are too "
+                "many files open? Keep fewer batches, or raise the limit (ulimit -n)."
+            ) from None
 
     def end(self, dying_seconds: float = 0) -> int | None:
         """Kills the process, if it does not die by itself in that time; its exit code."""
@@ -252,9 +269,9 @@ class _Pool:
         self.pid = os.getpid()
         self._n = n
         self.closed = False
-        self._lock = threading.Lock()
         self._waiting: deque[Task] = deque()
-        self._woken, self._wake = os.pipe()
+        # Closed with the last reference: who submits may be late.
+        self._woken, self._wake = multiprocessing.Pipe(duplex=False)
         self._numbers = itertools.count()
         self._functions: dict[int, tuple[int, Callable[[], Any]]] = {}
         self._failed_starts = 0
@@ -266,20 +283,20 @@ class _Pool:
         self._pump.start()
 
     def submit(self, task: Task) -> None:
-        with self._lock:
-            if self.closed:
-                raise self._failure or closed_error()
-            self._waiting.append(task)
-            os.write(self._wake, b"\0")
+        # Without a lock, as a signal handler may close the pool in the midst of this. What was
+        # appended before the pool was closed will be finished by the pump.
+        self._waiting.append(task)
+        if self.closed:
+            raise self._failure or closed_error()
+        os.write(self._wake.fileno(), b"\0")
 
     def stop(self) -> None:
         """Lets the workers be killed, without waiting for it."""
         if self.pid != os.getpid():
             return  # a forked child: they are the parent's
-        with self._lock:
-            if not self.closed:
-                self.closed = True
-                os.write(self._wake, b"\0")
+        if not self.closed:
+            self.closed = True
+            os.write(self._wake.fileno(), b"\0")
 
     def close(self) -> None:
         self.stop()
@@ -295,17 +312,15 @@ class _Pool:
             error.add_note("headrace: while looking after the workers of Processes")
             self._failure = error
         finally:
-            with self._lock:
-                self.closed = True
+            self.closed = True
             tasks = [worker.task for worker in self._workers if worker.task is not None]
-            for task in (*tasks, *self._waiting):
+            while self._waiting:
+                tasks.append(self._waiting.popleft())
+            for task in tasks:
                 task.finish(None, self._failure or closed_error())
-            self._waiting.clear()
             for worker in self._workers:
                 worker.end()
             self._workers.clear()
-            os.close(self._woken)
-            os.close(self._wake)
             self._at_exit.cancel()
 
     def _start_workers(self) -> None:
@@ -326,7 +341,7 @@ class _Pool:
             by_handle[worker.connection] = by_handle[worker.process.sentinel] = worker
         happened = set(connections.wait([self._woken, *by_handle]))
         if self._woken in happened:
-            os.read(self._woken, 4096)
+            os.read(self._woken.fileno(), 4096)
         for worker in list(self._workers):
             alive = True
             if worker.connection in happened:

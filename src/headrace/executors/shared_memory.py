@@ -27,16 +27,15 @@ def create(nbytes: int) -> int:
     Raises:
         SharedMemoryError: (a MemoryError) there is not as much memory left.
     """
-    check_free(nbytes, "A batch in shared memory")
+    what = "A batch in shared memory"
+    check_free(nbytes, what)
     file = _create_file()
     try:
         _reserve(file, nbytes)
-    except OSError as error:
+    except OSError:  # another worker was faster
         os.close(file)
-        raise SharedMemoryError(
-            f"A batch in shared memory takes {nbytes} bytes, and the system has no more to give: "
-            f"{error}. Use a smaller batch_size or lookahead_bytes."
-        ) from None
+        _, where, remedy = _free()
+        raise _shortage(what, nbytes, where, "too few", remedy) from None
     return file
 
 
@@ -57,19 +56,22 @@ def check_free(nbytes: int, what: str) -> None:
     """
     free, where, remedy = _free()
     if nbytes > free:
-        raise SharedMemoryError(
-            f"{what} takes {nbytes} bytes, but {where} has {free} left. "
-            f"Pass a smaller lookahead_bytes to Processes, {remedy}."
-        )
+        raise _shortage(what, nbytes, where, str(free), remedy)
+
+
+def _shortage(what: str, nbytes: int, where: str, left: str, remedy: str) -> SharedMemoryError:
+    return SharedMemoryError(
+        f"{what} takes {nbytes} bytes, but {where} has {left} left. "
+        f"Pass a smaller lookahead_bytes to Processes, {remedy}."
+    )
 
 
 def _create_file() -> int:
     if hasattr(os, "memfd_create"):
         with contextlib.suppress(OSError):  # forbidden
             return os.memfd_create("headrace")
-    file, path = tempfile.mkstemp(prefix="headrace-", dir=_FOLDER)
-    os.unlink(path)
-    return file
+    with tempfile.TemporaryFile(prefix="headrace-", dir=_FOLDER) as file:
+        return os.dup(file.fileno())
 
 
 def _reserve(file: int, nbytes: int) -> None:

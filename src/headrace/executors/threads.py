@@ -15,10 +15,10 @@ from typing import Any
 from headrace.arguments import check_int
 from headrace.executors.executor import Key
 from headrace.executors.lookahead import (
-    LOOKAHEAD_BYTES,
     LookAhead,
     Task,
     available_cpus,
+    check_lookahead_bytes,
     closed_error,
 )
 
@@ -31,8 +31,9 @@ class Threads:
     Args:
         n: number of threads. Default: the CPUs that this process may use, at most 8.
         lookahead_bytes: how many bytes of batches may be ready or in the making before they are
-            asked for. Two batches, or one with a single thread, are looked ahead whatever their
-            size, and never more than 128.
+            asked for. Default: 32 MiB for each thread, and 64 MiB at least.
+            Two batches, or one with a single thread, are looked ahead whatever their size, and
+            never more than 128.
 
     Raises:
         ArgumentError: (a ValueError) an argument is out of range.
@@ -43,9 +44,9 @@ class Threads:
         [2, 4, 6]
     """
 
-    def __init__(self, n: int | None = None, *, lookahead_bytes: int = LOOKAHEAD_BYTES) -> None:
+    def __init__(self, n: int | None = None, *, lookahead_bytes: int | None = None) -> None:
         self.n = min(8, available_cpus()) if n is None else check_int("n", n, 1, 1024)
-        self.lookahead_bytes = check_int("lookahead_bytes", lookahead_bytes, 0, 2**62)
+        self.lookahead_bytes = check_lookahead_bytes(lookahead_bytes, self.n)
         self._pool: _Pool | None = None
         self._when_dropped: weakref.finalize[..., Threads] | None = None
         self._starting = threading.Lock()
