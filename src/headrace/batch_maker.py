@@ -5,26 +5,40 @@ framework.
 """
 
 import time
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from headrace.arrays import Array, Indices, MemoryPool, Weights
+from headrace.arrays import ALIGNMENT_BYTES, Array, Indices, MemoryPool, Weights
 from headrace.errors import ArgumentError
 from headrace.readers.reader import Reader
-from headrace.sampler import BatchKey, padding_weights
+from headrace.sampler import BatchKey, Block, padding_weights
 from headrace.structure import leaves, map_leaves, nbytes
 from headrace.transforms import RandomStreams, Transform, apply, per_sample
 
+# Batches that together are no larger are views of one array: reading into it takes one call. A
+# consumer that keeps one of them keeps the memory of all.
+_MOST_BYTES_TOGETHER = 2**19
+
 
 class Made(NamedTuple):
-    """A batch, and what it took. `samples` are without padding."""
+    """The batches of a block, or keys that are left to be made one by one, and what it took.
 
-    batch: Any
+    `samples`, without padding, and `batch_nbytes` are those of one batch.
+    """
+
+    batches: list[Any]
     samples: int
-    nbytes: int
+    batch_nbytes: int
     reading_s: float
     transforming_s: float
+    left: Sequence[BatchKey] = ()
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of all batches."""
+        return len(self.batches) * self.batch_nbytes
 
 
 class BatchMaker:
@@ -46,10 +60,23 @@ class BatchMaker:
         self._weighted = weighted
         self._memory = MemoryPool()
 
-    def __call__(self, key: BatchKey) -> Made:
+    def __call__(self, block: Block) -> Made:
+        """The batches of a block; of several steps only if it `reads_together`."""
+        if len(block.indices) == 1:
+            return self.make(block.key(0))
         began = time.perf_counter()
         try:
-            batch = self._read_all(key.indices)
+            batches = self._read_together(block.indices)
+        except Exception:  # so that each failure comes at its turn
+            return Made([], 0, 0, 0.0, 0.0, list(block.batch_keys()))
+        read = time.perf_counter()
+        return Made(batches, block.n_valid, nbytes(batches[0]), read - began, 0.0)
+
+    def make(self, key: BatchKey) -> Made:
+        """The batch of a key."""
+        began = time.perf_counter()
+        try:
+            batch = map_leaves(lambda reader: self._read(reader, key.indices), self._readers)
             read = time.perf_counter()
             if self._transform is not None:
                 batch = apply(self._transform, batch, key, RandomStreams(self._seed))
@@ -58,31 +85,74 @@ class BatchMaker:
         except Exception as error:
             error.add_note(f"headrace: while making the batch of {key}")
             raise
-        return Made(batch, key.n_valid, nbytes(batch), read - began, time.perf_counter() - read)
+        taken = time.perf_counter() - read
+        return Made([batch], key.n_valid, nbytes(batch), read - began, taken)
+
+    @property
+    def reads_together(self) -> bool:
+        """Whether a batch costs little more than handing it over: rows of memory, as they are."""
+        return (
+            self._transform is None
+            and not self._weighted
+            and all(getattr(reader, "in_memory", False) for reader in leaves(self._readers))
+        )
+
+    @property
+    def sample_nbytes(self) -> int:
+        """The bytes of one sample as it is read."""
+        return sum(reader.spec.nbytes for reader in leaves(self._readers))
 
     def release_memory(self) -> None:
         """Frees the memory that is kept for the batches to come."""
         self._memory.clear()
-
-    def _read_all(self, indices: Indices) -> Any:
-        if not isinstance(self._readers, tuple | dict):
-            return self._read(self._readers, indices)
-        return map_leaves(lambda reader: self._read(reader, indices), self._readers)
 
     def _read(self, reader: Reader, indices: Indices) -> Array:
         out = self._memory.empty((len(indices), *reader.spec.shape), reader.spec.dtype)
         reader.read(indices, out)
         return out
 
+    def _read_together(self, indices: Indices) -> list[Any]:
+        """The batches of the rows of `indices`."""
+        rows = map_leaves(lambda reader: self._read_rows(reader, indices), self._readers)
+        if not isinstance(rows, tuple | dict):
+            return list(rows)
+        if type(rows) is tuple and not any(isinstance(part, tuple | dict) for part in rows):
+            return list(zip(*rows, strict=True))
+        return [map_leaves(lambda leaf, i=i: leaf[i], rows) for i in range(len(indices))]
+
+    def _read_rows(self, reader: Reader, indices: Indices) -> Sequence[Array]:
+        """An array for each row of `indices`, each of which begins at an aligned address."""
+        steps, samples = indices.shape
+        nbytes = samples * reader.spec.nbytes
+        if nbytes % ALIGNMENT_BYTES or steps * nbytes > _MOST_BYTES_TOGETHER:
+            return [self._read(reader, row) for row in indices]
+        shape, dtype = reader.spec
+        out = self._memory.empty((steps * samples, *shape), dtype)
+        reader.read(indices.reshape(-1), out)
+        return list(out.reshape(steps, samples, *shape))
+
 
 class Repeated:
     """In place of a `BatchMaker`: gives a few ready batches again and again."""
 
     def __init__(self, ready: list[Made]) -> None:
-        self._ready = [made._replace(reading_s=0.0, transforming_s=0.0) for made in ready]
+        self._ready = ready
 
-    def __call__(self, key: BatchKey) -> Made:
-        return self._ready[key.step % len(self._ready)]
+    def __call__(self, block: Block) -> Made:
+        return self.make(block.key(0))
+
+    def make(self, key: BatchKey) -> Made:
+        """The batch of a key."""
+        made = self._ready[key.step % len(self._ready)]
+        return Made(list(made.batches), made.samples, made.batch_nbytes, 0.0, 0.0)
+
+    @property
+    def reads_together(self) -> bool:
+        return False
+
+    @property
+    def sample_nbytes(self) -> int:
+        return 0
 
     def release_memory(self) -> None:
         """There is none but that of the batches."""

@@ -19,6 +19,7 @@ import numpy as np
 from headrace.arguments import check_int
 from headrace.arrays import Indices
 from headrace.batch_maker import BatchMaker, Repeated
+from headrace.batches import Batches
 from headrace.errors import (
     ArgumentError,
     ArgumentTypeError,
@@ -32,7 +33,7 @@ from headrace.executors.inline import Inline
 from headrace.executors.threads import Threads
 from headrace.readers.array import ArrayReader
 from headrace.readers.reader import Reader, Spec
-from headrace.sampler import BatchSampler, Place, Tail
+from headrace.sampler import BatchSampler, Block, Place, Tail
 from headrace.stats import Meter, Stats
 from headrace.structure import map_leaves, named_leaves
 from headrace.transforms import Transform, per_sample
@@ -43,6 +44,9 @@ if TYPE_CHECKING:
     import torch
 
 _STATE_FORMAT = 1
+# Blocks are small beside the look-ahead, so that it stays what it is.
+_BLOCKS_AHEAD = 8
+_MOST_STEPS_IN_A_BLOCK = 64
 
 
 class Loader:
@@ -150,7 +154,7 @@ class Loader:
             OutOfRangeError: (an IndexError) `step` is not in `range(len(loader))`.
             SampleError: a sample can't be read; what a transform raises comes as it is.
         """
-        return self.make_batch(self.sampler.key(epoch, step)).batch
+        return self.make_batch.make(self.sampler.key(epoch, step)).batches[0]
 
     def indices(self, epoch: int, step: int) -> Indices:
         """The samples that the batch at `step` of `epoch` holds: int64, shape (batch,)."""
@@ -216,17 +220,17 @@ class Loader:
         """
         here = (place, os.getpid())  # what was begun before a fork is the parent's
         try:
-            begun, results = self._ahead.pop()  # whatever fails, the next call begins anew
+            begun, batches = self._ahead.pop()  # whatever fails, the next call begins anew
         except IndexError:
             begun = None
         if begun != here:
-            results = self._results_from(place)
+            batches = self.batches_from(place)
         try:
-            batch = self._meter.next(results)
+            batch = next(batches)
         except ExecutorClosedError:  # by another loader that shares it
-            results = self._results_from(place)
-            batch = self._meter.next(results)
-        self._ahead[:] = [((self.sampler.after(place), here[1]), results)]
+            batches = self.batches_from(place)
+            batch = next(batches)
+        self._ahead[:] = [((self.sampler.after(place), here[1]), batches)]
         return batch
 
     def batches_from(self, place: Place, *, epochs: int | None = None) -> Iterator[Any]:
@@ -234,13 +238,7 @@ class Loader:
 
         They end after `epochs` epochs, of which the first may have begun; without it, never.
         """
-        results = self._results_from(place, epochs)
-        while True:
-            try:
-                batch = [self._meter.next(results)]
-            except StopIteration:
-                return
-            yield batch.pop()  # with no name for it here, it is the consumer's alone
+        return Batches(self._results_from(place, epochs), self.make_batch.make, self._meter)
 
     def stats(self) -> Stats:
         """Where the time went since the loader was made, or since `reset_stats`.
@@ -361,7 +359,17 @@ class Loader:
     def _results_from(self, place: Place, epochs: int | None = None) -> Iterator[Any]:
         """What the executor makes of the keys from `place` on."""
         last = None if epochs is None else place.epoch + epochs
-        return self.executor.map(self.make_batch, _keys(self.sampler, place, last))
+        blocks = _blocks(self.sampler, place, last, self._steps_in_a_block())
+        return self.executor.map(self.make_batch, blocks)
+
+    def _steps_in_a_block(self) -> int:
+        """How many batches are made and handed over together, where they cost little else."""
+        if not self.make_batch.reads_together:
+            return 1
+        # An executor without such a budget makes each batch when it is asked for.
+        budget = getattr(self.executor, "lookahead_bytes", 0) // _BLOCKS_AHEAD
+        batch_nbytes = self.sampler.batch_size * self.make_batch.sample_nbytes
+        return max(1, min(_MOST_STEPS_IN_A_BLOCK, budget // max(1, batch_nbytes)))
 
     def _next(self) -> Any:
         """The batch at the loader's place, which moves on."""
@@ -383,11 +391,11 @@ class Loader:
         }
 
 
-def _keys(sampler: BatchSampler, place: Place, last: int | None) -> Iterator[Any]:
+def _blocks(sampler: BatchSampler, place: Place, last: int | None, most: int) -> Iterator[Block]:
     epoch, position = place
     first = True
     while epoch != last:
-        yield from sampler.keys(Place(epoch, position), at_once=not first)
+        yield from sampler.blocks(Place(epoch, position), most=most, at_once=not first)
         epoch, position, first = epoch + 1, 0, False
 
 

@@ -59,6 +59,41 @@ class BatchKey(NamedTuple):
         return f"epoch {self.place.epoch}, step {self.step} (samples {shown}{more})"
 
 
+class Block(NamedTuple):
+    """The keys of consecutive steps of an epoch, whose batches are all of one length.
+
+    `indices` has a row for each step, int64; what else there is, is that of the first step, and
+    `stride` what position and first grow by with each step.
+    """
+
+    place: Place
+    step: int
+    first: int
+    indices: Indices
+    n_valid: int
+    stride: int
+
+    def key(self, number: int) -> BatchKey:
+        """The key of the step of that number, from 0 on."""
+        offset = number * self.stride
+        return BatchKey(
+            Place(self.place.epoch, self.place.position + offset),
+            self.step + number,
+            self.first + offset,
+            self.indices[number],
+            self.n_valid,
+        )
+
+    def batch_keys(self) -> Iterator[BatchKey]:
+        """The keys of all its steps."""
+        return map(self.key, range(len(self.indices)))
+
+    def __str__(self) -> str:
+        if len(self.indices) == 1:
+            return str(self.key(0))
+        return f"epoch {self.place.epoch}, steps {self.step} to {self.step + len(self.indices) - 1}"
+
+
 class BatchSampler:
     """Which samples each batch of each epoch holds, for one rank of a world of ranks.
 
@@ -170,10 +205,15 @@ class BatchSampler:
         """`place`, or the start of the next epoch where no step is left at it."""
         return place if self._steps_from(place.position) else Place(place.epoch + 1, 0)
 
-    def keys(
-        self, place: Place, steps: int | None = None, *, at_once: bool = False
-    ) -> Iterator[BatchKey]:
-        """The keys from `place` to the end of its epoch, or at most `steps` of them.
+    def keys(self, place: Place, steps: int | None = None) -> Iterator[BatchKey]:
+        """The keys from `place` to the end of its epoch, or at most `steps` of them."""
+        for block in self.blocks(place, steps):
+            yield block.key(0)
+
+    def blocks(
+        self, place: Place, steps: int | None = None, *, most: int = 1, at_once: bool = False
+    ) -> Iterator[Block]:
+        """The steps from `place` to the end of its epoch, or `steps` of them, `most` in a block.
 
         The order is computed for many steps at once; from the first on, if `at_once`.
         """
@@ -181,28 +221,38 @@ class BatchSampler:
         left = self._steps_from(position)
         if steps is not None:
             left = min(left, steps)
-        most = max(1, _WINDOW_SAMPLES // self.batch_size)
-        window = most if at_once else 1  # grows, so that the first batch does not wait for many
+        largest = max(1, _WINDOW_SAMPLES // self.batch_size)
+        window = largest if at_once else 1  # grows, so that the first batch does not wait for many
         while left:
             window = min(window, left)
-            yield from self._window(epoch, position, window)
+            yield from self._window(epoch, position, window, most)
             position += window * self.global_batch_size
             left -= window
-            window = min(window * 8, most)
+            window = min(window * 8, largest)
 
-    def _window(self, epoch: int, position: int, steps: int) -> Iterator[BatchKey]:
-        """The keys of `steps` steps from `position`, of which the last may be the tail."""
-        shares = [self._share(position + s * self.global_batch_size) for s in range(steps)]
-        first = np.array([start for start, _, _ in shares], np.int64)
-        # All but the tail are of equal length, so one row each; the tail's row is cut below.
-        positions = first[:, None] + np.arange(max(count for _, count, _ in shares))
+    def _window(self, epoch: int, position: int, steps: int, most: int) -> Iterator[Block]:
+        """The blocks of `steps` steps from `position`, of which the last may be the tail."""
+        stride = self.global_batch_size
+        full = min(steps, (self.n - position) // stride)
+        first = position + self.rank * self.batch_size
+        tail_first, count, n_valid = self._share(position + full * stride)
+        starts = first + stride * np.arange(steps)
+        if full < steps:
+            starts[-1] = tail_first
+        # A row for each step; that of the tail is cut below, if it is shorter.
+        positions = starts[:, None] + np.arange(self.batch_size if full else count)
         if positions[-1, -1] >= self.n:
             positions %= self.n  # padding takes the samples at the beginning of the order again
         indices = self.order.indices(epoch, positions)
-        for s, (start, count, n_valid) in enumerate(shares):
-            place = Place(epoch, position + s * self.global_batch_size)
-            step = place.position // self.global_batch_size
-            yield BatchKey(place, step, start, indices[s, :count], n_valid)
+        for begin in range(0, full, most):
+            rows = indices[begin : min(begin + most, full)]
+            place = Place(epoch, position + begin * stride)
+            step = place.position // stride
+            yield Block(place, step, first + begin * stride, rows, self.batch_size, stride)
+        if full < steps:
+            place = Place(epoch, position + full * stride)
+            step = place.position // stride
+            yield Block(place, step, tail_first, indices[-1:, :count], n_valid, stride)
 
     def _check_tail(self, left: int) -> None:
         left_over = left % self.global_batch_size

@@ -4,7 +4,6 @@ Requires the batch maker's results. Collecting takes about a microsecond for eac
 """
 
 import time
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 # With less waiting than this, a free loader would hardly be noticed.
@@ -75,7 +74,7 @@ class Stats(NamedTuple):
 
 
 class Meter:
-    """Takes batches from executors, and counts."""
+    """Counts what is handed over."""
 
     def __init__(self) -> None:
         self.reset()
@@ -88,22 +87,24 @@ class Meter:
         self._last = self._waited_s = self._reading_s = self._transforming_s = 0.0
         self._times_ready: dict[int, int] = {}
 
-    def next(self, results: Iterator[Any]) -> Any:
-        """The batch of the next result of a `BatchMaker`."""
-        asked = time.perf_counter()
-        ready = getattr(results, "ready", 0)
-        made = next(results)
-        self._last = now = time.perf_counter()
+    def count_block(self, made: Any, asked: float, ready: int) -> None:
+        """Counts a result of a `BatchMaker` that was asked for then, when so many were ready."""
+        now = time.perf_counter()
         if self._began is None:
             self._began = asked
         self._waited_s += now - asked
-        self._batches += 1
-        self._samples += made.samples
-        self._nbytes += made.nbytes
         self._reading_s += made.reading_s
         self._transforming_s += made.transforming_s
-        self._times_ready[ready] = self._times_ready.get(ready, 0) + 1
-        return made.batch
+        steps = len(made.batches)
+        ready *= steps
+        self._times_ready[ready] = self._times_ready.get(ready, 0) + steps
+
+    def count_batch(self, samples: int, nbytes: int) -> None:
+        """Counts a batch that is handed over now."""
+        self._last = time.perf_counter()
+        self._batches += 1
+        self._samples += samples
+        self._nbytes += nbytes
 
     def stats(self) -> Stats:
         """What was counted."""
@@ -121,7 +122,7 @@ class Meter:
         )
 
     def _percentile_ready(self, percent: int) -> int:
-        rest = self._batches * percent / 100
+        rest = sum(self._times_ready.values()) * percent / 100
         for ready, times in sorted(self._times_ready.items()):
             rest -= times
             if rest <= 0:

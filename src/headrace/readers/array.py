@@ -39,6 +39,8 @@ class ArrayReader:
         self._array = array
         self._spec = Spec(array.shape[1:], array.dtype.newbyteorder("="))
 
+    in_memory = True
+
     @property
     def spec(self) -> Spec:
         return self._spec

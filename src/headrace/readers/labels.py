@@ -65,6 +65,8 @@ class Labels:
             self._spec = Spec(values.shape[1:], values.dtype)
         self._values = np.ascontiguousarray(values)
 
+    in_memory = True
+
     @property
     def spec(self) -> Spec:
         return self._spec

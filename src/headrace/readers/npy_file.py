@@ -46,6 +46,8 @@ class NpyFile:
         self._spec = Spec(self._layout.shape[1:], self._layout.dtype.newbyteorder("="))
         self._mapped: Array | None = None
 
+    in_memory = True  # or mapped into it
+
     @property
     def spec(self) -> Spec:
         return self._spec
