@@ -696,7 +696,7 @@ def test_the_traceback_and_cause_of_an_error_are_in_its_notes(shared):
 
 
 def test_processes_within_a_worker_are_an_error_that_says_so(shared):
-    with pytest.raises(AssertionError, match="daemonic processes are not allowed"):
+    with pytest.raises(hr.HeadraceError, match="Use Inline or Threads there"):
         next(shared.map(in_workers.map_in_worker, [range(3)]))
 
 

@@ -323,3 +323,23 @@ def test_loader_goes_on_in_a_forked_child(run):
         print("passed")
     """)
     assert process.communicate(timeout=2 * DEADLINE) == ("passed\n", "")
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no timers")
+def test_a_signal_handler_may_close_it_at_any_moment(run):
+    process = run("""
+        threads = hr.Threads(2)
+        signal.signal(signal.SIGALRM, lambda *_: threads.close())
+        closed = 0
+        for number in range(400):
+            signal.setitimer(signal.ITIMER_REAL, 1e-5 * (1 + number % 50))
+            try:
+                for _ in itertools.islice(threads.map(str, itertools.count()), 300):
+                    pass
+            except hr.ExecutorClosedError:
+                closed += 1
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        assert list(threads.map(str, range(3))) == ["0", "1", "2"]
+        print(closed > 20)
+    """)
+    assert process.communicate(timeout=2 * DEADLINE) == ("True\n", "")

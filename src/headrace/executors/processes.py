@@ -78,19 +78,27 @@ class Processes:
 
     def _running_pool(self) -> "ProcessPool":
         with self._starting:
+            pool = self._pool
             # After a fork the workers are the parent's.
-            if self._pool is None or self._pool.pid != os.getpid() or self._pool.closed:
+            if pool is None or pool.pid != os.getpid() or pool.closed:
+                import multiprocessing
+
                 from headrace.executors import shared_memory
                 from headrace.executors.process_pool import ProcessPool
 
+                if multiprocessing.current_process().daemon:
+                    raise HeadraceError(
+                        "Processes can't be used in a process that may have none of its own, such "
+                        "as a worker of PyTorch's DataLoader. Use Inline or Threads there."
+                    )
                 shared_memory.check_free(self.lookahead_bytes, "The look-ahead in shared memory")
-                if self._pool is not None and self._when_dropped is not None:
+                if pool is not None and self._when_dropped is not None:
                     self._when_dropped.detach()
-                    self._pool.close()  # it has failed, but may not be over
-                self._pool = ProcessPool(self.n)
+                    pool.close()  # it has failed, but may not be over
+                pool = self._pool = ProcessPool(self.n)
                 # Without waiting for the processes, as it may run anywhere.
-                self._when_dropped = weakref.finalize(self, self._pool.stop)
-            return self._pool
+                self._when_dropped = weakref.finalize(self, pool.stop)
+            return pool
 
 
 def _processes(n: int, lookahead_bytes: int) -> Processes:

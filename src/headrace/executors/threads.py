@@ -49,7 +49,7 @@ class Threads:
         self.lookahead_bytes = check_lookahead_bytes(lookahead_bytes, self.n)
         self._pool: _Pool | None = None
         self._when_dropped: weakref.finalize[..., Threads] | None = None
-        self._starting = threading.Lock()
+        self._starting = threading.RLock()  # a signal handler may close what is being started
 
     def __repr__(self) -> str:
         return f"Threads({self.n}, lookahead_bytes={self.lookahead_bytes})"
@@ -72,12 +72,13 @@ class Threads:
 
     def _running_pool(self) -> "_Pool":
         with self._starting:
+            pool = self._pool
             # After a fork the threads are the parent's alone.
-            if self._pool is None or self._pool.pid != os.getpid():
-                self._pool = _Pool(self.n)
+            if pool is None or pool.pid != os.getpid():
+                pool = self._pool = _Pool(self.n)
                 # Without waiting for the threads, as it may run anywhere.
-                self._when_dropped = weakref.finalize(self, self._pool.stop)
-            return self._pool
+                self._when_dropped = weakref.finalize(self, pool.stop)
+            return pool
 
 
 def _threads(n: int, lookahead_bytes: int) -> Threads:
@@ -90,7 +91,6 @@ class _Pool:
     def __init__(self, n: int) -> None:
         self.pid = os.getpid()
         self._closed = False
-        self._lock = threading.Lock()
         self._tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
         self._threads = [
             threading.Thread(
@@ -102,20 +102,20 @@ class _Pool:
             thread.start()
 
     def submit(self, task: Task) -> None:
-        with self._lock:
-            if self._closed:
-                raise closed_error()
-            self._tasks.put(task)
+        # Without a lock, as a signal handler may close the pool in the midst of this. What is put
+        # before the pool is closed comes before what ends the threads.
+        self._tasks.put(task)
+        if self._closed:
+            raise closed_error()
 
     def stop(self) -> None:
         """Lets the threads end after the tasks they were given, without waiting."""
         if self.pid != os.getpid():
-            return  # a forked child: they are the parent's, whose lock may stay locked here
-        with self._lock:
-            if not self._closed:
-                self._closed = True
-                for _ in self._threads:
-                    self._tasks.put(None)
+            return  # a forked child: they are the parent's
+        if not self._closed:
+            self._closed = True
+            for _ in self._threads:
+                self._tasks.put(None)
 
     def close(self) -> None:
         self.stop()
