@@ -48,6 +48,7 @@ UNITS = {
     "us_per_batch": "us a batch",
     "mib": "MiB",
     "million_per_s": "million indices/s",
+    "share": "of the time",
 }
 
 

@@ -29,6 +29,7 @@ class Batches(Iterator[Any]):
         self._meter = meter
         self._batches: list[Any] = []  # of the present block, the next one last
         self._samples = self._nbytes = 0
+        self._copied_s = 0.0
         self._left: list[BatchKey] = []
 
     def __next__(self) -> Any:
@@ -42,6 +43,9 @@ class Batches(Iterator[Any]):
         ready = getattr(self._results, "ready", 0)
         if not self._left:
             made = next(self._results)
+            copied_s = getattr(self._results, "copying_s", 0.0)
+            self._meter.handing_over_s += copied_s - self._copied_s
+            self._copied_s = copied_s
             self._left = list(made.left)
         if self._left:
             made = self._make(self._left.pop(0))

@@ -73,9 +73,9 @@ class Loader:
         transform: `fn(batch, rng)` that returns the batch to hand over, or `per_sample(fn)`. `rng`
             is a `numpy.random.Generator` whose numbers depend on seed, epoch and position alone,
             and which is only good during the call.
-        executor: where batches are made: `Inline()`, `Threads(n)`. Default: `Threads()`. Its
-            workers start when iteration does. Loaders may share one; each looks ahead within its
-            whole budget.
+        executor: where batches are made: `Threads(n)`; `Processes(n)`, for a transform that holds
+            the GIL; `Inline()`. Default: `Threads()`. Its workers start when iteration does.
+            Loaders may share one; each looks ahead within its whole budget.
 
     Raises:
         ArgumentError, ArgumentTypeError: (a ValueError, a TypeError) an argument is not allowed.

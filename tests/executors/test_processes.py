@@ -768,3 +768,11 @@ def test_a_map_goes_wrong_for_the_reason_and_not_because_it_is_closed(run):
         print("passed")
     """)
     assert process.communicate(timeout=DEADLINE) == ("passed\n", "")
+
+
+def test_copying_to_shared_memory_counts_as_handing_over(shared):
+    loader = hr.Loader(np.zeros((64, 2**17)), batch_size=16, executor=shared)
+    list(loader)
+    stats = loader.stats()
+    assert stats.batches == 4
+    assert 0 < stats.handing_over_s < stats.elapsed_s * 2

@@ -50,7 +50,10 @@ def check_lookahead_bytes(lookahead_bytes: int | None, workers: int) -> int:
 class Task:
     """One call, and the lock that its end releases."""
 
-    __slots__ = ("_done", "_error", "_finished", "_result", "argument", "function", "workers_lost")
+    __slots__ = (
+        "_done", "_error", "_finished", "_result", "argument", "copying_s", "function",
+        "workers_lost",
+    )  # fmt: skip
 
     def __init__(
         self, function: Callable[[Any], Any], argument: Any, finished: "deque[None]"
@@ -58,6 +61,7 @@ class Task:
         self.function: Callable[[Any], Any] | None = function
         self.argument = argument
         self.workers_lost = 0
+        self.copying_s = 0.0
         self._finished = finished
         self._result: Any = None
         self._error: BaseException | None = None
@@ -75,8 +79,11 @@ class Task:
                 error = raised
         self.finish(result, error)
 
-    def finish(self, result: Any, error: BaseException | None = None) -> None:
-        """Hands the outcome to who waits for it."""
+    def finish(
+        self, result: Any, error: BaseException | None = None, copying_s: float = 0.0
+    ) -> None:
+        """Hands the outcome to who waits for it; copying it there took so many seconds."""
+        self.copying_s = copying_s
         self._result, self._error = result, error
         self.function = self.argument = None
         self._finished.append(None)
@@ -135,15 +142,22 @@ class LookAhead(Iterator[Any]):
         lookahead_bytes: int,
     ) -> None:
         self._executor = executor
+        self._copying_s = [0.0]
         self._finished: deque[None] = deque()
         self._results = _results(
-            start_pool, function, iter(keys), min(workers, 2), lookahead_bytes, self._finished
-        )
+            start_pool, function, iter(keys), min(workers, 2), lookahead_bytes, self._finished,
+            self._copying_s,
+        )  # fmt: skip
 
     @property
     def ready(self) -> int:
         """How many results are made and not taken yet."""
         return len(self._finished)
+
+    @property
+    def copying_s(self) -> float:
+        """How long workers took in all to copy the results that were taken to the consumer."""
+        return self._copying_s[0]
 
     def __next__(self) -> Any:
         return next(self._results)
@@ -160,6 +174,7 @@ def _results(
     least: int,
     lookahead_bytes: int,
     finished: "deque[None]",
+    copying_s: list[float],
 ) -> Generator[Any, None, None]:
     pool = start_pool()
     limit = least  # until the first result tells how large they are
@@ -186,7 +201,10 @@ def _results(
             top_up()
             if not tasks:
                 return
-            result = tasks.popleft().result()
+            task = tasks.popleft()
+            result = task.result()
+            copying_s[0] += task.copying_s
+            del task
             largest = max(largest, nbytes(result))
             most = min(lookahead_bytes // largest, _MOST_AHEAD)
             # Grows from a small start, so that who takes few batches does not make many.

@@ -17,6 +17,7 @@ import os
 import pickle
 import signal
 import threading
+import time
 import traceback
 import weakref
 from collections import deque
@@ -77,6 +78,7 @@ class _Made(NamedTuple):
     slot: int | None
     new: bool
     dropped: list[int]
+    copying_s: float
 
 
 class _Failed(NamedTuple):
@@ -111,8 +113,8 @@ class _Worker:
         self.slots: dict[int, Memory] = {}
         self.freed: deque[int] = deque()
 
-    def receive(self) -> tuple[Any, BaseException | None]:
-        """What the worker answers: a result or an error.
+    def receive(self) -> tuple[Any, BaseException | None, float]:
+        """What the worker answers: a result or an error, and how long it took to copy.
 
         Raises:
             EOFError, OSError: the worker has died.
@@ -123,11 +125,10 @@ class _Worker:
             outcome, error = _loaded(answer.error, [])
             raised = error or outcome
             raised.add_note(f"headrace: raised in a worker process:\n{answer.traceback}")
-            return None, raised
+            return None, raised, 0.0
         memory = self._memory_of(answer)
-        return _loaded(
-            answer.pickled, [memory[start : start + length] for start, length in answer.spans]
-        )
+        buffers = [memory[start : start + length] for start, length in answer.spans]
+        return *_loaded(answer.pickled, buffers), answer.copying_s
 
     def _memory_of(self, made: _Made) -> Memory:
         for slot in made.dropped:
@@ -317,12 +318,12 @@ class ProcessPool:
                 worker.ready = True
                 self._failed_starts = 0
                 return True
-            result, error = worker.receive()
+            result, error, copying_s = worker.receive()
         except (EOFError, OSError):
             return False
         task, worker.task = worker.task, None
         if task is not None:
-            task.finish(result, error)
+            task.finish(result, error, copying_s)
         return True
 
     def _bury(self, worker: _Worker) -> None:
@@ -422,6 +423,7 @@ class _Desk:
 
     def _packed(self, result: Any) -> tuple[_Made, Memory | None, int | None]:
         """The answer, the data that follow it, if any, and the descriptor of a new slot."""
+        began = time.perf_counter()
         found: list[pickle.PickleBuffer] = []
         pickled = io.BytesIO()
         _Pickler(pickled, 5, buffer_callback=found.append).dump(result)
@@ -439,7 +441,8 @@ class _Desk:
             memory = np.empty(end, np.uint8)
         for buffer, (start, length) in zip(buffers, spans, strict=True):
             memory[start : start + length].data[:] = buffer
-        answer = _Made(pickled.getvalue(), spans, end, slot, file is not None, self._dropped)
+        taken = time.perf_counter() - began
+        answer = _Made(pickled.getvalue(), spans, end, slot, file is not None, self._dropped, taken)
         self._dropped = []
         return answer, None if slot is not None or not end else memory, file
 

@@ -29,7 +29,7 @@ class Processes:
         lookahead_bytes: how many bytes of batches may be ready or in the making before they are
             asked for, in shared memory. Default: 32 MiB for each process, and 64 MiB at least.
             Two batches, or one with a single process, are looked ahead whatever their size, and
-            never more than 128.
+            never more than 128, or 128 blocks of tiny ones.
 
     Raises:
         ArgumentError: (a ValueError) an argument is out of range.

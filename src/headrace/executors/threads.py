@@ -33,7 +33,7 @@ class Threads:
         lookahead_bytes: how many bytes of batches may be ready or in the making before they are
             asked for. Default: 32 MiB for each thread, and 64 MiB at least.
             Two batches, or one with a single thread, are looked ahead whatever their size, and
-            never more than 128.
+            never more than 128, or 128 blocks of tiny ones.
 
     Raises:
         ArgumentError: (a ValueError) an argument is out of range.
