@@ -18,9 +18,8 @@ ALIGNMENT_BYTES = 64
 
 # Smaller arrays come from memory that the allocator has at hand anyway.
 _LEAST_POOLED_BYTES = 2**18
-# Of each size, arrays of so many bytes are kept, but two of any: about what look-ahead makes, which
-# comes back at once when a consumer that has paused catches up.
-_KEPT_BYTES, _LEAST_KEPT = 2**28, 2
+# Of each size, arrays of so many bytes are kept, but two of any.
+KEPT_BYTES, _LEAST_KEPT = 2**28, 2
 
 
 def aligned_empty(shape: tuple[int, ...], dtype: DType) -> Array:
@@ -31,9 +30,9 @@ def aligned_empty(shape: tuple[int, ...], dtype: DType) -> Array:
     return _aligned(np.empty(_padded_nbytes(shape, dtype), np.uint8), shape, dtype)
 
 
-def most_kept(nbytes: int) -> int:
+def most_kept(nbytes: int, kept_bytes: int = KEPT_BYTES) -> int:
     """How many pieces of memory of a size are kept to be used again."""
-    return max(_LEAST_KEPT, _KEPT_BYTES // nbytes)
+    return max(_LEAST_KEPT, kept_bytes // nbytes)
 
 
 def address(array: Array) -> int:
@@ -48,12 +47,16 @@ class MemoryPool:
     Memory new to a process has to be cleared by the system first, which takes about as long as
     reading a file into it. An array gives its memory back when nothing refers to it any more: its
     views, and the tensors of frameworks that share its memory, hold references, so memory is never
-    used again while anything can see it. Of each size, 256 MiB are kept at most, or two arrays.
+    used again while anything can see it.
 
     Threads may use it at once.
+
+    Args:
+        kept_bytes: of each size so much is kept at most, or two arrays.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, kept_bytes: int = KEPT_BYTES) -> None:
+        self._kept_bytes = kept_bytes
         self._kept: dict[int, deque[npt.NDArray[np.uint8]]] = {}
 
     def empty(self, shape: tuple[int, ...], dtype: DType) -> Array:
@@ -63,7 +66,7 @@ class MemoryPool:
             return aligned_empty(shape, dtype)
         kept = self._kept.get(nbytes)
         if kept is None:
-            kept = self._kept.setdefault(nbytes, deque(maxlen=most_kept(nbytes)))
+            kept = self._kept.setdefault(nbytes, deque(maxlen=most_kept(nbytes, self._kept_bytes)))
         try:
             memory = kept.pop()
         except IndexError:
@@ -77,7 +80,7 @@ class MemoryPool:
             kept.clear()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return MemoryPool, ()
+        return MemoryPool, (self._kept_bytes,)
 
 
 class Lease:

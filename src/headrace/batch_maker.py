@@ -49,16 +49,22 @@ class BatchMaker:
         transform: as `Loader` takes it.
         seed: of the transform's random numbers.
         weighted: whether each batch gets float32 weights at its end, 0 for padding.
+        memory: what the arrays that are read into are made of.
     """
 
     def __init__(
-        self, readers: Any, transform: Transform | per_sample | None, seed: int, weighted: bool
+        self,
+        readers: Any,
+        transform: Transform | per_sample | None,
+        seed: int,
+        weighted: bool,
+        memory: MemoryPool,
     ) -> None:
         self._readers = readers
         self._transform = transform
         self._seed = seed
         self._weighted = weighted
-        self._memory = MemoryPool()
+        self._memory = memory
 
     def __call__(self, block: Block) -> Made:
         """The batches of a block; of several steps only if it `reads_together`."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headrace.arguments import check_int
-from headrace.arrays import Indices
+from headrace.arrays import KEPT_BYTES, Indices, MemoryPool
 from headrace.batch_maker import BatchMaker, Repeated
 from headrace.batches import Batches
 from headrace.errors import (
@@ -129,8 +129,10 @@ class Loader:
                 stacklevel=2,
             )
         self.executor: Executor = Threads() if executor is None else executor
+        # All that was made ahead comes back at once, when a consumer that has paused catches up.
+        memory = MemoryPool(max(KEPT_BYTES, getattr(self.executor, "lookahead_bytes", 0)))
         self.make_batch: BatchMaker | Repeated = BatchMaker(
-            self._readers, transform, seed, tail == "pad"
+            self._readers, transform, seed, tail == "pad", memory
         )
         self._meter = Meter()
         self._place = Place(0, 0)

@@ -34,7 +34,10 @@ class Reader(Protocol):
     - raises, for a sample it can't read, an error that names the file and the index.
 
     It may have a method `fingerprint() -> str` that names its samples without reading them, such as
-    a hash of their ids; a loader's state then refuses to be loaded over other samples.
+    a hash of their ids; a loader's state then refuses to be loaded over other samples. And it may
+    have an attribute `in_memory`, which is true if reading a sample is no more than copying it; a
+    loader then reads several small batches with one call.
+
     `headrace.testing.ReaderContract` tests all of this.
     """
 
