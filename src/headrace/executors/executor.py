@@ -21,10 +21,10 @@ class Executor(Protocol):
       `map` that was exhausted, closed, or ended by an exception;
     - pickles as its configuration, without its workers.
 
-    It may have an attribute `lookahead_bytes`, its budget; a loader then hands small batches over in
-    blocks that are small beside it. The iterators of `map` may have attributes for `Loader.stats`:
-    `ready`, the number of results that are made and not taken, and `copying_s`, how many seconds it
-    took in all to copy those that were taken to the consumer.
+    It may have an attribute `lookahead_bytes`, its budget; a loader then hands small batches over
+    in blocks that are small beside it. The iterators of `map` may have attributes for
+    `Loader.stats`: `ready`, the number of results that are made and not taken, and `copying_s`, how
+    many seconds it took in all to copy those that were taken to the consumer.
 
     `headrace.testing.ExecutorContract` tests all of this.
     """
