@@ -72,7 +72,7 @@ def test_blocks_hold_the_keys_of_all_steps(n, batch_size, world_size, tail, most
 
 def test_the_first_batch_does_not_wait_for_others_and_later_ones_come_in_blocks():
     rows = Rows()
-    with hr.Loader(rows, batch_size=4, shuffle=False, executor=threads()) as loader:
+    with hr.Loader(rows, batch_size=4, shuffle=False, executor=hr.Threads(1)) as loader:
         list(loader)
     assert rows.lengths[0] == 4
     assert max(rows.lengths) == 4 * 64
