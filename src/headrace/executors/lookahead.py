@@ -5,6 +5,7 @@ over wakes nobody but the consumer that waits for it.
 """
 
 import os
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -20,6 +21,7 @@ _LOOKAHEAD_BYTES_EACH = 32 * 2**20
 # bytes.
 _MOST_AHEAD = 128
 _SIGNALS_SEEN_SECONDS = 0.5
+_IDLE_SECONDS = 0.1
 
 
 def closed_error() -> ExecutorClosedError:
@@ -45,6 +47,14 @@ def check_lookahead_bytes(lookahead_bytes: int | None, workers: int) -> int:
     if lookahead_bytes is None:
         return max(_LEAST_LOOKAHEAD_BYTES, workers * _LOOKAHEAD_BYTES_EACH)
     return check_int("lookahead_bytes", lookahead_bytes, 0, 2**62)
+
+
+def idle_seconds() -> float | None:
+    """How long a thread that makes batches may wait for work at a time; None is for ever.
+
+    Without a GIL, what a thread has made and others drop is freed when that thread runs again.
+    """
+    return None if getattr(sys, "_is_gil_enabled", lambda: True)() else _IDLE_SECONDS
 
 
 class Task:

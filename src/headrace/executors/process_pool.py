@@ -32,7 +32,7 @@ import numpy as np
 from headrace.arrays import ALIGNMENT_BYTES, Lease, aligned_empty, most_kept
 from headrace.errors import HeadraceError, SharedMemoryError, WorkerDiedError
 from headrace.executors import shared_memory
-from headrace.executors.lookahead import Task, closed_error
+from headrace.executors.lookahead import Task, closed_error, idle_seconds
 from headrace.executors.shared_memory import Memory
 
 # Smaller batches are copied through the socket. So are those of a consumer that keeps more batches
@@ -253,7 +253,7 @@ class ProcessPool:
         by_handle: dict[Any, _Worker] = {}
         for worker in self._workers:
             by_handle[worker.connection] = by_handle[worker.process.sentinel] = worker
-        happened = set(connections.wait([self._woken, *by_handle]))
+        happened = set(connections.wait([self._woken, *by_handle], idle_seconds()))
         if self._woken in happened:
             os.read(self._woken.fileno(), 4096)
         for worker in list(self._workers):

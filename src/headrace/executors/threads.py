@@ -6,7 +6,6 @@ without copying.
 
 import os
 import queue
-import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator
@@ -20,9 +19,8 @@ from headrace.executors.lookahead import (
     available_cpus,
     check_lookahead_bytes,
     closed_error,
+    idle_seconds,
 )
-
-_IDLE_SECONDS = 0.1
 
 
 class Threads:
@@ -125,11 +123,9 @@ class _Pool:
 
 
 def _work(tasks: "queue.SimpleQueue[Task | None]") -> None:
-    # Without a GIL, what a thread has made and others drop is freed when that thread runs again.
-    seconds = None if getattr(sys, "_is_gil_enabled", lambda: True)() else _IDLE_SECONDS
     while True:
         try:
-            task = tasks.get(timeout=seconds)
+            task = tasks.get(timeout=idle_seconds())
         except queue.Empty:
             continue
         if task is None:
