@@ -118,9 +118,10 @@ class Task:
 
 
 class Pool(Protocol):
-    """Workers of the process `pid`."""
+    """Workers of the process `pid`, until it is `closed`."""
 
     pid: int
+    closed: bool
 
     def submit(self, task: Task) -> None:
         """Has a worker run the task.
@@ -128,6 +129,14 @@ class Pool(Protocol):
         Raises:
             ExecutorClosedError: (a RuntimeError) the workers have been ended.
         """
+        ...
+
+    def stop(self) -> None:
+        """Lets the workers end, without waiting for it."""
+        ...
+
+    def close(self) -> None:
+        """Ends the workers and waits for them."""
         ...
 
 

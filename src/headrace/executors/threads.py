@@ -7,23 +7,13 @@ without copying.
 import os
 import queue
 import threading
-import weakref
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
 
 from headrace.arguments import check_int
-from headrace.executors.executor import Key
-from headrace.executors.lookahead import (
-    LookAhead,
-    Task,
-    available_cpus,
-    check_lookahead_bytes,
-    closed_error,
-    idle_seconds,
-)
+from headrace.executors.lookahead import Pool, Task, available_cpus, closed_error, idle_seconds
+from headrace.executors.pooled import Pooled
 
 
-class Threads:
+class Threads(Pooled):
     """Makes batches in `n` threads.
 
     Args:
@@ -43,44 +33,11 @@ class Threads:
     """
 
     def __init__(self, n: int | None = None, *, lookahead_bytes: int | None = None) -> None:
-        self.n = min(8, available_cpus()) if n is None else check_int("n", n, 1, 1024)
-        self.lookahead_bytes = check_lookahead_bytes(lookahead_bytes, self.n)
-        self._pool: _Pool | None = None
-        self._when_dropped: weakref.finalize[..., Threads] | None = None
-        self._starting = threading.RLock()  # a signal handler may close what is being started
+        n = min(8, available_cpus()) if n is None else check_int("n", n, 1, 1024)
+        super().__init__(n, lookahead_bytes)
 
-    def __repr__(self) -> str:
-        return f"Threads({self.n}, lookahead_bytes={self.lookahead_bytes})"
-
-    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        return _threads, (self.n, self.lookahead_bytes)
-
-    def map(self, make_batch: Callable[[Key], Any], keys: Iterable[Key]) -> Iterator[Any]:
-        """Yields `make_batch(key)` for each of the keys, in their order."""
-        return LookAhead(self, self._running_pool, make_batch, keys, self.n, self.lookahead_bytes)
-
-    def close(self) -> None:
-        """Ends the threads and waits for them. A later `map` starts new ones."""
-        with self._starting:
-            pool, self._pool = self._pool, None
-            if self._when_dropped is not None:
-                self._when_dropped.detach()
-        if pool is not None and pool.pid == os.getpid():
-            pool.close()
-
-    def _running_pool(self) -> "_Pool":
-        with self._starting:
-            pool = self._pool
-            # After a fork the threads are the parent's alone.
-            if pool is None or pool.pid != os.getpid():
-                pool = self._pool = _Pool(self.n)
-                # Without waiting for the threads, as it may run anywhere.
-                self._when_dropped = weakref.finalize(self, pool.stop)
-            return pool
-
-
-def _threads(n: int, lookahead_bytes: int) -> Threads:
-    return Threads(n, lookahead_bytes=lookahead_bytes)
+    def _start_pool(self, before: Pool | None) -> Pool:
+        return _Pool(self.n)
 
 
 class _Pool:
@@ -88,7 +45,7 @@ class _Pool:
 
     def __init__(self, n: int) -> None:
         self.pid = os.getpid()
-        self._closed = False
+        self.closed = False
         self._tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
         self._threads = [
             threading.Thread(
@@ -103,15 +60,15 @@ class _Pool:
         # Without a lock, as a signal handler may close the pool in the midst of this. What is put
         # before the pool is closed comes before what ends the threads.
         self._tasks.put(task)
-        if self._closed:
+        if self.closed:
             raise closed_error()
 
     def stop(self) -> None:
         """Lets the threads end after the tasks they were given, without waiting."""
         if self.pid != os.getpid():
             return  # a forked child: they are the parent's
-        if not self._closed:
-            self._closed = True
+        if not self.closed:
+            self.closed = True
             for _ in self._threads:
                 self._tasks.put(None)
 
