@@ -27,6 +27,7 @@ from headrace.errors import (
     LoaderMovedError,
     StateError,
     bad_type,
+    bad_value,
 )
 from headrace.executors.executor import Executor
 from headrace.executors.inline import Inline
@@ -41,9 +42,11 @@ from headrace.transforms import Transform, per_sample
 if TYPE_CHECKING:
     import jax
     import keras
-    import torch
+
+    from headrace.adapters.torch import HeadraceDataLoader
 
 _STATE_FORMAT = 1
+_LONGEST_VERSION = 64
 # Blocks are small beside the look-ahead, so that it stays what it is.
 _BLOCKS_AHEAD = 8
 _MOST_STEPS_IN_A_BLOCK = 64
@@ -73,6 +76,8 @@ class Loader:
         transform: `fn(batch, rng)` that returns the batch to hand over, or `per_sample(fn)`. `rng`
             is a `numpy.random.Generator` whose numbers depend on seed, epoch and position alone,
             and which is only good during the call.
+        transform_version: names what the transform does, such as "2". A state says it, and is
+            refused by a loader with another one. At most 64 characters.
         executor: where batches are made: `Threads(n)`; `Processes(n)`, for a transform that holds
             the GIL; `Inline()`. Default: `Threads()`. Its workers start when iteration does.
             Loaders may share one; each looks ahead within its whole budget.
@@ -106,6 +111,7 @@ class Loader:
         rank: int = 0,
         world_size: int = 1,
         transform: Transform | per_sample | None = None,
+        transform_version: str = "",
         executor: Executor | None = None,
     ) -> None:
         self._readers = _readers_of(source)
@@ -117,6 +123,12 @@ class Loader:
             and not isinstance(transform, per_sample)
         ):
             raise bad_type("transform", transform, "a function of (batch, rng), or per_sample(fn)")
+        if not isinstance(transform_version, str):
+            raise bad_type("transform_version", transform_version, "a str, such as '2'")
+        if len(transform_version) > _LONGEST_VERSION:
+            allowed = f"a str of at most {_LONGEST_VERSION} characters"
+            raise bad_value("transform_version", transform_version, allowed)
+        self._transform_version = transform_version
         if executor is not None and (
             isinstance(executor, type) or not isinstance(executor, Executor)
         ):
@@ -281,7 +293,8 @@ class Loader:
 
         A batch counts once it has been handed over. Beside the place, the state holds what the
         loader must have in common with the one that loads it: number of samples, order with seed,
-        and a hash of the source's structure, specs, and ids or labels, but not of the data.
+        `transform_version`, and a hash of the source's structure, specs, and ids or labels, but not
+        of the data.
         """
         place = self._place  # once, as another thread may move the loader meanwhile
         return {
@@ -296,15 +309,16 @@ class Loader:
         world size or executor.
 
         Raises:
-            StateError: (a ValueError) the state is damaged, or of other samples or another order.
+            StateError: (a ValueError) the state is damaged, or of other samples, another order or
+                another version of the transform.
         """
         expected = {"format": _STATE_FORMAT, **self._identity()}
         for key, ours in expected.items():
             theirs = state.get(key) if isinstance(state, dict) else None
             if theirs != ours:
                 raise StateError(
-                    f"state must come from a loader of the same samples in the same order: "
-                    f"its {key!r} is {theirs!r}, and this loader's is {ours!r}."
+                    "state must come from a loader of the same samples in the same order, and of "
+                    f"the same transform_version: its {key!r} is {theirs!r}, and this loader's is {ours!r}."
                 )
         try:
             self.place = Place(state.get("epoch", -1), state.get("position", -1))
@@ -337,12 +351,16 @@ class Loader:
 
         return KerasDataset(self)
 
-    def to_torch(self, **options: Any) -> "torch.utils.data.DataLoader[Any]":
+    def to_torch(self, **options: Any) -> "HeadraceDataLoader":
         """A PyTorch `DataLoader` of tensors, an epoch an iteration: see `headrace.adapters.torch`.
+
+        It has the loader's `state_dict` and `load_state_dict`.
 
         Args:
             options: `device` for tensors on that device, one batch ahead, to CUDA devices through
-                pinned memory; and those of `torch.utils.data.DataLoader`, such as `num_workers`.
+                pinned memory; `loader_class` for a DataLoader of that class, such as torchdata's
+                `StatefulDataLoader`; and those of `torch.utils.data.DataLoader`, such as
+                `num_workers`.
         """
         from headrace.adapters.torch import make_data_loader
 
@@ -390,6 +408,7 @@ class Loader:
             "order": self.sampler.order.describe(),
             "seed": self.sampler.seed,
             "data": self._data_hash,
+            "transform_version": self._transform_version,
         }
 
 

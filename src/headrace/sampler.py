@@ -149,7 +149,7 @@ class BatchSampler:
 
     def __len__(self) -> int:
         """Number of steps in an epoch, the same on every rank."""
-        return self._steps_from(0)
+        return self.steps_left(Place(0, 0))
 
     def __repr__(self) -> str:
         return (
@@ -203,7 +203,14 @@ class BatchSampler:
 
     def normal(self, place: Place) -> Place:
         """`place`, or the start of the next epoch where no step is left at it."""
-        return place if self._steps_from(place.position) else Place(place.epoch + 1, 0)
+        return place if self.steps_left(place) else Place(place.epoch + 1, 0)
+
+    def steps_left(self, place: Place) -> int:
+        """Number of steps from `place` to the end of its epoch."""
+        left = max(0, self.n - place.position)
+        if self.tail == "drop":
+            return left // self.global_batch_size
+        return -(-left // self.global_batch_size)
 
     def keys(self, place: Place, steps: int | None = None) -> Iterator[BatchKey]:
         """The keys from `place` to the end of its epoch, or at most `steps` of them."""
@@ -218,7 +225,7 @@ class BatchSampler:
         The order is computed for many steps at once; from the first on, if `at_once`.
         """
         epoch, position = place
-        left = self._steps_from(position)
+        left = self.steps_left(place)
         if steps is not None:
             left = min(left, steps)
         largest = max(1, _WINDOW_SAMPLES // self.batch_size)
@@ -264,13 +271,6 @@ class BatchSampler:
                 f"{self.global_batch_size} over {self.world_size} ranks",
                 f"The {left_over} left over would leave a rank with an empty batch.",
             )
-
-    def _steps_from(self, position: int) -> int:
-        """Steps left in an epoch of which `position` samples are consumed."""
-        left = max(0, self.n - position)
-        if self.tail == "drop":
-            return left // self.global_batch_size
-        return -(-left // self.global_batch_size)
 
     def _share(self, position: int) -> tuple[int, int, int]:
         """This rank's part of the step at `position`: first position, samples, valid samples."""

@@ -307,7 +307,13 @@ def test_children_that_something_else_waits_for_do_no_harm(run):
 def test_workers_end_with_a_parent_that_is_killed(run, function):
     before = names_in_shared_memory()
     process = run(f"""
-        batches = hr.Processes(2).map({function}, itertools.count())
+        executor = hr.Processes(2)
+        pids = set()  # one that is killed while Python starts complains of it
+        for pid, _ in executor.map(in_workers.pid_and_batch, itertools.count()):
+            pids.add(pid)
+            if len(pids) == 2:
+                break
+        batches = executor.map({function}, itertools.count())
         next(batches)
         print("running", flush=True)
         time.sleep(1000)

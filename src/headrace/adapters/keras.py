@@ -18,12 +18,15 @@ except ModuleNotFoundError as error:
     raise missing_extra("headrace.adapters.keras", "Keras", "keras") from error
 
 from headrace.adapters.keras_passes import Passes
+from headrace.adapters.keras_resume import ResumeTraining
 from headrace.executors.executor import Executor
 from headrace.executors.threads import Threads
 from headrace.loader import Loader
 from headrace.readers.labels import Labels
 from headrace.readers.npy_files import NpyFiles
 from headrace.structure import map_leaves
+
+__all__ = ["DataGenerator", "KerasDataset", "ResumeTraining"]
 
 
 class KerasDataset(keras.utils.PyDataset):  # type: ignore[misc]
@@ -55,6 +58,11 @@ class KerasDataset(keras.utils.PyDataset):  # type: ignore[misc]
 
     def __len__(self) -> int:
         return len(self.loader)
+
+    @property
+    def num_batches(self) -> int:
+        """How many batches Keras asks for: of an epoch that goes on after a restart, its rest."""
+        return self._passes.num_batches
 
     def __getitem__(self, index: int) -> Any:
         batch = self._passes.batch(self, index)

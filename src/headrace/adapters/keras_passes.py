@@ -71,10 +71,20 @@ class Passes:
                 "known. Iterate over the loader itself, or use another version of Keras."
             )
 
+    def shorten(self, steps: int) -> None:
+        """Lets the first epoch of the `fit` that begins have so many steps; for a callback."""
+        self._training.first_steps = steps
+
+    @property
+    def num_batches(self) -> int:
+        """How many batches a generator of Keras that begins now is to give."""
+        return self._training.shortened or len(self._loader)
+
     def end(self) -> None:
         """Keras ends a pass, or says so; by anyone else's call, the loader's next epoch begins."""
         if _is_keras(_caller_of("on_epoch_end")):
             self._kind = None
+            self._training.lengthen()
         else:
             self._loader.seek(self._loader.epoch + 1)
 
@@ -129,6 +139,9 @@ class _Training:
         self._trained_place = loader.place  # where the loader was left
         # Batches of the generator's that were served to it, and that were trained on.
         self._served = self._trained = 0
+        self.first_steps = 0  # of the first epoch of the `fit` that begins, if not the usual ones
+        self.shortened = 0  # batches for the generator of such an epoch
+        self._usual: tuple[Any, str, int] | None = None
 
     def join(self, frame: FrameType) -> bool:
         """Adds a callback to the `fit` of that frame; False if it has no callbacks to add to."""
@@ -142,8 +155,34 @@ class _Training:
                     value.callbacks.insert(0, self._joined)
                 self._joined.before_epoch = self._trained
                 self._joined.joined = True
+                if self.first_steps:
+                    self._shorten(frame)
                 return True
         return False
+
+    def _shorten(self, frame: FrameType) -> None:
+        """Gives the epoch that begins `first_steps` steps, in the iterator of that `fit`."""
+        for value in frame.f_locals.values():
+            if hasattr(value, "_num_batches") and hasattr(value, "steps_per_epoch"):
+                # Without steps_per_epoch each epoch has a generator, which ends with it.
+                length = "steps_per_epoch" if value.steps_per_epoch else "_num_batches"
+                self._usual = value, length, getattr(value, length)
+                self.shortened = 0 if value.steps_per_epoch else self.first_steps
+                setattr(value, length, self.first_steps)
+                self.first_steps = 0
+                return
+        raise HeadraceError(
+            f"headrace can't go on within an epoch with this Keras ({keras.__version__}), whose "
+            "fit is of an unknown form. Save at the ends of epochs, or use another version of "
+            "Keras."
+        )
+
+    def lengthen(self) -> None:
+        """Epochs have their usual length from now on."""
+        self.first_steps = self.shortened = 0
+        if self._usual is not None:
+            setattr(*self._usual)
+            self._usual = None
 
     def restart(self, caller: FrameType, adapter: Any) -> None:
         """A new generator of `fit` asks for its first batch."""

@@ -1,0 +1,245 @@
+"""ResumeTraining: a killed `fit` goes on with exactly the next batch.
+
+Keras' own `BackupAndRestore` knows weights, optimizer and epoch, but not the data. Here all of them
+are one file, replaced in one step, so that a kill at any time leaves a whole one.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import h5py
+import keras
+
+from headrace.adapters.keras_passes import Passes
+from headrace.arguments import check_int
+from headrace.arrays import Array
+from headrace.errors import ArgumentError, HeadraceError, StateError, bad_type, bad_value
+from headrace.loader import Loader
+
+_SUFFIX = ".weights.h5"
+_GROUP, _PROGRESS, _VARIABLES, _TORCH = "headrace", "progress", "variables", "torch"
+
+
+class ResumeTraining(keras.callbacks.Callback):  # type: ignore[misc]
+    """Saves all that `fit` needs to go on after a kill, and goes on from there if it is there.
+
+    That is the loader's state, the weights, the optimizer, the state of random layers such as
+    Dropout, and the epoch. When a script with it is
+    run again, `fit` continues with the batch that follows the saved one, in the epoch that it was
+    in, which then has as many steps as it lacks. The weights become those of a run that was not
+    interrupted, but for rounding. The logs of that epoch count only the steps after the restart.
+
+    The model must have its weights before `fit`, so begin it with `keras.Input`, or build it. Place
+    it after callbacks that restore something, too, such as `BackupAndRestore`. Of several ranks,
+    rank 0 saves, and all of them go on from its file.
+
+    Args:
+        dataset: what `fit` trains on, of `Loader.to_keras`.
+        filepath: a file that ends with ".weights.h5", which `Model.load_weights` can read, too.
+        save_freq: "epoch", at the end of each epoch, or after how many batches.
+        delete_checkpoint: removes the file once `fit` has ended by itself, so that the next one
+            begins anew. If it stays, the next `fit` with as many epochs has nothing left to do.
+
+    Raises:
+        ArgumentError, ArgumentTypeError: (a ValueError, a TypeError) an argument is not allowed.
+        StateError: (a ValueError) from `fit`: the file is of other data, damaged or something else.
+
+    Example:
+        >>> import headrace as hr
+        >>> import keras
+        >>> import numpy as np
+        >>> from headrace.adapters.keras import ResumeTraining
+        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+        >>> model.compile("sgd", "mse")
+        >>> data = hr.Loader((np.zeros((32, 2)), np.zeros((32, 1))), batch_size=4).to_keras()
+        >>> resume = ResumeTraining(data, "train.weights.h5", save_freq=100)
+        >>> _ = model.fit(data, epochs=2, callbacks=[resume], verbose=0)
+    """
+
+    def __init__(
+        self,
+        dataset: keras.utils.PyDataset,
+        filepath: str | os.PathLike[str],
+        save_freq: int | str = "epoch",
+        delete_checkpoint: bool = True,
+    ) -> None:
+        super().__init__()
+        passes = getattr(dataset, "_passes", None)
+        if not isinstance(passes, Passes):
+            raise bad_type("dataset", dataset, "what Loader.to_keras() gives, as fit gets it")
+        self._passes = passes
+        self._loader: Loader = dataset.loader
+        self._file = Path(filepath)
+        if not self._file.name.endswith(_SUFFIX):
+            raise ArgumentError(f"filepath must end with {_SUFFIX!r}, but {filepath!r} was given.")
+        if isinstance(save_freq, str) and save_freq != "epoch":
+            raise bad_value("save_freq", save_freq, "'epoch', or a number of batches")
+        self._every = (
+            None if isinstance(save_freq, str) else check_int("save_freq", save_freq, 1, 2**62)
+        )
+        self._delete = delete_checkpoint
+        self._epoch = 0
+        # Steps of the present epoch before a restart and until now, and since the last save.
+        self._before = self._done = self._unsaved = 0
+        self._whole = True  # the epoch began with one of the loader's, and has its length
+        self._states_of_torch: list[Array] = []  # to be restored
+        self._resumed: tuple[int, int] | None = None  # epoch and iterations, until they are seen
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        self._before = self._done = self._unsaved = 0
+        self._states_of_torch, self._resumed = [], None
+        if self._file.exists():
+            self._restore()
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        if self._resumed is not None:
+            if (epoch, self._iterations()) != self._resumed:
+                raise HeadraceError(
+                    f"ResumeTraining has restored epoch {self._resumed[0]} after "
+                    f"{self._resumed[1]} iterations, but fit begins with epoch {epoch} after "
+                    f"{self._iterations()}: another callback has restored something after it. Put "
+                    "it before ResumeTraining in callbacks, or leave it out."
+                )
+            self._resumed = None
+        else:
+            self._before = 0
+            self._whole = self._loader.place.position == 0 and self.params["steps"] == len(
+                self._loader
+            )
+        self._epoch, self._done = epoch, self._before
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        # Within an epoch, now: its iterator drew a number that the one before the kill did not.
+        self._set_states_of_torch()
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        done = self._before + batch + 1
+        self._unsaved += done - self._done
+        self._done = done
+        # What is due at the end of an epoch is saved after its validation.
+        ends = not self._loader.place.position if self._whole else done >= self.params["steps"]
+        if self._every is not None and self._unsaved >= self._every and not ends:
+            self._save(self._epoch, done)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        if self._every is None or self._unsaved >= self._every:
+            self._save(epoch + 1, 0)
+
+    def on_train_end(self, logs: Any = None) -> None:
+        self._model._initial_epoch = None  # or a later fit would begin there, too
+        if self._delete and not self._loader.sampler.rank:
+            self._file.unlink(missing_ok=True)
+
+    def _save(self, epoch: int, done: int) -> None:
+        self._unsaved = 0
+        if self._loader.sampler.rank:
+            return
+        progress = {
+            "epoch": epoch,
+            "steps": done,
+            "whole": self._whole,
+            "loader": self._loader.state_dict(),
+        }
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        partial = self._file.with_name(f".{self._file.name[: -len(_SUFFIX)]}-partial{_SUFFIX}")
+        self.model.save_weights(partial, overwrite=True)
+        with h5py.File(partial, "r+") as file:
+            group = file.create_group(_GROUP)
+            group.attrs[_PROGRESS] = json.dumps(progress)
+            for number, variable in enumerate(_left_out(self.model)):
+                group[f"{_VARIABLES}/{number}"] = keras.ops.convert_to_numpy(variable)
+            for number, state in enumerate(_states_of_torch()):
+                group[f"{_TORCH}/{number}"] = state
+        with partial.open("rb") as written:
+            os.fsync(written.fileno())
+        partial.replace(self._file)
+
+    def _restore(self) -> None:
+        model, loader = self.model, self._loader
+        progress, values, states = self._saved()
+        loader.load_state_dict(progress["loader"])
+        if not model.built:
+            raise HeadraceError(
+                "ResumeTraining can't restore a model that has no weights yet. Begin it with "
+                "keras.Input, or build it before fit."
+            )
+        if model.optimizer is not None and not model.optimizer.built:
+            model.optimizer.build(model.trainable_variables)
+        model.load_weights(self._file)
+        left_out = _left_out(model)
+        if len(left_out) != len(values):
+            raise StateError(
+                f"the model must be the one that {os.fspath(self._file)!r} was saved of, with "
+                f"{len(values)} variables of random layers and metrics, but has {len(left_out)}."
+            )
+        for variable, value in zip(left_out, values, strict=True):
+            variable.assign(value)
+        self._states_of_torch = states
+        epoch, done = progress["epoch"], progress["steps"]
+        self._whole = progress["whole"] and self.params["steps"] == len(loader)
+        if done:
+            if not self._whole:
+                left = max(0, self.params["steps"] - done)
+            elif loader.epoch == progress["loader"]["epoch"]:
+                left = loader.sampler.steps_left(loader.place)
+            else:  # what was left fills no batch of the present size
+                left = 0
+            if left:
+                self._passes.shorten(left)
+            else:
+                epoch, done = epoch + 1, 0
+        if not done:
+            self._set_states_of_torch()
+        self._before = done
+        model._initial_epoch = epoch
+        self._resumed = epoch, self._iterations()
+
+    def _saved(self) -> tuple[dict[str, Any], list[Array], list[Array]]:
+        """What the file has beside the weights."""
+        try:
+            with h5py.File(self._file, "r") as file:
+                group = file[_GROUP]
+                progress: dict[str, Any] = json.loads(group.attrs[_PROGRESS])
+                return progress, _arrays(group, _VARIABLES), _arrays(group, _TORCH)
+        except (OSError, KeyError, ValueError) as error:
+            raise StateError(
+                f"{os.fspath(self._file)!r} must be a file that ResumeTraining has written, but "
+                f"is not: {error}. Remove it, or give another filepath."
+            ) from None
+
+    def _set_states_of_torch(self) -> None:
+        states, self._states_of_torch = self._states_of_torch, []
+        if not states or keras.backend.backend() != "torch":
+            return
+        import torch
+
+        of_cpu, *of_devices = map(torch.from_numpy, states)
+        torch.set_rng_state(of_cpu)
+        if len(of_devices) == torch.cuda.device_count():
+            torch.cuda.set_rng_state_all(of_devices)
+
+    def _iterations(self) -> int:
+        optimizer = self._model.optimizer
+        return 0 if optimizer is None else int(keras.ops.convert_to_numpy(optimizer.iterations))
+
+
+def _arrays(group: h5py.Group, name: str) -> list[Array]:
+    arrays = group.get(name, {})
+    return [arrays[str(number)][()] for number in range(len(arrays))]
+
+
+def _left_out(model: keras.Model) -> list[Any]:
+    """The variables that `save_weights` leaves out: those of random layers, and of metrics."""
+    saved = {id(variable) for variable in model.weights}
+    return [variable for variable in model.variables if id(variable) not in saved]
+
+
+def _states_of_torch() -> list[Array]:
+    """Those of PyTorch's own generators, which Keras' random layers use there."""
+    if keras.backend.backend() != "torch":
+        return []
+    import torch
+
+    return [state.numpy() for state in (torch.get_rng_state(), *torch.cuda.get_rng_state_all())]
