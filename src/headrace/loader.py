@@ -318,7 +318,8 @@ class Loader:
             if theirs != ours:
                 raise StateError(
                     "state must come from a loader of the same samples in the same order, and of "
-                    f"the same transform_version: its {key!r} is {theirs!r}, and this loader's is {ours!r}."
+                    f"the same transform_version: its {key!r} is {theirs!r}, and this loader's "
+                    f"is {ours!r}."
                 )
         try:
             self.place = Place(state.get("epoch", -1), state.get("position", -1))

@@ -3,6 +3,9 @@
 The sampler's key carries the epoch and the samples, so a worker, persistent or not, needs to know
 nothing else, and the batches are the same with any number of workers. Without workers, the loader's
 own executor makes batches ahead. A batch counts as consumed when the DataLoader hands it over.
+
+The DataLoader has the loader's state. One that something else makes of `Dataset` and `Sampler`
+can't move the loader; for torchdata's StatefulDataLoader, the sampler's iterators have a state.
 """
 
 import time
@@ -28,7 +31,11 @@ _OURS = ("dataset", "batch_size", "shuffle", "sampler", "batch_sampler", "drop_l
 
 
 def make_data_loader(
-    loader: Loader, *, device: "torch.device | str | None" = None, **options: Any
+    loader: Loader,
+    *,
+    device: "torch.device | str | None" = None,
+    loader_class: Any = torch_data.DataLoader,
+    **options: Any,
 ) -> "HeadraceDataLoader":
     """A DataLoader over `loader`; `Loader.to_torch` calls it.
 
@@ -38,20 +45,34 @@ def make_data_loader(
     Args:
         device: where to put the tensors, one batch ahead of the consumer, from a thread of its own.
             To a CUDA device they go through pinned memory, on a stream of their own.
-        options: of `torch.utils.data.DataLoader`, but for what the loader decides itself:
-            dataset, batch_size, shuffle, sampler, batch_sampler and drop_last.
+        loader_class: a class of DataLoaders that the result is to be one of, such as torchdata's
+            `StatefulDataLoader`. Its state is the loader's all the same.
+        options: of `loader_class`, but for what the loader decides itself: dataset, batch_size,
+            shuffle, sampler, batch_sampler and drop_last.
     """
+    if not (isinstance(loader_class, type) and issubclass(loader_class, torch_data.DataLoader)):
+        allowed = "a class of torch.utils.data.DataLoaders"
+        raise bad_value("loader_class", loader_class, allowed)
     for name in _OURS:
         if name in options:
             raise bad_value(name, options[name], "left out", "Set it on the Loader.")
     options.setdefault("collate_fn", _as_it_is)
-    data_loader = HeadraceDataLoader(Dataset(loader), None, sampler=Sampler(loader), **options)
+    made: Any = HeadraceDataLoader
+    if not issubclass(made, loader_class):
+        made = type(made.__name__, (made, loader_class), {})
+    data_loader: HeadraceDataLoader = made(
+        Dataset(loader), None, sampler=Sampler(loader), **options
+    )
     data_loader.device = None if device is None else torch.device(device)
     return data_loader
 
 
 class HeadraceDataLoader(torch_data.DataLoader[Any]):
-    """A DataLoader that moves its `Dataset`'s loader as batches are handed over."""
+    """A DataLoader that moves its `Dataset`'s loader as batches are handed over.
+
+    Its state is the loader's, so that whatever saves objects with a state saves the loader's place,
+    and any number of workers may go on from there.
+    """
 
     device: torch.device | None = None
 
@@ -65,6 +86,19 @@ class HeadraceDataLoader(torch_data.DataLoader[Any]):
             loader.check_unmoved(place)
             loader.place = place = loader.sampler.after(place)
             yield batch
+
+    def state_dict(self) -> dict[str, Any]:
+        """As `Loader.state_dict`."""
+        state: dict[str, Any] = self.dataset.loader.state_dict()  # type: ignore[attr-defined]
+        return state
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """As `Loader.load_state_dict`; the next iteration goes on from there.
+
+        Raises:
+            StateError: (a ValueError) the state is damaged, or of other samples or another order.
+        """
+        self.dataset.loader.load_state_dict(state)  # type: ignore[attr-defined]
 
 
 class _Copier:
@@ -149,7 +183,12 @@ class Dataset(torch_data.Dataset[Any]):
 
 
 class Sampler(torch_data.Sampler[BatchKey]):
-    """The keys of a loader's batches, from its place to the end of its epoch."""
+    """The keys of a loader's batches, from its place to the end of its epoch.
+
+    In a DataLoader that `Loader.to_torch` did not make, nothing moves the loader: say
+    `loader.seek(epoch)` before each epoch. A StatefulDataLoader must then take its state at every
+    step, as it does by default: what it restores by skipping batches, it takes for a new epoch.
+    """
 
     def __init__(self, loader: Loader) -> None:
         self._loader = loader
@@ -157,8 +196,39 @@ class Sampler(torch_data.Sampler[BatchKey]):
     def __len__(self) -> int:
         return len(self._loader)
 
-    def __iter__(self) -> Iterator[BatchKey]:
-        return self._loader.sampler.keys(self._loader.place)
+    def __iter__(self) -> "Keys":
+        return Keys(self._loader)
+
+
+class Keys(Iterator[BatchKey]):
+    """The keys of one iteration; its state is the loader's, after the keys that it has given.
+
+    A DataLoader takes keys ahead of the batches. torchdata's StatefulDataLoader therefore takes the
+    state after each key, and saves the one that belongs to the batch that it handed over last.
+    """
+
+    def __init__(self, loader: Loader) -> None:
+        self._loader = loader
+        self._begin()
+
+    def __next__(self) -> BatchKey:
+        key = next(self._keys)
+        self._place = self._loader.sampler.after(key.place)
+        return key
+
+    def state_dict(self) -> dict[str, Any]:
+        """As `Loader.state_dict`, but of the place after the last key."""
+        epoch, position = self._place
+        return {**self._loader.state_dict(), "epoch": epoch, "position": position}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Moves the loader as `Loader.load_state_dict` does, and gives the keys from there on."""
+        self._loader.load_state_dict(state)
+        self._begin()
+
+    def _begin(self) -> None:
+        self._place = self._loader.place
+        self._keys: Iterator[BatchKey] = self._loader.sampler.keys(self._place)
 
 
 def as_tensor(leaf: Any) -> Any:

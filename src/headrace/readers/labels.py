@@ -87,7 +87,10 @@ class Labels:
 
     def fingerprint(self) -> str:
         """A hash of the labels."""
-        values = self._values.astype(self._values.dtype.newbyteorder("<"), copy=False)
+        # Whole numbers are the same labels in whatever dtype they come.
+        whole = self._values.dtype.kind in "biu"
+        dtype = np.dtype("<i8") if whole else self._values.dtype.newbyteorder("<")
+        values = self._values.astype(dtype, copy=False)
         return hashlib.blake2b(values.reshape(-1).view(np.uint8).data, digest_size=8).hexdigest()
 
 

@@ -1,0 +1,63 @@
+"""A model that tells which batches Keras trains it on, and loaders for it."""
+
+import keras
+import numpy as np
+
+import headrace as hr
+
+BACKEND = keras.backend.backend()
+BATCH = 4
+
+
+def make_loader(n_batches, **options):
+    """A loader whose samples are their own indices."""
+    x = np.arange(n_batches * BATCH, dtype="float32")[:, None]
+    return hr.Loader((x, x), batch_size=BATCH, **{"executor": hr.Threads(2), **options})
+
+
+def recording_model(log, **compile_options):
+    """A small model that appends the samples of each batch that it trains on to `log`."""
+
+    def record(x):
+        log.append(np.asarray(x)[:, 0].astype(int).tolist())
+
+    class Recording(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.scaled = keras.layers.Rescaling(1e-3)
+            self.dense = keras.layers.Dense(1)
+
+        def call(self, x):
+            return self.dense(self.scaled(x))
+
+        def train_step(self, *arguments):
+            x = arguments[-1][0]
+            if BACKEND == "tensorflow":
+                import tensorflow as tf
+
+                tf.py_function(lambda value: record(value.numpy()), [x], [])
+            elif BACKEND == "jax":
+                import jax
+
+                jax.debug.callback(record, x, ordered=True)
+            else:
+                record(x)
+            return super().train_step(*arguments)
+
+    model = Recording()
+    model.compile("sgd", "mse", **compile_options)
+    return model
+
+
+def fit(model, dataset, **options):
+    model.fit(dataset, **{"verbose": 0, **options})
+    if BACKEND == "jax":
+        import jax
+
+        jax.effects_barrier()
+
+
+def expected(loader, steps, start=0):
+    """The samples of the loader's batches from the one of number `start` on."""
+    n = len(loader)
+    return [loader.indices(s // n, s % n).tolist() for s in range(start, start + steps)]
