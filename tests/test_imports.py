@@ -8,7 +8,9 @@ import textwrap
 
 import pytest
 
-OPTIONAL = ["keras", "torch", "jax", "tensorflow", "scipy", "sklearn", "typer", "rich", "pandas"]
+OPTIONAL = [
+    *("keras", "torch", "jax", "tensorflow", "ray", "scipy", "sklearn", "typer", "rich", "pandas"),
+]
 
 
 def run(script, **environment):

@@ -96,6 +96,7 @@ def kill(process, log, lines):
     deadline = time.monotonic() + DEADLINE
     while process.poll() is None and not (log.exists() and log.read_bytes().count(b"\n") >= lines):
         assert time.monotonic() < deadline
+        time.sleep(0.001)
     process.kill()
     process.wait()
 

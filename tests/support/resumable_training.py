@@ -61,7 +61,7 @@ def main(checkpoint, save_freq, log, result):
     data = loader.to_keras()
     resume = ResumeTraining(data, checkpoint, save_freq if save_freq == "epoch" else int(save_freq))
     with open(log, "a") as file:
-        callbacks = [resume, Log(loader, file)]
+        callbacks = [Log(loader, file), resume]  # so that what is saved has been told
         validation = x[:8], np.sqrt(x[:8])
         model.fit(data, epochs=EPOCHS, callbacks=callbacks, validation_data=validation, verbose=0)
     values = [*model.get_weights(), *map(keras.ops.convert_to_numpy, model.optimizer.variables)]

@@ -33,7 +33,7 @@ class ResumeTraining(keras.callbacks.Callback):  # type: ignore[misc]
 
     The model must have its weights before `fit`, so begin it with `keras.Input`, or build it. Place
     it after callbacks that restore something, too, such as `BackupAndRestore`. Of several ranks,
-    rank 0 saves, and all of them go on from its file.
+    rank 0 saves, and all of them go on from its file, which all must see.
 
     Args:
         dataset: what `fit` trains on, of `Loader.to_keras`.
