@@ -12,7 +12,7 @@ import nox
 nox.needs_version = ">=2024.10.9"
 nox.options.default_venv_backend = "virtualenv"
 nox.options.error_on_missing_interpreters = False
-nox.options.sessions = ["lint", "typing", "tests", "minimums", "adapters", "docs"]
+nox.options.sessions = ["lint", "typing", "tests", "minimums", "adapters", "cluster", "docs"]
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 FRAMEWORKS_PYTHON = "3.11"
@@ -23,6 +23,8 @@ STREAMING = "mosaicml-streaming==0.13.0"
 FRAMEWORKS = "keras,tensorflow,jax,torch,openvino"
 TRAINING_BACKENDS = ["tensorflow", "jax", "torch"]
 READING_BACKENDS = ["numpy", "openvino"]
+# Ray starts its processes in a way that JAX warns of once it is imported.
+CLUSTER_GUIDE = "docs/cluster.md"
 
 
 def group(name: str) -> list[str]:
@@ -56,7 +58,7 @@ def found_free_threaded() -> list[str]:
 
 def install_frameworks(session: nox.Session, *more: str) -> None:
     session.install(TORCH)  # first and by itself, so that nothing else asks for another build
-    session.install(*group("frameworks"), *group("test"), *more)
+    session.install(*group("frameworks"), *group("checkpoints"), *group("test"), *more)
 
 
 @nox.session(python=FRAMEWORKS_PYTHON)
@@ -80,7 +82,7 @@ def typing(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """The core, the readers and the executors, without any framework."""
     session.install(".[cli]", *group("test"))
-    session.run("pytest", "--ignore=tests/adapters", *session.posargs)
+    session.run("pytest", *without_frameworks(), *session.posargs)
 
 
 @nox.session(python=found_free_threaded(), default=False)
@@ -88,7 +90,7 @@ def free_threaded(session: nox.Session) -> None:
     """The same on CPython without the GIL, where there is one."""
     session.install("--only-binary", ":all:", *group("test"))
     session.install(".")
-    session.run("pytest", "--ignore=tests/adapters", "--ignore=tests/cli", *session.posargs,
+    session.run("pytest", *without_frameworks(), "--ignore=tests/cli", *session.posargs,
                 env={"PYTHON_GIL": "0"})  # fmt: skip
 
 
@@ -96,7 +98,7 @@ def free_threaded(session: nox.Session) -> None:
 def minimums(session: nox.Session) -> None:
     """The lowest versions that are allowed, of numpy, and of Keras and JAX with it."""
     session.install(".[cli]", *group("test"), "numpy==1.26.0", "keras==3.11.0", "jax==0.4.30")
-    session.run("pytest", "--ignore=tests/adapters", "--ignore=tests/cli")
+    session.run("pytest", *without_frameworks(), "--ignore=tests/cli")
     session.run("pytest", "tests/adapters/test_jax.py")
     session.run("pytest", *keras_tests(), env=backend("jax"))
 
@@ -107,18 +109,31 @@ def adapters(session: nox.Session) -> None:
     install_frameworks(session, ".[demo]")
     asked = {"HEADRACE_FRAMEWORKS": FRAMEWORKS}
     session.run("pytest", *torch_tests(), "tests/test_imports.py", env=asked)
-    session.run("pytest", "tests/adapters/test_jax.py", env=asked)
+    session.run(
+        "pytest", "tests/adapters/test_jax.py", "tests/adapters/test_jax_state.py", env=asked
+    )
     for name in TRAINING_BACKENDS + READING_BACKENDS:
         session.run("pytest", *keras_tests(), env=backend(name))
     session.run("pytest", "tests/cli", env=backend("jax"))
 
 
 @nox.session(python=FRAMEWORKS_PYTHON)
+def cluster(session: nox.Session) -> None:
+    """Ranks of each framework in processes of their own, and Ray on a cluster of two nodes."""
+    session.install(TORCH)
+    session.install(".[ray,keras,jax,torch]", *group("cluster"), *group("docs"), *group("test"))
+    session.run("pytest", "tests/ranks", env=backend("jax"))
+    session.run("pytest", "tests/cluster", env=backend("jax"))
+    session.run("pytest", CLUSTER_GUIDE, "-p", "no:cacheprovider", env=backend("jax"))
+
+
+@nox.session(python=FRAMEWORKS_PYTHON)
 def docs(session: nox.Session) -> None:
     """The code in the README, the guides and the docstrings."""
     session.install(TORCH)
-    session.install(".[demo]", *group("docs"))
-    session.run("pytest", "README.md", "docs", "src", "-p", "no:cacheprovider", env=backend("jax"))
+    session.install(".[demo]", *group("docs"), *group("checkpoints"))
+    pages = ["README.md", "docs", "src", f"--ignore={CLUSTER_GUIDE}"]
+    session.run("pytest", *pages, "-p", "no:cacheprovider", env=backend("jax"))
 
 
 @nox.session(python=FRAMEWORKS_PYTHON, default=False)
@@ -140,12 +155,16 @@ def bench(session: nox.Session) -> None:
     session.run("python", "benchmarks/suite.py", *session.posargs)
 
 
+def without_frameworks() -> list[str]:
+    return [f"--ignore=tests/{folder}" for folder in ("adapters", "ranks", "cluster")]
+
+
 def torch_tests() -> list[str]:
-    return ["tests/adapters/test_torch.py", "tests/adapters/test_torch_device.py"]
+    return [f"tests/adapters/test_torch{part}.py" for part in ("", "_device", "_state")]
 
 
 def keras_tests() -> list[str]:
-    return ["tests/adapters/test_keras_training.py", "tests/adapters/test_keras_dataset.py"]
+    return [f"tests/adapters/test_keras_{part}.py" for part in ("training", "dataset", "resume")]
 
 
 def backend(name: str) -> dict[str, str]:

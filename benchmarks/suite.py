@@ -33,12 +33,14 @@ PARTS: dict[str, tuple[str, ...]] = {
     "overheads": ("overheads.py",),
     "cold": ("cold.py",),
     "processes": ("processes.py",),
+    "cluster": ("cluster.py",),
 }
 HEADINGS = {
     **{f"files-{name}": f"files of {size.label}" for name, size in SIZES.items()},
     "keras": "Keras fit",
     "rows": "rows of one array",
     "cold": "files of 128 KB, not in the page cache",
+    "cluster": "a ready batch of 16 MB",
 }
 # The contenders that hand over nothing: the others can at best be as fast.
 LIMITS = ("C, ", "np.take, ")

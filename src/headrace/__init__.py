@@ -15,9 +15,10 @@ from headrace.errors import (
     StateError,
     WorkerDiedError,
 )
-from headrace.executors import Executor, Inline, Processes, Threads
+from headrace.executors import Executor, Inline, Processes, Ray, Threads
 from headrace.loader import Loader
 from headrace.permutation import Permutation
+from headrace.ranks import World, world
 from headrace.readers import Labels, NpyFile, NpyFiles, Reader, Spec
 from headrace.sampler import BatchSampler
 from headrace.stats import Stats
@@ -40,6 +41,7 @@ __all__ = [
     "OutOfRangeError",
     "Permutation",
     "Processes",
+    "Ray",
     "Reader",
     "SampleError",
     "SampleFormatError",
@@ -50,6 +52,8 @@ __all__ = [
     "Stats",
     "Threads",
     "WorkerDiedError",
+    "World",
     "per_sample",
+    "world",
 ]
 __version__ = "0.1.0"

@@ -3,6 +3,7 @@
 from headrace.executors.executor import Executor
 from headrace.executors.inline import Inline
 from headrace.executors.processes import Processes
+from headrace.executors.ray import Ray
 from headrace.executors.threads import Threads
 
-__all__ = ["Executor", "Inline", "Processes", "Threads"]
+__all__ = ["Executor", "Inline", "Processes", "Ray", "Threads"]

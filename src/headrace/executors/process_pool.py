@@ -18,7 +18,6 @@ import pickle
 import signal
 import threading
 import time
-import traceback
 import weakref
 from collections import deque
 from collections.abc import Callable
@@ -30,9 +29,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from headrace.arrays import ALIGNMENT_BYTES, Lease, aligned_empty, most_kept
-from headrace.errors import HeadraceError, SharedMemoryError, WorkerDiedError
+from headrace.errors import SharedMemoryError, WorkerDiedError
 from headrace.executors import shared_memory
 from headrace.executors.lookahead import Task, closed_error, idle_seconds
+from headrace.executors.outcomes import Failed, loaded
 from headrace.executors.shared_memory import Memory
 
 # Smaller batches are copied through the socket. So are those of a consumer that keeps more batches
@@ -81,13 +81,6 @@ class _Made(NamedTuple):
     copying_s: float
 
 
-class _Failed(NamedTuple):
-    """What a worker answers instead: a pickle of the error. It has forgotten all functions."""
-
-    error: bytes
-    traceback: str
-
-
 class _Worker:
     """A process, as its pool sees it."""
 
@@ -120,15 +113,12 @@ class _Worker:
             EOFError, OSError: the worker has died.
         """
         answer = pickle.loads(self.connection.recv_bytes())
-        if isinstance(answer, _Failed):
-            self.functions.clear()
-            outcome, error = _loaded(answer.error, [])
-            raised = error or outcome
-            raised.add_note(f"headrace: raised in a worker process:\n{answer.traceback}")
-            return None, raised, 0.0
+        if isinstance(answer, Failed):
+            self.functions.clear()  # as the worker has
+            return None, answer.raised(), 0.0
         memory = self._memory_of(answer)
         buffers = [memory[start : start + length] for start, length in answer.spans]
-        return *_loaded(answer.pickled, buffers), answer.copying_s
+        return *loaded(answer.pickled, buffers), answer.copying_s
 
     def _memory_of(self, made: _Made) -> Memory:
         for slot in made.dropped:
@@ -166,14 +156,6 @@ class _Worker:
         with contextlib.suppress(ValueError):  # waited for elsewhere, so it seems to run
             self.process.close()
         return code
-
-
-def _loaded(pickled: bytes, buffers: list[Memory]) -> tuple[Any, BaseException | None]:
-    try:
-        return pickle.loads(pickled, buffers=buffers), None
-    except BaseException as error:  # whatever a class does when it is loaded
-        error.add_note("headrace: while taking over what a worker process has made")
-        return None, error
 
 
 class ProcessPool:
@@ -396,14 +378,14 @@ class _Desk:
         for number in order.forgotten:
             del self._functions[number]
         self._free += order.freed
-        answer: _Made | _Failed
+        answer: _Made | Failed
         memory, file = None, None
         try:
             result = self._call(order)
             answer, memory, file = self._packed(result)
         except BaseException as error:
             self._functions.clear()
-            answer = _Failed(*_pickled(error))
+            answer = Failed.of(error)
         self._connection.send_bytes(pickle.dumps(answer, 5))
         if memory is not None:
             self._connection.send_bytes(memory.data)
@@ -476,15 +458,3 @@ class _Pickler(pickle.Pickler):
         copy = obj.copy()
         copy.flags.writeable = obj.flags.writeable
         return copy.__reduce_ex__(5)
-
-
-def _pickled(error: BaseException) -> tuple[bytes, str]:
-    """The error, or another one if it can't be pickled; and its traceback."""
-    lines = "".join(traceback.format_exception(error)).rstrip()
-    try:
-        pickled = pickle.dumps(error, 5)
-        pickle.loads(pickled)
-    except Exception:
-        summary = "".join(traceback.format_exception_only(error)).rstrip()
-        pickled = pickle.dumps(HeadraceError(summary), 5)
-    return pickled, lines

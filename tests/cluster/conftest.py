@@ -1,0 +1,66 @@
+"""Ray for tests: without reports of usage, and with no process of it left when a test has ended."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+import uuid
+from pathlib import Path
+
+import pytest
+
+os.environ.update(RAY_USAGE_STATS_ENABLED="0", RAY_AUTH_MODE="disabled", TF_CPP_MIN_LOG_LEVEL="3")
+os.environ["RAY_ADDRESS"] = "local"  # not what else runs on this machine
+os.environ.setdefault("KERAS_BACKEND", "jax")
+
+# For what takes seconds: only something that hangs takes longer.
+DEADLINE = 200
+SUPPORT = Path(__file__).parents[1] / "support"
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A function that runs a script, whose work is in `main()`, and returns what it prints."""
+    mark = f"HEADRACE_TEST={uuid.uuid4()}"
+
+    def script_output(script, **environment):
+        file = tmp_path / "script.py"
+        file.write_text(
+            "import itertools, os, sys, threading, time\nimport numpy as np\nimport ray\n"
+            "import headrace as hr\nimport in_workers\n"
+            f"def main():\n{textwrap.indent(textwrap.dedent(script), '    ')}\n"
+            "if __name__ == '__main__':\n    main()\n"
+        )
+        path = os.pathsep.join([str(SUPPORT), os.environ.get("PYTHONPATH", "")])
+        name, value = mark.split("=")
+        done = subprocess.run(
+            [sys.executable, str(file)],
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE,
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": path, name: value, **environment},
+        )
+        assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    yield script_output
+    left = set(_marked(mark))
+    deadline = time.monotonic() + 20  # Ray's processes may still be about to end
+    while left and time.monotonic() < deadline:
+        time.sleep(0.2)
+        left = set(_marked(mark))
+    for pid in left:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _marked(mark):
+    """The processes that were started, by whomever, with this in their environment."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended, or is another user's
+            if mark.encode() in (folder / "environ").read_bytes().split(b"\0"):
+                yield int(folder.name)

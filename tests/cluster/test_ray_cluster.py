@@ -1,0 +1,127 @@
+"""Ray on two nodes, one of which is killed: lost batches are made again, bit-identical."""
+
+import textwrap
+
+TWO_NODES = """
+from ray.cluster_utils import Cluster
+
+MB = 2**20
+cluster = Cluster(
+    initialize_head=True,
+    head_node_args={"num_cpus": 1, "object_store_memory": 150 * MB, "include_dashboard": False},
+)
+
+def add_second():
+    return cluster.add_node(
+        num_cpus=2, resources={"second": 1}, object_store_memory=300 * MB
+    )
+
+second = add_second()
+cluster.wait_for_nodes()
+ray.init(address=cluster.address, log_to_driver=False)
+assert len(ray.nodes()) == 2
+"""
+
+
+def on_two_nodes(script):
+    parts = [TWO_NODES, script, "ray.shutdown()\ncluster.shutdown()"]
+    return "\n".join(textwrap.dedent(part) for part in parts)
+
+
+def test_keras_trains_to_the_end_when_a_node_is_killed_with_a_batch_in_the_making(run):
+    output = run(
+        on_two_nodes("""
+        import keras
+        folder = os.getcwd()
+        victim = second.node_id
+        head = ray.get_runtime_context().get_node_id()
+        generator = np.random.default_rng(0)
+        source = generator.normal(size=(256, 8)).astype("float32"), np.arange(256) % 3
+
+        def transform(batch, rng):
+            node = ray.get_runtime_context().get_node_id()
+            with open(f"{folder}/{node}", "a") as file:
+                file.write("begun\\n")
+                file.flush()
+                begun = len(open(f"{folder}/{node}").readlines())
+            if node == victim and begun > 8:  # it is to die now
+                open(f"{folder}/in the making", "w").close()
+                time.sleep(1000)
+            x, y = batch
+            return x + rng.normal(size=x.shape).astype("float32"), y
+
+        def local(batch, rng):
+            x, y = batch
+            return x + rng.normal(size=x.shape).astype("float32"), y
+
+        def trained(executor, transform):
+            keras.utils.set_random_seed(1)
+            model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(16, "relu"),
+                                      keras.layers.Dense(3)])
+            loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+            model.compile("adam", loss)
+            options = {"seed": 5, "tail": "pad", "transform": transform, "executor": executor}
+            loader = hr.Loader(source, 8, **options)
+            with loader:
+                model.fit(loader.to_keras(), epochs=3, verbose=0)
+                assert loader.epoch == 3
+            return [weights.tobytes() for weights in model.get_weights()]
+
+        def kill():
+            while not os.path.exists(f"{folder}/in the making"):
+                time.sleep(0.05)
+            cluster.remove_node(second, allow_graceful=False)
+
+        killing = threading.Thread(target=kill)
+        killing.start()
+        weights = trained(hr.Ray(3, scheduling_strategy="SPREAD"), transform)
+        killing.join()
+        assert os.path.exists(f"{folder}/{head}")
+        while [node["NodeID"] for node in ray.nodes() if node["Alive"]] != [head]:
+            time.sleep(0.1)  # until Ray has noticed everywhere
+        assert weights == trained(hr.Inline(), local)
+        print("passed")
+    """)
+    )
+    assert output.splitlines()[-1] == "passed"
+
+
+def test_batches_that_were_finished_on_a_node_and_are_lost_are_made_again(run):
+    output = run(
+        on_two_nodes("""
+        folder = os.getcwd()
+        nbytes = 50 * MB
+
+        def expected(key):
+            return np.random.default_rng(key).integers(256, size=nbytes, dtype=np.uint8)
+
+        def make_batch(key):
+            with open(f"{folder}/{key}", "a") as file:
+                file.write("begun\\n")
+            return np.random.default_rng(key).integers(256, size=nbytes, dtype=np.uint8)
+
+        def times_begun(key):
+            file = f"{folder}/{key}"
+            return len(open(file).readlines()) if os.path.exists(file) else 0
+
+        # One at a time, on the second node: what comes before a batch that has begun is finished.
+        executor = hr.Ray(3, lookahead_bytes=150 * MB, resources={"second": 1})
+        batches = executor.map(make_batch, range(8))
+        held = [next(batches), next(batches)]  # the store of this node has no room for three more
+        while not times_begun(4):
+            time.sleep(0.05)
+        cluster.remove_node(second, allow_graceful=False)
+        third = add_second()
+        assert all((batch == expected(key)).all() for key, batch in enumerate(held))
+        del held
+        for key, batch in enumerate(batches, 2):
+            assert (batch == expected(key)).all(), key
+            del batch
+        assert key == 7
+        print([times_begun(key) for key in range(8)])
+        assert times_begun(2) + times_begun(3) > 2, "both were finished, and one was lost"
+        executor.close()
+        print("passed")
+    """)
+    )
+    assert output.splitlines()[-1] == "passed"

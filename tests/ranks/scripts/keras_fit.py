@@ -1,0 +1,70 @@
+"""Trains and evaluates with Keras on JAX, over the devices of one or several processes.
+
+keras_fit.py RANK WORLD_SIZE PORT none|data|model
+"""
+
+import json
+import sys
+
+import keras
+import numpy as np
+
+import headrace as hr
+
+N, GLOBAL_BATCH = 90, 16
+
+
+def distribution(kind: str) -> "keras.distribution.Distribution":
+    devices = keras.distribution.list_devices()
+    if kind == "data":
+        return keras.distribution.DataParallel(devices=devices, auto_shard_dataset=False)
+    # All devices hold parts of the model, so that all processes need all rows.
+    mesh = keras.distribution.DeviceMesh((1, len(devices)), ("batch", "model"), devices)
+    layout = keras.distribution.LayoutMap(mesh)
+    layout[".*hidden/kernel"] = (None, "model")
+    return keras.distribution.ModelParallel(layout_map=layout, auto_shard_dataset=False)
+
+
+def main(rank: int, world_size: int, port: str, kind: str) -> None:
+    if world_size > 1:
+        keras.distribution.initialize(f"localhost:{port}", world_size, rank)
+    process = hr.world()
+    if kind != "none":
+        keras.distribution.set_distribution(distribution(kind))
+    place = hr.world()
+
+    keras.utils.set_random_seed(1)
+    x = np.random.default_rng(0).normal(size=(N, 5)).astype("float32")
+    y = (x @ np.arange(5, dtype="float32")[:, None] + 1).astype("float32")
+    options = {**place._asdict(), "batch_size": GLOBAL_BATCH // place.world_size, "seed": 2}
+    layers = [
+        keras.Input((5,)),
+        keras.layers.Dense(8, activation="relu", name="hidden"),
+        keras.layers.Dense(1, name="output"),
+    ]
+    model = keras.Sequential(layers)
+    model.compile(keras.optimizers.SGD(0.02), "mse", weighted_metrics=["mse"])
+    untrained = np.asarray(model.get_layer("output").kernel.value.addressable_data(0)).ravel()
+    train = hr.Loader((x, y), **options)
+    model.fit(train.to_keras(), epochs=3, verbose=0)
+    test = hr.Loader((x, y), shuffle=False, tail="pad", **options)
+    measured = model.evaluate(test.to_keras(), verbose=0, return_dict=True)
+    output = model.get_layer("output").kernel.value
+    answer = {
+        "process": process,
+        "world": place,
+        "place": train.place,
+        "mse": measured["mse"],
+        "untrained": untrained.tolist(),
+        "devices": len(output.devices()),
+        # The layer that no distribution has split; it depends on all others.
+        "weights": np.asarray(output.addressable_data(0)).ravel().tolist(),
+    }
+    if kind == "none":
+        unpadded = model.evaluate(x, y, batch_size=N, verbose=0, return_dict=True)
+        answer["unpadded_mse"] = unpadded["mse"]
+    print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4])
