@@ -112,9 +112,11 @@ def ratio(
 
 
 def target(work: str, against: str, bound: str, measured: float | None, note: str = "") -> Numbers:
-    """What is to be reached, such as ">= 0.85", and whether it was."""
-    relation, limit = bound.split()
-    met = None if measured is None else bool(_RELATIONS[relation](measured, float(limit)))
+    """What is to be reached, such as ">= 0.85", and whether it was; "" if there is no target."""
+    met = None
+    if bound and measured is not None:
+        relation, limit = bound.split()
+        met = bool(_RELATIONS[relation](measured, float(limit)))
     return {
         "work": work,
         "against": against,
@@ -154,7 +156,12 @@ def target_table(targets: list[Numbers]) -> str:
     for entry in targets:
         measured, met = entry["measured"], entry["met"]
         shown = "" if measured is None else f"{measured:.3g}"
-        verdict = "not measured" if met is None else "met" if met else "**missed**"
+        if measured is None:
+            verdict = "not measured"
+        elif met is None:
+            verdict = ""
+        else:
+            verdict = "met" if met else "**missed**"
         lines.append(
             f"| {entry['work']} | {entry['against']} | {entry['target']} | {shown} | {verdict} "
             f"| {entry['note']} |"

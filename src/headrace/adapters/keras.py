@@ -62,7 +62,7 @@ class KerasDataset(keras.utils.PyDataset):  # type: ignore[misc]
     @property
     def num_batches(self) -> int:
         """How many batches Keras asks for: of an epoch that goes on after a restart, its rest."""
-        return self._passes.num_batches
+        return self._passes.shortened or len(self)
 
     def __getitem__(self, index: int) -> Any:
         batch = self._passes.batch(self, index)

@@ -76,9 +76,9 @@ class Passes:
         self._training.first_steps = steps
 
     @property
-    def num_batches(self) -> int:
-        """How many batches a generator of Keras that begins now is to give."""
-        return self._training.shortened or len(self._loader)
+    def shortened(self) -> int:
+        """How many batches a generator of Keras that begins now is to give, or 0 for all."""
+        return self._training.shortened
 
     def end(self) -> None:
         """Keras ends a pass, or says so; by anyone else's call, the loader's next epoch begins."""
