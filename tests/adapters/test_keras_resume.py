@@ -194,15 +194,17 @@ def test_another_batch_size_with_which_the_epoch_is_over(file):
 
 
 @pytest.mark.filterwarnings("ignore:.*ran out of data")
-@pytest.mark.parametrize("stop", [1, 3, 4, 5])
-def test_steps_per_epoch(file, stop):
+@pytest.mark.parametrize("stop", [1, 3, 4, 5, 13, 17])
+@pytest.mark.parametrize("steps", [3, 12])
+def test_steps_per_epoch(file, steps, stop):
     log = []
-    interrupted(make_loader(12), file, stop, log, epochs=4, steps_per_epoch=3)
-    saved = stop - 1 if stop % 3 == 0 else stop
+    epochs = 36 // steps
+    interrupted(make_loader(12), file, stop, log, epochs=epochs, steps_per_epoch=steps)
+    saved = stop - 1 if stop % steps == 0 else stop
     del log[saved:stop]
-    history = resumed(make_loader(12), file, log, epochs=4, steps_per_epoch=3)
-    assert history.epoch == list(range(saved // 3, 4))
-    assert log == expected(make_loader(12), 12)
+    history = resumed(make_loader(12), file, log, epochs=epochs, steps_per_epoch=steps)
+    assert history.epoch == list(range(saved // steps, epochs))
+    assert log == expected(make_loader(12), 36)
 
 
 @pytest.mark.skipif(BACKEND == "torch", reason="Keras takes single steps on torch")
@@ -251,25 +253,55 @@ def test_a_callback_that_restores_something_else_after_it_is_an_error(file, tmp_
         fit(built_model(log), data, epochs=3, callbacks=callbacks())
 
 
-def test_a_learning_rate_that_a_callback_changes_by_epoch(file):
-    """It is set for the new epoch after the old one was restored."""
-    log, rates = [], []
+class Rates(keras.callbacks.Callback):
+    """Appends the learning rate of each step to `rates`."""
 
-    class Rates(keras.callbacks.Callback):
-        def on_train_batch_end(self, batch, logs=None):
-            rates.append(float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)))
+    def __init__(self, rates):
+        super().__init__()
+        self.rates = rates
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.rates.append(float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)))
+
+
+@pytest.mark.parametrize(("save_freq", "stop", "saved"), [("epoch", 4, 3), (1, 4, 4), (1, 7, 7)])
+def test_a_learning_rate_that_a_callback_changes_by_epoch(file, save_freq, stop, saved):
+    """It is halved once in each epoch, also in one that goes on."""
+    log, rates = [], []
 
     def callbacks():
         schedule = keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate / 2)
-        return [schedule, Rates()]
+        return [schedule, Rates(rates)]
 
     data = make_loader(3).to_keras()
-    before = [*callbacks(), ResumeTraining(data, file, "epoch"), KillAfter(4)]
+    before = [*callbacks(), ResumeTraining(data, file, save_freq), KillAfter(stop)]
     with pytest.raises(Killed):
         fit(built_model(log), data, epochs=3, callbacks=before)
-    del rates[3:]
-    resumed(make_loader(3), file, log, epochs=3, save_freq="epoch", before=callbacks())
+    del rates[saved:]
+    resumed(make_loader(3), file, log, epochs=3, save_freq=save_freq, before=callbacks())
     np.testing.assert_allclose(rates, [0.005] * 3 + [0.0025] * 3 + [0.00125] * 3, rtol=1e-6)
+
+
+class StopAfter(KillAfter):
+    """Ends training as a handler of SIGTERM would."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.left -= 1
+        self.model.stop_training = not self.left
+
+
+@pytest.mark.parametrize("save_freq", ["epoch", 1, 3, 100])
+@pytest.mark.parametrize("stop", [2, 5, 7])
+def test_a_stop_by_callback_within_an_epoch_is_gone_on_with(file, save_freq, stop):
+    log = []
+    data = make_loader(5).to_keras()
+    callbacks = [ResumeTraining(data, file, save_freq), StopAfter(stop)]
+    fit(built_model(log), data, epochs=3, callbacks=callbacks)
+    if stop == 5:  # the epoch has ended, and so has training, as by EarlyStopping
+        assert not file.exists()
+        return
+    assert resumed(make_loader(5), file, log, 3, save_freq).epoch == list(range(stop // 5, 3))
+    assert log == expected(make_loader(5), 15)
 
 
 # --- the file ------------------------------------------------------------------------------------
@@ -294,6 +326,53 @@ def test_a_file_that_stays_leaves_the_next_fit_nothing_to_do(file):
         callbacks = [ResumeTraining(data, file, delete_checkpoint=False)]
         fit(built_model(log), data, epochs=epochs, callbacks=callbacks)
     assert log == expected(loader, 9)
+
+
+def test_fits_in_a_loop(file):
+    """With the file kept, those that were made before do nothing."""
+    log = []
+
+    def train(stop=None):
+        data = make_loader(5).to_keras()
+        resume = ResumeTraining(data, file, 1, delete_checkpoint=False)
+        kill = [KillAfter(stop)] if stop else []
+        model = built_model(log)
+        for epoch in range(4):
+            fit(model, data, initial_epoch=epoch, epochs=epoch + 1, callbacks=[resume, *kill])
+
+    with pytest.raises(Killed):
+        train(stop=13)
+    train()
+    assert log == expected(make_loader(5), 20)
+
+
+def test_a_fit_with_fewer_epochs_leaves_the_file(file):
+    log = []
+    interrupted(make_loader(3), file, 5, log, epochs=3)
+    assert resumed(make_loader(3), file, log, epochs=1).epoch == []
+    resumed(make_loader(3), file, log, epochs=3)
+    assert log == expected(make_loader(3), 9)
+
+
+def test_a_fit_without_it_begins_with_its_first_epoch_after_one_that_was_resumed(file):
+    log = []
+    interrupted(make_loader(3), file, 5, log, epochs=3)
+    loader = make_loader(3)
+    data, model = loader.to_keras(), built_model(log)
+    with pytest.raises(Killed):
+        fit(model, data, epochs=3, callbacks=[ResumeTraining(data, file, 1), KillAfter(1)])
+    fit(model, data, epochs=2)
+    assert log == expected(make_loader(3), 12)
+
+
+def test_a_relative_path_is_where_it_was_when_given(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    data = make_loader(3).to_keras()
+    resume = ResumeTraining(data, "new/train.weights.h5", delete_checkpoint=False)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    fit(built_model([]), data, callbacks=[resume])
+    assert (tmp_path / "new" / "train.weights.h5").exists()
 
 
 def test_keras_can_load_the_weights_of_the_file(file):
@@ -339,6 +418,7 @@ def test_rank_0_alone_saves_and_all_ranks_go_on(file):
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
+        ({"filepath": 3}, TypeError, "filepath must be a path"),
         ({"filepath": "weights.h5"}, ValueError, "filepath must end with '.weights.h5'"),
         ({"save_freq": "batch"}, ValueError, "save_freq must be 'epoch', or a number of batches"),
         ({"save_freq": 0}, ValueError, "save_freq must be an int from 1"),
@@ -392,6 +472,31 @@ def test_another_model_is_refused(file):
     other.compile("sgd", "mse")
     with pytest.raises(ValueError, match=r"(layer|variable|model)"):
         resumed(make_loader(3), file, log, model=other)
+
+
+@pytest.mark.filterwarnings("ignore:Skipping variable loading")
+def test_another_optimizer_is_refused(file):
+    log = []
+    interrupted(make_loader(3), file, 2, log)
+    model = built_model(log)
+    model.compile("adam", "mse")
+    with pytest.raises(hr.StateError, match="2 iterations, but that of the model has 0"):
+        resumed(make_loader(3), file, log, model=model)
+
+
+@pytest.mark.parametrize("same_loader", [True, False])
+def test_another_dataset_than_that_of_fit_is_refused(file, same_loader):
+    log = []
+    interrupted(make_loader(3), file, 2, log)
+    loader = make_loader(3)
+    other = loader if same_loader else make_loader(3)
+    resume = ResumeTraining(other.to_keras(), file)
+    with pytest.raises(hr.HeadraceError, match="must get the very dataset that fit trains on"):
+        fit(built_model(log), loader.to_keras(), callbacks=[resume])
+    file.unlink()
+    resume = ResumeTraining(make_loader(3).to_keras(), file)
+    with pytest.raises(hr.HeadraceError, match="must get the very dataset that fit trains on"):
+        fit(built_model(log), loader.to_keras(), callbacks=[resume])
 
 
 def test_a_fit_without_it_has_its_usual_length_after_one_that_failed(file):

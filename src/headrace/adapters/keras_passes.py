@@ -76,6 +76,11 @@ class Passes:
         self._training.first_steps = steps
 
     @property
+    def to_be_shortened(self) -> bool:
+        """Whether no epoch has begun since `shorten`."""
+        return bool(self._training.first_steps)
+
+    @property
     def shortened(self) -> int:
         """How many batches a generator of Keras that begins now is to give, or 0 for all."""
         return self._training.shortened
@@ -164,10 +169,9 @@ class _Training:
         """Gives the epoch that begins `first_steps` steps, in the iterator of that `fit`."""
         for value in frame.f_locals.values():
             if hasattr(value, "_num_batches") and hasattr(value, "steps_per_epoch"):
-                # Without steps_per_epoch each epoch has a generator, which ends with it.
                 length = "steps_per_epoch" if value.steps_per_epoch else "_num_batches"
                 self._usual = value, length, getattr(value, length)
-                self.shortened = 0 if value.steps_per_epoch else self.first_steps
+                self.shortened = self.first_steps
                 setattr(value, length, self.first_steps)
                 self.first_steps = 0
                 return
@@ -179,13 +183,18 @@ class _Training:
 
     def lengthen(self) -> None:
         """Epochs have their usual length from now on."""
-        self.first_steps = self.shortened = 0
+        self.first_steps = 0
         if self._usual is not None:
-            setattr(*self._usual)
+            iterator, length, usual = self._usual
+            setattr(iterator, length, usual)
+            if length == "steps_per_epoch":
+                # Else Keras would go on with the generator, which has ended with the epoch.
+                iterator._current_iterator, iterator._steps_seen = None, 0
             self._usual = None
 
     def restart(self, caller: FrameType, adapter: Any) -> None:
-        """A new generator of `fit` asks for its first batch."""
+        """A new generator of `fit` asks for its first batch, and knows how many it gives."""
+        self.shortened = 0
         if adapter is not self._adapter:
             if self._adapter is not None:
                 self.ended.add(self._adapter)

@@ -71,7 +71,9 @@ class ResumeTraining(keras.callbacks.Callback):  # type: ignore[misc]
             raise bad_type("dataset", dataset, "what Loader.to_keras() gives, as fit gets it")
         self._passes = passes
         self._loader: Loader = dataset.loader
-        self._file = Path(filepath)
+        if not isinstance(filepath, str | os.PathLike):
+            raise bad_type("filepath", filepath, "a path")
+        self._file = Path(os.fspath(filepath)).absolute()
         if not self._file.name.endswith(_SUFFIX):
             raise ArgumentError(f"filepath must end with {_SUFFIX!r}, but {filepath!r} was given.")
         if isinstance(save_freq, str) and save_freq != "epoch":
@@ -84,12 +86,16 @@ class ResumeTraining(keras.callbacks.Callback):  # type: ignore[misc]
         # Steps of the present epoch before a restart and until now, and since the last save.
         self._before = self._done = self._unsaved = 0
         self._whole = True  # the epoch began with one of the loader's, and has its length
-        self._states_of_torch: list[Array] = []  # to be restored
-        self._resumed: tuple[int, int] | None = None  # epoch and iterations, until they are seen
+        self._ended = True  # no step of the present epoch is left
+        # What is to be restored with the first step, and what it is to find.
+        self._states_of_torch: list[Array] = []
+        self._rates: list[tuple[Any, Array]] = []
+        self._resumed: tuple[int, int] | None = None  # epoch and iterations
 
     def on_train_begin(self, logs: Any = None) -> None:
-        self._before = self._done = self._unsaved = 0
-        self._states_of_torch, self._resumed = [], None
+        self._epoch = self._before = self._done = self._unsaved = 0
+        self._ended = True
+        self._states_of_torch, self._rates, self._resumed = [], [], None
         if self._file.exists():
             self._restore()
 
@@ -103,42 +109,60 @@ class ResumeTraining(keras.callbacks.Callback):  # type: ignore[misc]
                     "it before ResumeTraining in callbacks, or leave it out."
                 )
             self._resumed = None
+            self._model._initial_epoch = None  # or a later fit would begin there, too
         else:
             self._before = 0
             self._whole = self._loader.place.position == 0 and self.params["steps"] == len(
                 self._loader
             )
         self._epoch, self._done = epoch, self._before
+        self._place = self._loader.place
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        # Within an epoch, now: its iterator drew a number that the one before the kill did not.
+        # Of an epoch that goes on, now: its iterator drew a number that the one before the kill did
+        # not, and callbacks have set the rate for a new epoch.
         self._set_states_of_torch()
+        for variable, value in self._rates:
+            variable.assign(value)
+        self._rates = []
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        if self._loader.place == self._place or self._passes.to_be_shortened:
+            raise HeadraceError(
+                "ResumeTraining must get the very dataset that fit trains on, but this one is not "
+                "what moves the loader. Pass the same object to both."
+            )
         done = self._before + batch + 1
         self._unsaved += done - self._done
         self._done = done
+        position = self._loader.place.position
+        self._ended = not position if self._whole else done >= self.params["steps"]
         # What is due at the end of an epoch is saved after its validation.
-        ends = not self._loader.place.position if self._whole else done >= self.params["steps"]
-        if self._every is not None and self._unsaved >= self._every and not ends:
-            self._save(self._epoch, done)
+        if self._every is not None and self._unsaved >= self._every and not self._ended:
+            self._save()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        if self._every is None or self._unsaved >= self._every:
-            self._save(epoch + 1, 0)
+        stopped = self._model.stop_training and not self._ended
+        if not stopped:  # also where Keras has cut it short, for want of data
+            self._epoch, self._before, self._done, self._ended = epoch + 1, 0, 0, True
+        if stopped or self._every is None or self._unsaved >= self._every:
+            self._save()
 
     def on_train_end(self, logs: Any = None) -> None:
-        self._model._initial_epoch = None  # or a later fit would begin there, too
-        if self._delete and not self._loader.sampler.rank:
+        self._model._initial_epoch = None
+        # Else there is something left to do, for a fit with more epochs.
+        finished = self._ended and self._epoch <= self.params["epochs"]
+        if self._delete and finished and not self._loader.sampler.rank:
             self._file.unlink(missing_ok=True)
 
-    def _save(self, epoch: int, done: int) -> None:
+    def _save(self) -> None:
         self._unsaved = 0
         if self._loader.sampler.rank:
             return
         progress = {
-            "epoch": epoch,
-            "steps": done,
+            "epoch": self._epoch,
+            "steps": self._done,
+            "iterations": self._iterations(),
             "whole": self._whole,
             "loader": self._loader.state_dict(),
         }
@@ -176,6 +200,12 @@ class ResumeTraining(keras.callbacks.Callback):  # type: ignore[misc]
             )
         for variable, value in zip(left_out, values, strict=True):
             variable.assign(value)
+        if self._iterations() != progress["iterations"]:
+            raise StateError(
+                f"the model must have the optimizer that {os.fspath(self._file)!r} was saved of, "
+                f"which has made {progress['iterations']} iterations, but that of the model has "
+                f"{self._iterations()} after loading it. Compile it with the same one."
+            )
         self._states_of_torch = states
         epoch, done = progress["epoch"], progress["steps"]
         self._whole = progress["whole"] and self.params["steps"] == len(loader)
@@ -190,9 +220,11 @@ class ResumeTraining(keras.callbacks.Callback):  # type: ignore[misc]
                 self._passes.shorten(left)
             else:
                 epoch, done = epoch + 1, 0
-        if not done:
+        if done:
+            self._rates = [(rate, keras.ops.convert_to_numpy(rate)) for rate in _rates(model)]
+        else:
             self._set_states_of_torch()
-        self._before = done
+        self._epoch, self._before, self._ended = epoch, done, not done
         model._initial_epoch = epoch
         self._resumed = epoch, self._iterations()
 
@@ -221,7 +253,7 @@ class ResumeTraining(keras.callbacks.Callback):  # type: ignore[misc]
             torch.cuda.set_rng_state_all(of_devices)
 
     def _iterations(self) -> int:
-        optimizer = self._model.optimizer
+        optimizer = self.model.optimizer
         return 0 if optimizer is None else int(keras.ops.convert_to_numpy(optimizer.iterations))
 
 
@@ -234,6 +266,13 @@ def _left_out(model: keras.Model) -> list[Any]:
     """The variables that `save_weights` leaves out: those of random layers, and of metrics."""
     saved = {id(variable) for variable in model.weights}
     return [variable for variable in model.variables if id(variable) not in saved]
+
+
+def _rates(model: keras.Model) -> list[Any]:
+    """The learning rate, if it is a variable, which callbacks may set."""
+    optimizer = model.optimizer
+    variables = [] if optimizer is None else optimizer.variables
+    return [variable for variable in variables if variable.name == "learning_rate"]
 
 
 def _states_of_torch() -> list[Array]:
