@@ -7,6 +7,7 @@ processes that read the same samples would go unnoticed.
 
 import os
 import sys
+import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -66,9 +67,13 @@ def world() -> World:
         "Ray Train": _ray_train(),
         "torch.distributed": _torch_distributed(),
         "jax.distributed": _jax_distributed(),
-        "the environment (RANK, WORLD_SIZE)": _environment(),
     }
     told = {source: found for source, found in asked.items() if found is not None}
+    # A program that tells torch.distributed its rank may have set one of the variables alone.
+    if not told or {"RANK", "WORLD_SIZE"} <= os.environ.keys():
+        environment = _environment()
+        if environment is not None:
+            told["the environment (RANK, WORLD_SIZE)"] = environment
     if len(set(told.values())) > 1:
         listed = ", but ".join(
             f"{source} says rank {found.rank} of {found.world_size}"
@@ -85,9 +90,12 @@ def _ray_train() -> World | None:
     if train is None:
         return None
     try:
-        context = train.get_context()
-        return World(context.get_world_rank(), context.get_world_size())
-    except (RuntimeError, DeprecationWarning):  # raised outside of a training function, or in Tune
+        with warnings.catch_warnings():
+            # By which version 1 of Ray Train says that this is no training function.
+            warnings.filterwarnings("error", ".*meant to only be called inside", UserWarning)
+            context = train.get_context()
+            return World(context.get_world_rank(), context.get_world_size())
+    except (RuntimeError, UserWarning, DeprecationWarning):  # not a training function, or Tune
         return None
 
 

@@ -46,7 +46,7 @@ __all__ = ["ExecutorContract", "ReaderContract"]
 Array = npt.NDArray[Any]
 
 # For what should take milliseconds: only something that hangs takes longer.
-_DEADLINE_SECONDS = 30.0
+_DEADLINE_SECONDS = 120.0
 _FILLER = 0xA5
 _BATCH_BYTES = 1024
 _START_METHODS = multiprocessing.get_all_start_methods()

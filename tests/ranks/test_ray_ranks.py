@@ -1,6 +1,9 @@
 """Workers of Ray Train."""
 
 import importlib.util
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -11,7 +14,8 @@ if not all(importlib.util.find_spec(name) for name in ("ray", "torch")):
 
 
 def test_workers_of_ray_train_know_their_ranks_and_the_driver_is_none(run_ranks, tmp_path):
-    (told,) = run_ranks("ray_world.py", 1, tmp_path, RAY_USAGE_STATS_ENABLED=0)
+    alone = {"RAY_USAGE_STATS_ENABLED": 0, "RAY_AUTH_MODE": "disabled"}
+    (told,) = run_ranks("ray_world.py", 1, tmp_path, **alone)
     assert told["driver"] == [0, 1]
     lone = hr.BatchSampler(20, 5)
     for trainer, has_torch in {"DataParallelTrainer": False, "TorchTrainer": True}.items():
@@ -21,3 +25,16 @@ def test_workers_of_ray_train_know_their_ranks_and_the_driver_is_none(run_ranks,
                 "torch": has_torch,
                 "steps": [lone.indices(0, 2 * step + rank).tolist() for step in range(2)],
             }
+
+
+def test_version_1_of_ray_train_is_silent_outside_of_a_training_function():
+    script = "import ray.train, headrace as hr; print(tuple(hr.world()))"
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env=os.environ | {"RAY_TRAIN_V2_ENABLED": "0", "RANK": "1", "WORLD_SIZE": "2"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.stdout.splitlines()[-1] == "(1, 2)", done.stderr
+    assert "meant to only be called inside" not in done.stderr

@@ -95,3 +95,8 @@ def test_an_environment_that_contradicts_torch_distributed_is_an_error(run_torch
         "the environment (RANK, WORLD_SIZE) says rank 3 of 4. Pass rank= and world_size= to the "
         "loader instead of asking headrace.world()."
     )
+
+
+def test_half_an_environment_does_not_matter_where_torch_distributed_speaks(run_torch):
+    (told,) = run_torch("torch_world.py", 1, WORLD_SIZE=4)
+    assert told == [0, 1]

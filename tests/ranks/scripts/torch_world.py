@@ -1,7 +1,7 @@
 """What `world()` says under torchrun, before and after the process group is made.
 
 torch_world.py FOLDER      by torchrun; writes FOLDER/<rank>.json
-torch_world.py 0 1 STORE   alone, in an environment that contradicts the process group
+torch_world.py 0 1 STORE   alone, in an environment that may contradict the process group
 """
 
 import json
@@ -21,12 +21,13 @@ def launched(folder: Path) -> None:
     dist.destroy_process_group()
 
 
-def contradicted(store: str) -> None:
+def alone(store: str) -> None:
     dist.init_process_group("gloo", init_method=f"file://{store}", rank=0, world_size=1)
     try:
-        hr.world()
+        answer = hr.world()
     except hr.ArgumentError as error:
-        print(json.dumps(str(error)), flush=True)
+        answer = str(error)
+    print(json.dumps(answer), flush=True)
     dist.destroy_process_group()
 
 
@@ -34,4 +35,4 @@ if __name__ == "__main__":
     if len(sys.argv) == 2:
         launched(Path(sys.argv[1]))
     else:
-        contradicted(sys.argv[3])
+        alone(sys.argv[3])
