@@ -4,32 +4,28 @@ Keras' own `BackupAndRestore` knows weights, optimizer and epoch, but not the da
 are one file, replaced in one step, so that a kill at any time leaves a whole one.
 """
 
-import json
 import os
 from pathlib import Path
 from typing import Any
 
-import h5py
 import keras
 
+from headrace.adapters import keras_checkpoint
 from headrace.adapters.keras_passes import Passes
 from headrace.arguments import check_int
 from headrace.arrays import Array
-from headrace.errors import ArgumentError, HeadraceError, StateError, bad_type, bad_value
+from headrace.errors import ArgumentError, HeadraceError, bad_type, bad_value
 from headrace.loader import Loader
-
-_SUFFIX = ".weights.h5"
-_GROUP, _PROGRESS, _VARIABLES, _TORCH = "headrace", "progress", "variables", "torch"
 
 
 class ResumeTraining(keras.callbacks.Callback):  # type: ignore[misc]
     """Saves all that `fit` needs to go on after a kill, and goes on from there if it is there.
 
     That is the loader's state, the weights, the optimizer, the state of random layers such as
-    Dropout, and the epoch. When a script with it is
-    run again, `fit` continues with the batch that follows the saved one, in the epoch that it was
-    in, which then has as many steps as it lacks. The weights become those of a run that was not
-    interrupted, but for rounding. The logs of that epoch count only the steps after the restart.
+    Dropout, and the epoch. When a script with it is run again, `fit` continues with the batch that
+    follows the saved one, in the epoch that it was in, which then has as many steps as it lacks.
+    The weights become those of a run that was not interrupted, but for rounding. The logs of that
+    epoch count only the steps after the restart.
 
     The model must have its weights before `fit`, so begin it with `keras.Input`, or build it. Place
     it after callbacks that restore something, too, such as `BackupAndRestore`. Of several ranks,
@@ -44,7 +40,10 @@ class ResumeTraining(keras.callbacks.Callback):  # type: ignore[misc]
 
     Raises:
         ArgumentError, ArgumentTypeError: (a ValueError, a TypeError) an argument is not allowed.
-        StateError: (a ValueError) from `fit`: the file is of other data, damaged or something else.
+        StateError: (a ValueError) from `fit`: the file is of other data, another model or
+            optimizer, or something else.
+        HeadraceError: from `fit`: the model has no weights yet, `fit` trains on another dataset, or
+            another callback restores something after this one.
 
     Example:
         >>> import headrace as hr
@@ -74,8 +73,10 @@ class ResumeTraining(keras.callbacks.Callback):  # type: ignore[misc]
         if not isinstance(filepath, str | os.PathLike):
             raise bad_type("filepath", filepath, "a path")
         self._file = Path(os.fspath(filepath)).absolute()
-        if not self._file.name.endswith(_SUFFIX):
-            raise ArgumentError(f"filepath must end with {_SUFFIX!r}, but {filepath!r} was given.")
+        if not self._file.name.endswith(keras_checkpoint.SUFFIX):
+            raise ArgumentError(
+                f"filepath must end with {keras_checkpoint.SUFFIX!r}, but {filepath!r} was given."
+            )
         if isinstance(save_freq, str) and save_freq != "epoch":
             raise bad_value("save_freq", save_freq, "'epoch', or a number of batches")
         self._every = (
@@ -88,24 +89,25 @@ class ResumeTraining(keras.callbacks.Callback):  # type: ignore[misc]
         self._whole = True  # the epoch began with one of the loader's, and has its length
         self._ended = True  # no step of the present epoch is left
         # What is to be restored with the first step, and what it is to find.
-        self._states_of_torch: list[Array] = []
+        self._generators: list[Array] = []
         self._rates: list[tuple[Any, Array]] = []
         self._resumed: tuple[int, int] | None = None  # epoch and iterations
 
     def on_train_begin(self, logs: Any = None) -> None:
         self._epoch = self._before = self._done = self._unsaved = 0
         self._ended = True
-        self._states_of_torch, self._rates, self._resumed = [], [], None
+        self._generators, self._rates, self._resumed = [], [], None
         if self._file.exists():
             self._restore()
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         if self._resumed is not None:
-            if (epoch, self._iterations()) != self._resumed:
+            made = keras_checkpoint.iterations(self.model)
+            if (epoch, made) != self._resumed:
                 raise HeadraceError(
                     f"ResumeTraining has restored epoch {self._resumed[0]} after "
                     f"{self._resumed[1]} iterations, but fit begins with epoch {epoch} after "
-                    f"{self._iterations()}: another callback has restored something after it. Put "
+                    f"{made}: another callback has restored something after it. Put "
                     "it before ResumeTraining in callbacks, or leave it out."
                 )
             self._resumed = None
@@ -121,10 +123,10 @@ class ResumeTraining(keras.callbacks.Callback):  # type: ignore[misc]
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         # Of an epoch that goes on, now: its iterator drew a number that the one before the kill did
         # not, and callbacks have set the rate for a new epoch.
-        self._set_states_of_torch()
+        keras_checkpoint.restore_generators(self._generators)
         for variable, value in self._rates:
             variable.assign(value)
-        self._rates = []
+        self._generators, self._rates = [], []
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         if self._loader.place == self._place or self._passes.to_be_shortened:
@@ -162,51 +164,17 @@ class ResumeTraining(keras.callbacks.Callback):  # type: ignore[misc]
         progress = {
             "epoch": self._epoch,
             "steps": self._done,
-            "iterations": self._iterations(),
             "whole": self._whole,
             "loader": self._loader.state_dict(),
         }
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        partial = self._file.with_name(f".{self._file.name[: -len(_SUFFIX)]}-partial{_SUFFIX}")
-        self.model.save_weights(partial, overwrite=True)
-        with h5py.File(partial, "r+") as file:
-            group = file.create_group(_GROUP)
-            group.attrs[_PROGRESS] = json.dumps(progress)
-            for number, variable in enumerate(_left_out(self.model)):
-                group[f"{_VARIABLES}/{number}"] = keras.ops.convert_to_numpy(variable)
-            for number, state in enumerate(_states_of_torch()):
-                group[f"{_TORCH}/{number}"] = state
-        with partial.open("rb") as written:
-            os.fsync(written.fileno())
-        partial.replace(self._file)
+        keras_checkpoint.save(self._file, self.model, progress)
 
     def _restore(self) -> None:
         model, loader = self.model, self._loader
-        progress, values, states = self._saved()
+        checkpoint = keras_checkpoint.read(self._file)
+        progress = checkpoint.progress
         loader.load_state_dict(progress["loader"])
-        if not model.built:
-            raise HeadraceError(
-                "ResumeTraining can't restore a model that has no weights yet. Begin it with "
-                "keras.Input, or build it before fit."
-            )
-        if model.optimizer is not None and not model.optimizer.built:
-            model.optimizer.build(model.trainable_variables)
-        model.load_weights(self._file)
-        left_out = _left_out(model)
-        if len(left_out) != len(values):
-            raise StateError(
-                f"the model must be the one that {os.fspath(self._file)!r} was saved of, with "
-                f"{len(values)} variables of random layers and metrics, but has {len(left_out)}."
-            )
-        for variable, value in zip(left_out, values, strict=True):
-            variable.assign(value)
-        if self._iterations() != progress["iterations"]:
-            raise StateError(
-                f"the model must have the optimizer that {os.fspath(self._file)!r} was saved of, "
-                f"which has made {progress['iterations']} iterations, but that of the model has "
-                f"{self._iterations()} after loading it. Compile it with the same one."
-            )
-        self._states_of_torch = states
+        keras_checkpoint.restore(self._file, checkpoint, model)
         epoch, done = progress["epoch"], progress["steps"]
         self._whole = progress["whole"] and self.params["steps"] == len(loader)
         if done:
@@ -221,51 +189,13 @@ class ResumeTraining(keras.callbacks.Callback):  # type: ignore[misc]
             else:
                 epoch, done = epoch + 1, 0
         if done:
+            self._generators = checkpoint.generators
             self._rates = [(rate, keras.ops.convert_to_numpy(rate)) for rate in _rates(model)]
         else:
-            self._set_states_of_torch()
+            keras_checkpoint.restore_generators(checkpoint.generators)
         self._epoch, self._before, self._ended = epoch, done, not done
         model._initial_epoch = epoch
-        self._resumed = epoch, self._iterations()
-
-    def _saved(self) -> tuple[dict[str, Any], list[Array], list[Array]]:
-        """What the file has beside the weights."""
-        try:
-            with h5py.File(self._file, "r") as file:
-                group = file[_GROUP]
-                progress: dict[str, Any] = json.loads(group.attrs[_PROGRESS])
-                return progress, _arrays(group, _VARIABLES), _arrays(group, _TORCH)
-        except (OSError, KeyError, ValueError) as error:
-            raise StateError(
-                f"{os.fspath(self._file)!r} must be a file that ResumeTraining has written, but "
-                f"is not: {error}. Remove it, or give another filepath."
-            ) from None
-
-    def _set_states_of_torch(self) -> None:
-        states, self._states_of_torch = self._states_of_torch, []
-        if not states or keras.backend.backend() != "torch":
-            return
-        import torch
-
-        of_cpu, *of_devices = map(torch.from_numpy, states)
-        torch.set_rng_state(of_cpu)
-        if len(of_devices) == torch.cuda.device_count():
-            torch.cuda.set_rng_state_all(of_devices)
-
-    def _iterations(self) -> int:
-        optimizer = self.model.optimizer
-        return 0 if optimizer is None else int(keras.ops.convert_to_numpy(optimizer.iterations))
-
-
-def _arrays(group: h5py.Group, name: str) -> list[Array]:
-    arrays = group.get(name, {})
-    return [arrays[str(number)][()] for number in range(len(arrays))]
-
-
-def _left_out(model: keras.Model) -> list[Any]:
-    """The variables that `save_weights` leaves out: those of random layers, and of metrics."""
-    saved = {id(variable) for variable in model.weights}
-    return [variable for variable in model.variables if id(variable) not in saved]
+        self._resumed = epoch, checkpoint.iterations
 
 
 def _rates(model: keras.Model) -> list[Any]:
@@ -273,12 +203,3 @@ def _rates(model: keras.Model) -> list[Any]:
     optimizer = model.optimizer
     variables = [] if optimizer is None else optimizer.variables
     return [variable for variable in variables if variable.name == "learning_rate"]
-
-
-def _states_of_torch() -> list[Array]:
-    """Those of PyTorch's own generators, which Keras' random layers use there."""
-    if keras.backend.backend() != "torch":
-        return []
-    import torch
-
-    return [state.numpy() for state in (torch.get_rng_state(), *torch.cuda.get_rng_state_all())]
