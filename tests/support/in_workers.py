@@ -1,6 +1,7 @@
 """What the tests of Processes send to workers, which import it by name."""
 
 import collections
+import multiprocessing
 import os
 import time
 from pathlib import Path
@@ -49,7 +50,7 @@ class Busy:
     """Makes the first batches at once, the others after the parent has ended."""
 
     def __call__(self, key):
-        parent = os.getppid()
+        parent = multiprocessing.parent_process().pid  # which may have ended by now
         while key > 1 and os.getppid() == parent:
             time.sleep(0.001)
         return batch(key)
