@@ -6,10 +6,10 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
+from batch_bytes import as_bytes, take
 from picklable import noisy
 
 import headrace as hr
-from headrace.structure import leaves
 
 N, BATCH, STEPS = 26, 4, 7
 STOPS = range(2 * STEPS + 1)
@@ -22,21 +22,6 @@ def make_loader(**options):
     defaults = {"seed": SEED, "tail": "partial", "transform": hr.per_sample(noisy)}
     source = (x, x.sum(axis=1))
     return hr.Loader(source, BATCH, **{**defaults, "executor": hr.Threads(2), **options})
-
-
-def as_bytes(batch):
-    return [(tuple(leaf.shape), np.asarray(leaf).tobytes()) for leaf in leaves(batch)]
-
-
-def take(batches, count):
-    """The next `count` batches, over as many iterations as that takes."""
-    taken = []
-    while len(taken) < count:
-        for batch in batches:
-            taken.append(as_bytes(batch))
-            if len(taken) == count:
-                break
-    return taken
 
 
 @pytest.fixture(scope="module")

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed.checkpoint
+from batch_bytes import as_bytes, take
 from picklable import noisy
 from torchdata.stateful_dataloader import StatefulDataLoader
 
 import headrace as hr
 from headrace.adapters.torch import Dataset, Sampler
-from headrace.structure import leaves
 
 # Of more workers than there are CPUs.
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")
@@ -28,21 +28,6 @@ def make_loader(**options):
     source = (np.arange(N * 3, dtype="float32").reshape(N, 3), np.arange(N))
     defaults = {"seed": 3, "tail": "partial", "transform": hr.per_sample(noisy)}
     return hr.Loader(source, BATCH, **{**defaults, "executor": hr.Threads(2), **options})
-
-
-def as_bytes(batch):
-    return [(tuple(leaf.shape), np.asarray(leaf).tobytes()) for leaf in leaves(batch)]
-
-
-def take(batches, count):
-    """The next `count` batches, over as many iterations as that takes."""
-    taken = []
-    while len(taken) < count:
-        for batch in batches:
-            taken.append(as_bytes(batch))
-            if len(taken) == count:
-                break
-    return taken
 
 
 @pytest.fixture(scope="module")
