@@ -343,3 +343,23 @@ def test_a_signal_handler_may_close_it_at_any_moment(run):
         print(closed > 20)
     """)
     assert process.communicate(timeout=2 * DEADLINE) == ("True\n", "")
+
+
+def test_the_interpreter_ends_after_the_batches_that_are_being_made():
+    script = """
+import itertools, sys, time
+import headrace as hr
+
+def make_batch(key):
+    print("begun", flush=True)
+    time.sleep(0.3)
+    print("done", flush=True)
+
+next(hr.Threads(2).map(make_batch, itertools.count()))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=120
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    words = done.stdout  # of which lines may be mixed up
+    assert words.count("begun") == words.count("done") >= 1

@@ -1,10 +1,18 @@
 """ThreadPool: threads of this process that take tasks until the pool is closed."""
 
+import atexit
 import os
 import queue
 import threading
+import time
+import weakref
 
 from headrace.executors.lookahead import Task, closed_error, idle_seconds
+
+# How long the end of the interpreter waits for batches in the making.
+_EXIT_SECONDS = 5.0
+
+_pools: "weakref.WeakSet[ThreadPool]" = weakref.WeakSet()
 
 
 class ThreadPool:
@@ -12,7 +20,7 @@ class ThreadPool:
 
     def __init__(self, n: int) -> None:
         self.pid = os.getpid()
-        self.closed = False
+        self.closed = self._exiting = False
         self._tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
         self._threads = [
             threading.Thread(target=self._work, name=f"headrace-{number}", daemon=True)
@@ -20,6 +28,7 @@ class ThreadPool:
         ]
         for thread in self._threads:
             thread.start()
+        _pools.add(self)
 
     def run(self, task: Task) -> None:
         """Does the task, in one of the threads. To be overridden where it is done elsewhere."""
@@ -55,5 +64,24 @@ class ThreadPool:
                 continue
             if task is None:
                 return
-            self.run(task)
+            if self._exiting:
+                task.finish(None, closed_error())
+            else:
+                self.run(task)
             del task  # the batch must not outlive its consumer's use of it
+
+    def end_at_exit(self, deadline: float) -> None:
+        """Ends the threads with the tasks that they are at, if that is in time."""
+        self._exiting = True
+        self.stop()
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+
+
+@atexit.register
+def _end_all() -> None:
+    """Before the interpreter ends, as a thread that it ends within a library may abort it."""
+    deadline = time.monotonic() + _EXIT_SECONDS
+    for pool in list(_pools):
+        if pool.pid == os.getpid():
+            pool.end_at_exit(deadline)
