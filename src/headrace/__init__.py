@@ -3,7 +3,9 @@
 from headrace.errors import (
     ArgumentError,
     ArgumentTypeError,
+    ChecksumError,
     ExecutorClosedError,
+    FileMissingError,
     HeadraceError,
     LoaderMovedError,
     MissingExtraError,
@@ -13,6 +15,7 @@ from headrace.errors import (
     SampleNotFoundError,
     SharedMemoryError,
     StateError,
+    StorageError,
     WorkerDiedError,
 )
 from headrace.executors import Executor, Inline, Processes, Ray, Threads
@@ -28,8 +31,10 @@ __all__ = [
     "ArgumentError",
     "ArgumentTypeError",
     "BatchSampler",
+    "ChecksumError",
     "Executor",
     "ExecutorClosedError",
+    "FileMissingError",
     "HeadraceError",
     "Inline",
     "Labels",
@@ -50,6 +55,7 @@ __all__ = [
     "Spec",
     "StateError",
     "Stats",
+    "StorageError",
     "Threads",
     "WorkerDiedError",
     "World",

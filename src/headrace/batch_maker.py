@@ -12,7 +12,7 @@ import numpy as np
 
 from headrace.arrays import ALIGNMENT_BYTES, Array, Indices, MemoryPool, Weights
 from headrace.errors import ArgumentError
-from headrace.readers.reader import Reader
+from headrace.readers.reader import Reader, Spec, map_specs, sample_nbytes
 from headrace.sampler import BatchKey, Block, padding_weights
 from headrace.structure import leaves, map_leaves, nbytes
 from headrace.transforms import RandomStreams, Transform, apply, per_sample
@@ -100,20 +100,29 @@ class BatchMaker:
         return (
             self._transform is None
             and not self._weighted
-            and all(getattr(reader, "in_memory", False) for reader in leaves(self._readers))
+            and all(
+                getattr(reader, "in_memory", False) and isinstance(reader.spec, Spec)
+                for reader in leaves(self._readers)
+            )
         )
 
     @property
     def sample_nbytes(self) -> int:
         """The bytes of one sample as it is read."""
-        return sum(reader.spec.nbytes for reader in leaves(self._readers))
+        return sum(sample_nbytes(reader.spec) for reader in leaves(self._readers))
 
     def release_memory(self) -> None:
         """Frees the memory that is kept for the batches to come."""
         self._memory.clear()
 
-    def _read(self, reader: Reader, indices: Indices) -> Array:
-        out = self._memory.empty((len(indices), *reader.spec.shape), reader.spec.dtype)
+    def _read(self, reader: Reader, indices: Indices) -> Any:
+        spec = reader.spec
+        if isinstance(spec, Spec):
+            out: Any = self._memory.empty((len(indices), *spec.shape), spec.dtype)
+        else:
+            out = map_specs(
+                lambda leaf: self._memory.empty((len(indices), *leaf.shape), leaf.dtype), spec
+            )
         reader.read(indices, out)
         return out
 
@@ -129,6 +138,7 @@ class BatchMaker:
     def _read_rows(self, reader: Reader, indices: Indices) -> Sequence[Array]:
         """An array for each row of `indices`, each of which begins at an aligned address."""
         steps, samples = indices.shape
+        assert isinstance(reader.spec, Spec), "only plain arrays are read together"
         nbytes = samples * reader.spec.nbytes
         if nbytes % ALIGNMENT_BYTES or steps * nbytes > _MOST_BYTES_TOGETHER:
             return [self._read(reader, row) for row in indices]

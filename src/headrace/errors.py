@@ -4,6 +4,8 @@ Each class inherits `HeadraceError` and the builtin that a user would catch, and
 message, so that it survives pickling and PyTorch's re-raising from a worker process.
 """
 
+from typing import Self
+
 
 class HeadraceError(Exception):
     """The base of every error that headrace raises itself."""
@@ -27,7 +29,7 @@ class SampleError(HeadraceError):
     index: int | None = None
 
     @classmethod
-    def at(cls, index: int, message: str) -> "SampleError":
+    def at(cls, index: int, message: str) -> Self:
         """The error of this class about sample `index`."""
         error = cls(message)
         error.index = index
@@ -40,6 +42,27 @@ class SampleNotFoundError(SampleError, FileNotFoundError):
 
 class SampleFormatError(SampleError, ValueError):
     """A sample exists but does not hold what the reader expects."""
+
+
+class StorageError(HeadraceError, OSError):
+    """A file can't be read from where it lies. `position` is that of the request it was for."""
+
+    position: int | None = None
+
+    @classmethod
+    def at(cls, position: int, message: str) -> Self:
+        """The error of this class about the request at `position`."""
+        error = cls(message)
+        error.position = position
+        return error
+
+
+class FileMissingError(StorageError, FileNotFoundError):
+    """There is no file of that name."""
+
+
+class ChecksumError(StorageError, ValueError):
+    """What arrives does not have the checksum that it should have."""
 
 
 class StateError(HeadraceError, ValueError):

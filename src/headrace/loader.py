@@ -33,7 +33,7 @@ from headrace.executors.executor import Executor
 from headrace.executors.inline import Inline
 from headrace.executors.threads import Threads
 from headrace.readers.array import ArrayReader
-from headrace.readers.reader import Reader, Spec
+from headrace.readers.reader import Reader, Spec, Specs, is_specs, map_specs
 from headrace.sampler import BatchSampler, Block, Place, Tail
 from headrace.stats import Meter, Stats
 from headrace.structure import map_leaves, named_leaves
@@ -430,8 +430,8 @@ def _reader_of(leaf: Any, name: str) -> Reader:
     if isinstance(leaf, np.ndarray):
         return ArrayReader(leaf)
     if isinstance(leaf, Reader) and not isinstance(leaf, type):
-        if not isinstance(leaf.spec, Spec):
-            raise bad_type(f"{name}.spec", leaf.spec, "a headrace.Spec")
+        if not is_specs(leaf.spec):
+            raise bad_type(f"{name}.spec", leaf.spec, "a headrace.Spec, or a tuple or dict of them")
         return leaf
     remedy = "Pass numpy.asarray(...) of it, if it fits in memory."
     if hasattr(leaf, "__fspath__") or isinstance(leaf, str):
@@ -456,6 +456,11 @@ def _hash_of(readers: Any) -> str:
     parts = []
     for name, reader in named_leaves(readers):
         fingerprint = getattr(reader, "fingerprint", str)
-        parts.append((name, type(reader).__name__, reader.spec.shape, str(reader.spec.dtype),
-                      fingerprint()))  # fmt: skip
+        parts.append((name, type(reader).__name__, *_described(reader.spec), fingerprint()))
     return hashlib.blake2b(repr(parts).encode(), digest_size=8).hexdigest()
+
+
+def _described(spec: Specs) -> tuple[Any, ...]:
+    if isinstance(spec, Spec):
+        return spec.shape, str(spec.dtype)
+    return map_specs(_described, spec), ""

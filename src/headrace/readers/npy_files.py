@@ -7,17 +7,15 @@ each file; and where the platform has no `preadv`, files are read with the porta
 """
 
 import contextlib
-import hashlib
 import operator
 import os
-import re
 from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
-from headrace.arguments import check_dtype, check_ids, keeps_kind
+from headrace.arguments import check_dtype, keeps_kind
 from headrace.arrays import Array, Indices, address
 from headrace.errors import (
     ArgumentError,
@@ -27,8 +25,10 @@ from headrace.errors import (
     bad_value,
 )
 from headrace.readers.io_uring import Ring, RingLostError, ring_of_thread
+from headrace.readers.names import Names, check_names
 from headrace.readers.npy_format import FormatError, NpyLayout, parse_header, read_header
 from headrace.readers.reader import Spec, check_read
+from headrace.storage.folder import Folder, read_into
 
 _SUFFIX = ".npy"
 _HAS_PREADV = hasattr(os, "preadv")
@@ -37,8 +37,6 @@ _MAX_LAYOUTS = 256
 _LEAST_TOGETHER = 16
 # A call that reads more would take too long to be interrupted.
 _MOST_BYTES_TOGETHER = 2**26
-# An id that is absolute, empty, or climbs with "..": it could leave the root.
-_LEAVES_ROOT = re.compile(r"(?:\A|\0)(?:/|(?=\0|\Z))|(?:\A|[\0/])\.\.(?=[\0/]|\Z)")
 
 
 class NpyFiles:
@@ -96,17 +94,15 @@ class NpyFiles:
             shape = _check_shape(shape)
         if dtype is not None:
             dtype = check_dtype(dtype)
-        names = _scan(self._root) if ids is None else _check_ids(ids)
-        if not names:
-            if ids is None:
+        if ids is None:
+            names = sorted(
+                name.removesuffix(_SUFFIX) for name in Folder(self._root).names((_SUFFIX,))
+            )
+            if not names:
                 raise ArgumentError(f"root must contain .npy files, but {root!r} has none.")
-            raise bad_value("ids", ids, "at least one id")
-        # All names in one buffer, so that a million ids are not a million objects.
-        self._names = _encoded(names)
-        ends = np.flatnonzero(np.frombuffer(self._names, np.uint8) == 0)
-        small = np.uint32 if len(self._names) < 2**32 else np.uint64
-        self._starts = np.concatenate([[0], ends + 1]).astype(small)
-        self._stops = np.concatenate([ends, [len(self._names)]]).astype(small)
+        else:
+            names = check_names(ids)
+        self._names = Names(names, _SUFFIX)
         self._layouts: dict[bytes, NpyLayout] = {}
         self._converts = dtype is not None
         with self._sample(0) as file:
@@ -130,10 +126,10 @@ class NpyFiles:
     @property
     def ids(self) -> list[str]:
         """The ids, in order; made anew from their compact form at each call."""
-        return [os.fsdecode(name[: -len(_SUFFIX)]) for name in self._names.split(b"\0")]
+        return self._names.without_suffix()
 
     def __len__(self) -> int:
-        return len(self._starts)
+        return len(self._names)
 
     def __repr__(self) -> str:
         return (
@@ -143,11 +139,11 @@ class NpyFiles:
 
     def path(self, index: int) -> str:
         """The file of sample `index`."""
-        return os.fsdecode(self._prefix + self._names[self._starts[index] : self._stops[index]])
+        return os.path.join(self._root, self._names[index])
 
     def fingerprint(self) -> str:
         """A hash of the ids."""
-        return hashlib.blake2b(self._names, digest_size=8).hexdigest()
+        return self._names.fingerprint()
 
     def read(self, indices: Indices, out: Array) -> None:
         check_read(len(self), self.spec, indices, out)
@@ -161,13 +157,14 @@ class NpyFiles:
 
     def _read_plain(self, indices: Indices, out: Array, expected: bytes) -> None:
         """`read`, for files that most likely all have the expected header."""
-        names, prefix, flags = self._names, self._prefix, os.O_RDONLY | os.O_CLOEXEC
+        names, prefix, flags = self._names.encoded, self._prefix, os.O_RDONLY | os.O_CLOEXEC
         os_open, preadv, close = os.open, os.preadv, os.close
         data = out.reshape(-1).view(np.uint8).data
         nbytes = self.spec.nbytes
         header = bytearray(len(expected))
         complete = len(expected) + nbytes
-        starts, stops = self._starts[indices].tolist(), self._stops[indices].tolist()
+        starts = self._names.starts[indices].tolist()
+        stops = self._names.stops[indices].tolist()
         at = 0
         for start, stop in zip(starts, stops, strict=True):
             after = at + nbytes
@@ -186,7 +183,7 @@ class NpyFiles:
 
     def _read_together(self, ring: Ring, indices: Indices, out: Array, expected: bytes) -> bool:
         """`_read_plain`, with one system call for many files; False if that is not possible."""
-        names = self._starts[indices].astype(np.uintp) + self._names_address()
+        names = self._names.starts[indices].astype(np.uintp) + self._names_address()
         complete = len(expected) + self.spec.nbytes
         head = np.frombuffer(expected, np.uint8)
         most = max(1, min(ring.MOST_FILES, _MOST_BYTES_TOGETHER // complete))
@@ -198,7 +195,7 @@ class NpyFiles:
             for at in range(0, len(indices), most):
                 rows = out[at : at + most]
                 received, heads = ring.read(
-                    folder, names[at : at + most], self._names, len(expected), rows
+                    folder, names[at : at + most], self._names.encoded, len(expected), rows
                 )
                 if (received != complete).any() or heads.tobytes() != expected * len(heads):
                     bad = (received != complete) | (heads != head).any(axis=1)
@@ -220,7 +217,7 @@ class NpyFiles:
             stored = row if plain else np.empty(shape, layout.dtype)
             if stored.nbytes:
                 data = stored.reshape(-1).view(np.uint8).data
-                received = _read_into(file, data)
+                received = read_into(file, data)
                 if received < len(data):
                     raise FormatError(
                         f"it ends after {len(header) + received} bytes; its header promises "
@@ -283,21 +280,10 @@ class NpyFiles:
         return in_order and layout.dtype == self.spec.dtype
 
     def _names_address(self) -> np.uintp:
-        return np.uintp(address(np.frombuffer(self._names, np.uint8)))
+        return np.uintp(address(np.frombuffer(self._names.encoded, np.uint8)))
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_layouts": {}}
-
-
-def _read_into(file: BinaryIO, data: memoryview) -> int:
-    """Fills `data` from the file as far as it goes; the number of bytes read."""
-    received = 0
-    while received < len(data):
-        count = file.readinto(data[received:])  # type: ignore[attr-defined]
-        if not count:
-            break
-        received += count
-    return received
 
 
 def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -309,69 +295,3 @@ def _check_shape(shape: Any) -> tuple[int, ...]:
         return tuple(operator.index(length) for length in shape)
     except TypeError:
         raise bad_type("shape", shape, "a tuple of ints") from None
-
-
-def _encoded(names: list[str]) -> bytes:
-    """The names of the files as the system has them, separated by NUL."""
-    try:
-        return os.fsencode(f"{_SUFFIX}\0".join(names) + _SUFFIX)
-    except UnicodeEncodeError:
-        for index, name in enumerate(names):
-            try:
-                os.fsencode(name)
-            except UnicodeEncodeError:
-                raise bad_value(f"ids[{index}]", name, "a name that a file can have") from None
-        raise
-
-
-def _raise(error: OSError) -> None:
-    raise error
-
-
-def _scan(root: str) -> list[str]:
-    """The sorted ids of all .npy files below `root`, with `/` between folders."""
-    names = []
-    seen = set()
-    for folder, subfolders, files in os.walk(root, onerror=_raise, followlinks=True):
-        status = os.stat(folder)
-        if (status.st_dev, status.st_ino) in seen:  # a link back to where the walk came from
-            subfolders.clear()
-            continue
-        seen.add((status.st_dev, status.st_ino))
-        # Sorted, so that of two links to a folder always the same one names its samples.
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-        relative = os.path.relpath(folder, root).replace(os.sep, "/")
-        parent = "" if relative == "." else relative + "/"
-        names += [
-            parent + name[: -len(_SUFFIX)]
-            for name in files
-            if name.endswith(_SUFFIX) and not name.startswith(".")
-        ]
-    return sorted(names)
-
-
-def _check_ids(ids: Iterable[str | int]) -> list[str]:
-    """The ids as strings, each of which names a file below the root."""
-    names: list[Any] = check_ids(ids)
-    if set(map(type, names)) - {str}:
-        for index, name in enumerate(names):
-            if isinstance(name, bool) or not isinstance(name, (str, int, np.integer)):
-                raise bad_type(f"ids[{index}]", name, "a str or an int")
-        names = [str(name) for name in names]
-    joined = "\0".join(names)
-    if os.sep != "/":
-        joined = joined.replace(os.sep, "/")
-    if joined.count("\0") != len(names) - 1 and names:
-        index = next(index for index, name in enumerate(names) if "\0" in name)
-        raise bad_value(f"ids[{index}]", names[index], "a name without a NUL character")
-    match = _LEAVES_ROOT.search(joined) if names else None
-    if match is None and os.name == "nt":
-        match = re.search(":", joined)  # a drive
-    if match is not None:
-        index = joined.count("\0", 0, match.end())
-        raise bad_value(
-            f"ids[{index}]",
-            names[index],
-            "a name below root: not empty, not absolute, without '..'",
-        )
-    return names

@@ -1,11 +1,12 @@
 """The contract of a reader, and the check of what is asked of one."""
 
 import math
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
-from headrace.arrays import Array, DType, Indices
+from headrace.arrays import DType, Indices
 from headrace.errors import ArgumentError, HeadraceError, OutOfRangeError, bad_type, bad_value
 
 
@@ -21,9 +22,16 @@ class Spec(NamedTuple):
         return math.prod(self.shape) * self.dtype.itemsize
 
 
+# Of a sample that is several arrays, a tuple or dict of the specs of each, nested at will.
+Specs = Spec | tuple["Specs", ...] | dict[str, "Specs"]
+
+
 @runtime_checkable
 class Reader(Protocol):
     """Random access to equally shaped samples, a batch at a time.
+
+    A sample is an array, or a tuple or dict of arrays, nested at will: `spec` is then that of
+    specs, and `out` that of arrays.
 
     A reader
 
@@ -34,15 +42,18 @@ class Reader(Protocol):
     - raises, for a sample it can't read, an error that names the file and the index.
 
     It may have a method `fingerprint() -> str` that names its samples without reading them, such as
-    a hash of their ids; a loader's state then refuses to be loaded over other samples. And it may
-    have an attribute `in_memory`, which is true if reading a sample is no more than copying it; a
-    loader then reads several small batches with one call.
+    a hash of their ids; a loader's state then refuses to be loaded over other samples. It may have
+    an attribute `in_memory`, which is true if reading a sample is no more than copying it; a loader
+    then reads several small batches with one call. And where samples are stored in blocks, such as
+    chunks, of which reading one sample takes the whole, it may have `block`, the number of samples
+    in one (1 if any sample is read by itself), and `blocks_kept`, how many it keeps in memory; a
+    loader then warns of a full shuffle, and says what it costs.
 
     `headrace.testing.ReaderContract` tests all of this.
     """
 
     @property
-    def spec(self) -> Spec:
+    def spec(self) -> Specs:
         """Shape and dtype of one sample, known before any is read."""
         ...
 
@@ -50,28 +61,63 @@ class Reader(Protocol):
         """Number of samples."""
         ...
 
-    def read(self, indices: Indices, out: Array) -> None:
+    def read(self, indices: Indices, out: Any) -> None:
         """Writes sample `indices[i]` into `out[i]`, for every i.
 
         Args:
             indices: int64, shape (batch,), each in range(len(self)), repeats allowed.
-            out: C-contiguous, shape (batch, *spec.shape), dtype spec.dtype.
+            out: C-contiguous, shape (batch, *spec.shape), dtype spec.dtype; or a structure of such
+                arrays, as `spec` is.
         """
         ...
 
 
-def check_read(n: int, spec: Spec, indices: Indices, out: Array) -> None:
+def map_specs(function: Callable[..., Any], spec: Specs, *others: Any) -> Any:
+    """The structure of `spec` with `function(leaf, *leaves of the others)` for each spec in it.
+
+    The others must have its structure.
+    """
+    if isinstance(spec, Spec):
+        return function(spec, *others)
+    if isinstance(spec, dict):
+        return {
+            key: map_specs(function, part, *(other[key] for other in others))
+            for key, part in spec.items()
+        }
+    return tuple(
+        map_specs(function, part, *(other[position] for other in others))
+        for position, part in enumerate(spec)
+    )
+
+
+def is_specs(spec: Any) -> bool:
+    """Whether it is a spec, or a tuple or dict of specs, of at least one."""
+    if isinstance(spec, Spec):
+        return True
+    if not isinstance(spec, tuple | dict) or not spec:
+        return False
+    return all(map(is_specs, spec.values() if isinstance(spec, dict) else spec))
+
+
+def leaf_specs(spec: Specs) -> Iterator[Spec]:
+    """The specs of all arrays of a sample, in order."""
+    if isinstance(spec, Spec):
+        yield spec
+    else:
+        for part in spec.values() if isinstance(spec, dict) else spec:
+            yield from leaf_specs(part)
+
+
+def sample_nbytes(spec: Specs) -> int:
+    """Bytes of all arrays of one sample."""
+    return sum(leaf.nbytes for leaf in leaf_specs(spec))
+
+
+def check_read(n: int, spec: Specs, indices: Indices, out: Any) -> None:
     """Raises an error unless a reader of n samples of `spec` can read `indices` into `out`."""
     if not isinstance(indices, np.ndarray) or indices.dtype != np.int64 or indices.ndim != 1:
         raise bad_value("indices", indices, "an int64 array of one dimension")
-    shape = (len(indices), *spec.shape)
-    if not (
-        isinstance(out, np.ndarray)
-        and out.shape == shape
-        and out.dtype == spec.dtype
-        and out.flags.carray
-    ):
-        raise _misfit(out, f"a C-contiguous array of shape {shape} and dtype {spec.dtype}")
+    _check_out("out", len(indices), spec, out)
     # As unsigned numbers, negative ones are the largest: one pass finds both. numpy finds where the
     # largest is in less time than what it is.
     unsigned = indices.view(np.uint64)
@@ -80,9 +126,32 @@ def check_read(n: int, spec: Spec, indices: Indices, out: Array) -> None:
         raise OutOfRangeError(f"indices must lie in range({n}), but {wrong} was given.")
 
 
-def _misfit(out: Any, allowed: str) -> HeadraceError:
+def _check_out(name: str, n: int, spec: Specs, out: Any) -> None:
+    if isinstance(spec, Spec):
+        shape = (n, *spec.shape)
+        if not (
+            isinstance(out, np.ndarray)
+            and out.shape == shape
+            and out.dtype == spec.dtype
+            and out.flags.carray
+        ):
+            allowed = f"a C-contiguous array of shape {shape} and dtype {spec.dtype}"
+            raise _misfit(name, out, allowed)
+    elif isinstance(spec, dict):
+        if not isinstance(out, dict) or out.keys() != spec.keys():
+            raise bad_value(name, out, f"a dict of arrays for {', '.join(map(repr, spec))}")
+        for key, part in spec.items():
+            _check_out(f"{name}[{key!r}]", n, part, out[key])
+    else:
+        if not isinstance(out, tuple) or len(out) != len(spec):
+            raise bad_value(name, out, f"a tuple of {len(spec)} arrays")
+        for position, part in enumerate(spec):
+            _check_out(f"{name}[{position}]", n, part, out[position])
+
+
+def _misfit(name: str, out: Any, allowed: str) -> HeadraceError:
     if not isinstance(out, np.ndarray):
-        return bad_type("out", out, allowed)
+        return bad_type(name, out, allowed)
     faults = {
         "not C-contiguous": not out.flags.c_contiguous,
         "not aligned": not out.flags.aligned,
@@ -90,6 +159,6 @@ def _misfit(out: Any, allowed: str) -> HeadraceError:
     }
     layout = "".join(f", {fault}" for fault, found in faults.items() if found)
     return ArgumentError(
-        f"out must be {allowed}, but an array of shape {out.shape} and dtype {out.dtype}{layout} "
-        "was given."
+        f"{name} must be {allowed}, but an array of shape {out.shape} and dtype {out.dtype}"
+        f"{layout} was given."
     )
