@@ -42,16 +42,21 @@ def check_bool(argument: str, value: Any) -> bool:
     return value
 
 
-def check_ids(ids: Iterable[Any]) -> list[Any]:
+def check_ids(ids: Iterable[Any], argument: str = "ids") -> list[Any]:
     """`ids` as a list, if they are several and in an order."""
     if isinstance(ids, (str, bytes)):
-        raise bad_type("ids", ids, "an iterable of ids, not a single one")
+        raise bad_type(argument, ids, f"an iterable of {argument}, not a single one")
     if isinstance(ids, (set, frozenset)):
-        raise bad_type("ids", ids, "in an order that is the same in every run", "Pass sorted(ids).")
+        raise bad_type(
+            argument,
+            ids,
+            "in an order that is the same in every run",
+            f"Pass sorted({argument}).",
+        )
     try:
         return ids.tolist() if isinstance(ids, np.ndarray) else list(ids)
     except TypeError:
-        raise bad_type("ids", ids, "an iterable of ids") from None
+        raise bad_type(argument, ids, f"an iterable of {argument}") from None
 
 
 def check_dtype(dtype: npt.DTypeLike) -> DType:

@@ -13,6 +13,7 @@ import numpy as np
 from headrace.arrays import ALIGNMENT_BYTES, Array, Indices, MemoryPool, Weights
 from headrace.errors import ArgumentError
 from headrace.readers.reader import Reader, Spec, map_specs, sample_nbytes
+from headrace.replacement import BadSample, Replacement
 from headrace.sampler import BatchKey, Block, padding_weights
 from headrace.structure import leaves, map_leaves, nbytes
 from headrace.transforms import RandomStreams, Transform, apply, per_sample
@@ -25,7 +26,8 @@ _MOST_BYTES_TOGETHER = 2**19
 class Made(NamedTuple):
     """The batches of a block, or keys that are left to be made one by one, and what it took.
 
-    `samples`, without padding, and `batch_nbytes` are those of one batch.
+    `samples`, without padding, and `batch_nbytes` are those of one batch. `replaced` are the bad
+    samples of the batch that `made_for` then names.
     """
 
     batches: list[Any]
@@ -34,6 +36,8 @@ class Made(NamedTuple):
     reading_s: float
     transforming_s: float
     left: Sequence[BatchKey] = ()
+    replaced: tuple[BadSample, ...] = ()
+    made_for: str = ""
 
     @property
     def nbytes(self) -> int:
@@ -50,6 +54,7 @@ class BatchMaker:
         seed: of the transform's random numbers.
         weighted: whether each batch gets float32 weights at its end, 0 for padding.
         memory: what the arrays that are read into are made of.
+        replacement: finds substitutes for samples that can't be read. Without it, they are errors.
     """
 
     def __init__(
@@ -59,12 +64,14 @@ class BatchMaker:
         seed: int,
         weighted: bool,
         memory: MemoryPool,
+        replacement: Replacement | None = None,
     ) -> None:
         self._readers = readers
         self._transform = transform
         self._seed = seed
         self._weighted = weighted
         self._memory = memory
+        self._replacement = replacement
 
     def __call__(self, block: Block) -> Made:
         """The batches of a block; of several steps only if it `reads_together`."""
@@ -82,7 +89,11 @@ class BatchMaker:
         """The batch of a key."""
         began = time.perf_counter()
         try:
-            batch = map_leaves(lambda reader: self._read(reader, key.indices), self._readers)
+            replaced: tuple[BadSample, ...] = ()
+            if self._replacement is None:
+                batch = self._read_batch(key.indices)
+            else:
+                batch, replaced = self._replacement.read(self._read_batch, key.indices)
             read = time.perf_counter()
             if self._transform is not None:
                 batch = apply(self._transform, batch, key, RandomStreams(self._seed))
@@ -92,7 +103,10 @@ class BatchMaker:
             error.add_note(f"headrace: while making the batch of {key}")
             raise
         taken = time.perf_counter() - read
-        return Made([batch], key.n_valid, nbytes(batch), read - began, taken)
+        made_for = str(key) if replaced else ""
+        return Made(
+            [batch], key.n_valid, nbytes(batch), read - began, taken, (), replaced, made_for
+        )
 
     @property
     def reads_together(self) -> bool:
@@ -114,6 +128,9 @@ class BatchMaker:
     def release_memory(self) -> None:
         """Frees the memory that is kept for the batches to come."""
         self._memory.clear()
+
+    def _read_batch(self, indices: Indices) -> Any:
+        return map_leaves(lambda reader: self._read(reader, indices), self._readers)
 
     def _read(self, reader: Reader, indices: Indices) -> Any:
         spec = reader.spec

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from headrace.batch_maker import Made
+from headrace.replacement import BadSamples
 from headrace.sampler import BatchKey
 from headrace.stats import Meter
 
@@ -19,14 +20,20 @@ class Batches(Iterator[Any]):
         results: of an executor.
         make: makes the batches of keys that are left, when their turn comes.
         meter: counts what is handed over.
+        bad_samples: counts what was replaced in it.
     """
 
     def __init__(
-        self, results: Iterator[Made], make: Callable[[BatchKey], Made], meter: Meter
+        self,
+        results: Iterator[Made],
+        make: Callable[[BatchKey], Made],
+        meter: Meter,
+        bad_samples: BadSamples,
     ) -> None:
         self._results = results
         self._make = make
         self._meter = meter
+        self._bad_samples = bad_samples
         self._batches: list[Any] = []  # of the present block, the next one last
         self._samples = self._nbytes = 0
         self._copied_s = 0.0
@@ -49,6 +56,8 @@ class Batches(Iterator[Any]):
             self._left = list(made.left)
         if self._left:
             made = self._make(self._left.pop(0))
+        if made.replaced:
+            self._bad_samples.take(made.replaced, made.made_for)
         self._meter.count_block(made, asked, ready)
         self._batches = made.batches
         self._batches.reverse()

@@ -6,20 +6,18 @@ Requires the sampler, the readers and the executors. Promises the law: a batch i
 
 import copy
 import functools
-import hashlib
 import itertools
 import os
 import warnings
 from collections.abc import Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-import numpy as np
-
-from headrace.arguments import check_int
+from headrace.arguments import MAX_SAMPLES, check_int
 from headrace.arrays import KEPT_BYTES, Indices, MemoryPool
 from headrace.batch_maker import BatchMaker, Repeated
 from headrace.batches import Batches
+from headrace.block_shuffle import BlockShuffle
 from headrace.errors import (
     ArgumentError,
     ArgumentTypeError,
@@ -32,11 +30,11 @@ from headrace.errors import (
 from headrace.executors.executor import Executor
 from headrace.executors.inline import Inline
 from headrace.executors.threads import Threads
-from headrace.readers.array import ArrayReader
-from headrace.readers.reader import Reader, Spec, Specs, is_specs, map_specs
-from headrace.sampler import BatchSampler, Block, Place, Tail
+from headrace.read_amplification import natural_block, warn_of_amplification
+from headrace.replacement import BadSample, BadSamples, Replacement
+from headrace.sampler import BatchKey, BatchSampler, Block, Place, Tail
+from headrace.sources import common_length, data_hash, readers_of
 from headrace.stats import Meter, Stats
-from headrace.structure import map_leaves, named_leaves
 from headrace.transforms import Transform, per_sample
 
 if TYPE_CHECKING:
@@ -44,6 +42,8 @@ if TYPE_CHECKING:
     import keras
 
     from headrace.adapters.torch import HeadraceDataLoader
+
+OnError = Literal["raise", "replace"]
 
 _STATE_FORMAT = 1
 _LONGEST_VERSION = 64
@@ -64,7 +64,8 @@ class Loader:
             nested at will, of those, all equally long. A batch has the same structure, of arrays.
         batch_size: samples in a batch.
         shuffle: a new order in each epoch (True), or the order of the source in all (False: for
-            predictions that are to be matched with the samples).
+            predictions that are to be matched with the samples); or `BlockShuffle()`, a new order
+            in each epoch that costs little where samples are stored in blocks, such as chunks.
         seed: of the order and of the transform's random numbers, 0 to 2**128 - 1.
         tail: what becomes of the last samples of an epoch that don't fill a batch: "drop" leaves
             them out; "partial" makes a smaller batch of them; "pad" fills a batch up with other
@@ -78,6 +79,12 @@ class Loader:
             and which is only good during the call.
         transform_version: names what the transform does, such as "2". A state says it, and is
             refused by a loader with another one. At most 64 characters.
+        on_error: what becomes of a sample that can't be read: "raise" raises its error; "replace"
+            takes another sample in its place, the same one on every run and executor, in all
+            parts of the source, and warns of it. An error of the storage itself, such as of the
+            network, is raised all the same.
+        max_bad_samples: how many different samples this loader may replace; the one beyond is an
+            error. Required for "replace".
         executor: where batches are made: `Threads(n)`; `Processes(n)`, for a transform that holds
             the GIL; `Inline()`. Default: `Threads()`. Its workers start when iteration does.
             Loaders may share one; each looks ahead within its whole budget.
@@ -105,17 +112,21 @@ class Loader:
         source: Any,
         batch_size: int,
         *,
-        shuffle: bool = True,
+        shuffle: bool | BlockShuffle = True,
         seed: int = 0,
         tail: Tail = "drop",
         rank: int = 0,
         world_size: int = 1,
         transform: Transform | per_sample | None = None,
         transform_version: str = "",
+        on_error: OnError = "raise",
+        max_bad_samples: int | None = None,
         executor: Executor | None = None,
     ) -> None:
-        self._readers = _readers_of(source)
-        n = _common_length(self._readers)
+        self._readers = readers_of(source)
+        n = common_length(self._readers)
+        if isinstance(shuffle, BlockShuffle) and shuffle.block is None:
+            shuffle = BlockShuffle(natural_block(self._readers), shuffle.window)
         self.sampler = BatchSampler(n, batch_size, shuffle, seed, tail, rank, world_size)
         if (
             transform is not None
@@ -140,11 +151,14 @@ class Loader:
                 "one. Use a smaller batch_size, or tail='partial' or 'pad'.",
                 stacklevel=2,
             )
+        replacement = _replacement(on_error, max_bad_samples, n)
+        warn_of_amplification(self._readers, shuffle, self.sampler, stacklevel=2)
+        self._bad_samples = BadSamples(max_bad_samples or 0)
         self.executor: Executor = Threads() if executor is None else executor
         # All that was made ahead comes back at once, when a consumer that has paused catches up.
         memory = MemoryPool(max(KEPT_BYTES, getattr(self.executor, "lookahead_bytes", 0)))
         self.make_batch: BatchMaker | Repeated = BatchMaker(
-            self._readers, transform, seed, tail == "pad", memory
+            self._readers, transform, seed, tail == "pad", memory, replacement
         )
         self._meter = Meter()
         self._place = Place(0, 0)
@@ -168,10 +182,19 @@ class Loader:
             OutOfRangeError: (an IndexError) `step` is not in `range(len(loader))`.
             SampleError: a sample can't be read; what a transform raises comes as it is.
         """
-        return self.make_batch.make(self.sampler.key(epoch, step)).batches[0]
+        return self.make(self.sampler.key(epoch, step))
+
+    def make(self, key: BatchKey) -> Any:
+        """The batch of a key of the loader's sampler, as `batch` makes it."""
+        made = self.make_batch.make(key)
+        self._bad_samples.take(made.replaced, made.made_for)
+        return made.batches[0]
 
     def indices(self, epoch: int, step: int) -> Indices:
-        """The samples that the batch at `step` of `epoch` holds: int64, shape (batch,)."""
+        """The samples that the batch at `step` of `epoch` holds: int64, shape (batch,).
+
+        Those that are bad are among them, and not what is taken in their place.
+        """
         return self.sampler.indices(epoch, step)
 
     def __iter__(self) -> Iterator[Any]:
@@ -252,7 +275,21 @@ class Loader:
 
         They end after `epochs` epochs, of which the first may have begun; without it, never.
         """
-        return Batches(self._results_from(place, epochs), self.make_batch.make, self._meter)
+        return Batches(
+            self._results_from(place, epochs),
+            self.make_batch.make,
+            self._meter,
+            self._bad_samples,
+        )
+
+    @property
+    def bad_samples(self) -> list[BadSample]:
+        """The samples that `on_error="replace"` has replaced, in the order in which they came.
+
+        Those that PyTorch's worker processes or another rank
+        meet are not among them.
+        """
+        return self._bad_samples.listed()
 
     def stats(self) -> Stats:
         """Where the time went since the loader was made, or since `reset_stats`.
@@ -282,7 +319,10 @@ class Loader:
         """
         count = min(check_int("batches", batches, 1, 2**31), len(self))
         free = copy.copy(self)
-        free.make_batch = Repeated(list(itertools.islice(self._results_from(Place(0, 0)), count)))
+        ready = list(itertools.islice(self._results_from(Place(0, 0)), count))
+        for made in ready:
+            self._bad_samples.take(made.replaced, made.made_for)
+        free.make_batch = Repeated(ready)
         free.executor = Inline()
         free._place = Place(0, 0)
         free._meter = Meter()
@@ -400,7 +440,7 @@ class Loader:
 
     @functools.cached_property
     def _data_hash(self) -> str:
-        return _hash_of(self._readers)
+        return data_hash(self._readers)
 
     def _identity(self) -> dict[str, Any]:
         """What a state must have in common with the loader that loads it."""
@@ -421,46 +461,19 @@ def _blocks(sampler: BatchSampler, place: Place, last: int | None, most: int) ->
         epoch, position, first = epoch + 1, 0, False
 
 
-def _readers_of(source: Any) -> Any:
-    names = iter([name for name, _ in named_leaves(source, "source")])
-    return map_leaves(lambda leaf: _reader_of(leaf, next(names)), source)
-
-
-def _reader_of(leaf: Any, name: str) -> Reader:
-    if isinstance(leaf, np.ndarray):
-        return ArrayReader(leaf)
-    if isinstance(leaf, Reader) and not isinstance(leaf, type):
-        if not is_specs(leaf.spec):
-            raise bad_type(f"{name}.spec", leaf.spec, "a headrace.Spec, or a tuple or dict of them")
-        return leaf
-    remedy = "Pass numpy.asarray(...) of it, if it fits in memory."
-    if hasattr(leaf, "__fspath__") or isinstance(leaf, str):
-        remedy = "For one file use NpyFile(path), for a folder of files NpyFiles(root)."
-    raise bad_type(name, leaf, "a reader, a numpy array, or a tuple or dict of them", remedy)
-
-
-def _common_length(readers: Any) -> int:
-    lengths = {name: len(reader) for name, reader in named_leaves(readers, "source")}
-    if not lengths:
-        raise ArgumentError("source must have at least one reader or array, but has none.")
-    if len(set(lengths.values())) > 1:
-        listed = ", ".join(f"{name} has {length}" for name, length in lengths.items())
-        raise ArgumentError(f"all parts of source must have as many samples: {listed}.")
-    n = next(iter(lengths.values()))
-    if not n:
-        raise ArgumentError("source must have at least one sample, but is empty.")
-    return n
-
-
-def _hash_of(readers: Any) -> str:
-    parts = []
-    for name, reader in named_leaves(readers):
-        fingerprint = getattr(reader, "fingerprint", str)
-        parts.append((name, type(reader).__name__, *_described(reader.spec), fingerprint()))
-    return hashlib.blake2b(repr(parts).encode(), digest_size=8).hexdigest()
-
-
-def _described(spec: Specs) -> tuple[Any, ...]:
-    if isinstance(spec, Spec):
-        return spec.shape, str(spec.dtype)
-    return map_specs(_described, spec), ""
+def _replacement(on_error: OnError, max_bad_samples: int | None, n: int) -> Replacement | None:
+    if on_error not in get_args(OnError):
+        raise bad_value("on_error", on_error, "'raise' or 'replace'")
+    if on_error == "raise":
+        if max_bad_samples is not None:
+            remedy = "It is of on_error='replace'."
+            raise bad_value("max_bad_samples", max_bad_samples, "left out", remedy)
+        return None
+    if max_bad_samples is None:
+        raise bad_value(
+            "max_bad_samples",
+            max_bad_samples,
+            "an int with on_error='replace'",
+            "Say how many of the samples may be bad before it is an error.",
+        )
+    return Replacement(n, check_int("max_bad_samples", max_bad_samples, 1, MAX_SAMPLES))

@@ -20,9 +20,10 @@ from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
-from headrace.arguments import MAX_SAMPLES, check_bool, check_int, check_seed
+from headrace.arguments import MAX_SAMPLES, check_int, check_seed
 from headrace.arrays import Indices, Weights
-from headrace.errors import OutOfRangeError, bad_value
+from headrace.block_shuffle import BlockShuffle, BlockShuffled
+from headrace.errors import OutOfRangeError, bad_type, bad_value
 from headrace.orders import Order, Sequential, Shuffled
 
 Tail = Literal["drop", "partial", "pad"]
@@ -100,7 +101,8 @@ class BatchSampler:
     Args:
         n: number of samples, 1 to 2**62.
         batch_size: samples in a batch of one rank.
-        shuffle: a new order in each epoch, or the reader's order in all.
+        shuffle: a new order in each epoch, or the reader's order in all; or a `BlockShuffle` with
+            its `block`, a new order in each epoch for samples stored in blocks.
         seed: of the order, 0 to 2**128 - 1.
         tail: what becomes of the last `n % (batch_size * world_size)` samples of an epoch:
             "drop" leaves them out; "partial" makes a smaller batch of them, shared out evenly over
@@ -125,7 +127,7 @@ class BatchSampler:
         self,
         n: int,
         batch_size: int,
-        shuffle: bool = True,
+        shuffle: bool | BlockShuffle = True,
         seed: int = 0,
         tail: Tail = "drop",
         rank: int = 0,
@@ -143,9 +145,7 @@ class BatchSampler:
         self.tail: Tail = tail
         self._check_tail(self.n)
         self.seed = check_seed(seed)
-        self.order: Order = (
-            Shuffled(self.n, self.seed) if check_bool("shuffle", shuffle) else Sequential()
-        )
+        self.order: Order = _order(self.n, shuffle, self.seed)
 
     def __len__(self) -> int:
         """Number of steps in an epoch, the same on every rank."""
@@ -281,6 +281,20 @@ class BatchSampler:
             return position + start, stop - start, stop - start
         start = self.rank * self.batch_size
         return position + start, self.batch_size, max(0, min(left - start, self.batch_size))
+
+
+def _order(n: int, shuffle: bool | BlockShuffle, seed: int) -> Order:
+    if isinstance(shuffle, BlockShuffle):
+        if shuffle.block is None:
+            allowed = "a BlockShuffle with a block"
+            remedy = "Pass BlockShuffle(block=...); only a Loader asks readers for theirs."
+            raise bad_value("shuffle", shuffle, allowed, remedy)
+        if shuffle.block == 1:  # samples that lie by themselves
+            return Shuffled(n, seed)
+        return BlockShuffled(n, seed, shuffle.block, shuffle.window)
+    if shuffle is not True and shuffle is not False:
+        raise bad_type("shuffle", shuffle, "True or False, or a BlockShuffle")
+    return Shuffled(n, seed) if shuffle else Sequential()
 
 
 def padding_weights(key: BatchKey) -> Weights:

@@ -25,6 +25,7 @@ class Stats(NamedTuple):
         handing_over_s: spent copying to shared memory, and to tensors and devices.
         ready_p50: the median of the number of batches that were ready when one was asked for.
         ready_p99: the 99th percentile of it: about how far look-ahead goes.
+        replaced: bad samples in the batches that others were taken in place of.
 
     Example:
         >>> import headrace as hr
@@ -46,6 +47,7 @@ class Stats(NamedTuple):
     handing_over_s: float
     ready_p50: int
     ready_p99: int
+    replaced: int = 0
 
     @property
     def waited_share(self) -> float:
@@ -65,7 +67,9 @@ class Stats(NamedTuple):
             longest = max(work, key=lambda name: work[name])
             verdict = f"data is the bottleneck, most of all to {longest} it"
         each = ", ".join(f"{1e3 * s / self.batches:.3g} ms to {name}" for name, s in work.items())
-        size = f"{self.batches} batches ({self.samples} samples, {self.nbytes / 1e6:.3g} MB)"
+        replaced = f", {self.replaced} of them replaced" if self.replaced else ""
+        samples = f"{self.samples} samples{replaced}"
+        size = f"{self.batches} batches ({samples}, {self.nbytes / 1e6:.3g} MB)"
         return (
             f"{verdict}: the consumer waited {self.waited_share:.0%} of {self.elapsed_s:.3g} s for "
             f"{size}. One took {each}. When asked for one, {self.ready_p50} were ready (median; "
@@ -82,7 +86,7 @@ class Meter:
     def reset(self) -> None:
         """Begins anew."""
         self.handing_over_s = 0.0
-        self._batches = self._samples = self._nbytes = 0
+        self._batches = self._samples = self._nbytes = self._replaced = 0
         self._began: float | None = None
         self._last = self._waited_s = self._reading_s = self._transforming_s = 0.0
         self._times_ready: dict[int, int] = {}
@@ -95,6 +99,7 @@ class Meter:
         self._waited_s += now - asked
         self._reading_s += made.reading_s
         self._transforming_s += made.transforming_s
+        self._replaced += len(made.replaced)
         steps = len(made.batches)
         ready *= steps
         self._times_ready[ready] = self._times_ready.get(ready, 0) + steps
@@ -119,6 +124,7 @@ class Meter:
             self.handing_over_s,
             self._percentile_ready(50),
             self._percentile_ready(99),
+            self._replaced,
         )
 
     def _percentile_ready(self, percent: int) -> int:

@@ -146,7 +146,9 @@ def test_bad_arguments_name_what_is_allowed():
         hr.BatchSampler(10, 2, rank=4, world_size=4)
     with pytest.raises(ValueError, match="batch_size must be an int from 1"):
         hr.BatchSampler(10, 0)
-    with pytest.raises(TypeError, match="shuffle must be True or False, but a int"):
+    with pytest.raises(
+        TypeError, match="shuffle must be True or False, or a BlockShuffle, but a int"
+    ):
         hr.BatchSampler(10, 2, shuffle=1)
     with pytest.raises(ValueError, match="1 left over would leave a rank with an empty batch"):
         hr.BatchSampler(9, 2, tail="partial", world_size=4)

@@ -114,7 +114,7 @@ class Passes:
         if kind == _BUILD:
             # The one to train on next, not of an index permuted: it is read anyway.
             key = next(self._loader.sampler.keys(self._loader.place, 1))
-            return self._loader.make_batch.make(key).batches[0]
+            return self._loader.make(key)
         if not -len(self._loader) <= index < len(self._loader):
             raise OutOfRangeError(
                 f"index must lie in range({len(self._loader)}), but {index} was given."

@@ -176,7 +176,7 @@ class Dataset(torch_data.Dataset[Any]):
 
     def __getitem__(self, key: BatchKey) -> Any:
         if torch_data.get_worker_info() is not None:
-            batch = self.loader.make_batch.make(key).batches[0]
+            batch = self.loader.make(key)
         else:
             batch = self.loader.fetch(key.place)
         return map_leaves(as_tensor, batch)
