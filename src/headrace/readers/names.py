@@ -60,32 +60,32 @@ class Names:
         return hashlib.blake2b(self.encoded, digest_size=8).hexdigest()
 
 
-def check_names(ids: Iterable[str | int]) -> list[str]:
+def check_names(ids: Iterable[str | int], argument: str = "ids") -> list[str]:
     """The ids as strings, each of which names a file below the root."""
-    names: list[Any] = check_ids(ids)
+    names: list[Any] = check_ids(ids, argument)
     if set(map(type, names)) - {str}:
         for index, name in enumerate(names):
             if isinstance(name, bool) or not isinstance(name, (str, int, np.integer)):
-                raise bad_type(f"ids[{index}]", name, "a str or an int")
+                raise bad_type(f"{argument}[{index}]", name, "a str or an int")
         names = [str(name) for name in names]
     joined = "\0".join(names)
     if os.sep != "/":
         joined = joined.replace(os.sep, "/")
     if joined.count("\0") != len(names) - 1 and names:
         index = next(index for index, name in enumerate(names) if "\0" in name)
-        raise bad_value(f"ids[{index}]", names[index], "a name without a NUL character")
+        raise bad_value(f"{argument}[{index}]", names[index], "a name without a NUL character")
     match = _LEAVES_ROOT.search(joined) if names else None
     if match is None and os.name == "nt":
         match = re.search(":", joined)  # a drive
     if match is not None:
         index = joined.count("\0", 0, match.end())
         raise bad_value(
-            f"ids[{index}]",
+            f"{argument}[{index}]",
             names[index],
             "a name below root: not empty, not absolute, without '..'",
         )
     if not names:
-        raise bad_value("ids", ids, "at least one id")
+        raise bad_value(argument, ids, f"at least one {argument.removesuffix('s')}")
     return names
 
 

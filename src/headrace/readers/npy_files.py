@@ -3,10 +3,12 @@
 The unit of work is the batch. Each file is opened, read into the batch's row with its header beside
 it, and closed; the header's bytes are compared with the expected ones, and only one that differs is
 parsed, once. With io_uring a batch takes one system call for all of that; without it, three for
-each file; and where the platform has no `preadv`, files are read with the portable calls.
+each file; and where the platform has no `preadv`, files are read with the portable calls. Files of
+another storage than a folder are fetched whole, all of a batch at once.
 """
 
 import contextlib
+import io
 import operator
 import os
 from collections.abc import Iterable, Iterator
@@ -15,24 +17,19 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from headrace.arguments import check_dtype, keeps_kind
+from headrace.arguments import check_dtype
 from headrace.arrays import Array, Indices, address
-from headrace.errors import (
-    ArgumentError,
-    SampleFormatError,
-    SampleNotFoundError,
-    bad_type,
-    bad_value,
-)
+from headrace.errors import bad_type
 from headrace.readers.io_uring import Ring, RingLostError, ring_of_thread
-from headrace.readers.names import Names, check_names
-from headrace.readers.npy_format import FormatError, NpyLayout, parse_header, read_header
+from headrace.readers.npy_decoder import NpyDecoder, check_size
+from headrace.readers.npy_format import parse_header, read_header
 from headrace.readers.reader import Spec, check_read
-from headrace.storage.folder import Folder, read_into
+from headrace.readers.sample_files import FormatError, SampleFiles, sample_error
+from headrace.storage import Folder
+from headrace.storage.opening import Root
 
 _SUFFIX = ".npy"
 _HAS_PREADV = hasattr(os, "preadv")
-_MAX_LAYOUTS = 256
 # Below, preparing the one call takes longer than the calls that it saves.
 _LEAST_TOGETHER = 16
 # A call that reads more would take too long to be interrupted.
@@ -46,7 +43,7 @@ class NpyFiles:
     of Python objects are refused, never unpickled.
 
     Args:
-        root: the folder.
+        root: the folder, a URL such as "s3://bucket/folder", or a `headrace.Remote`.
         ids: the ids, in the order of the samples: strings, which may lead into subfolders
             ("cats/17"), or ints. Default: all .npy files below root, sorted by id; files and
             folders whose name begins with a dot are passed over.
@@ -60,6 +57,7 @@ class NpyFiles:
         ArgumentError: (a ValueError) there is no such folder, no id, or one that would leave root.
         SampleNotFoundError: (a FileNotFoundError) a file does not exist.
         SampleFormatError: (a ValueError) a file is damaged or holds another shape or dtype.
+        StorageError: (an OSError) a file behind a URL can't be read.
 
     Example:
         >>> import headrace as hr
@@ -79,45 +77,32 @@ class NpyFiles:
 
     def __init__(
         self,
-        root: str | os.PathLike[str],
+        root: Root,
         ids: Iterable[str | int] | None = None,
         *,
         shape: tuple[int, ...] | None = None,
         dtype: npt.DTypeLike | None = None,
     ) -> None:
-        root = os.fspath(root)
-        if not os.path.isdir(root):
-            raise bad_value("root", root, "an existing folder")
-        self._root = os.path.abspath(root)
-        self._prefix = os.fsencode(os.path.join(self._root, ""))
         if shape is not None:
             shape = _check_shape(shape)
         if dtype is not None:
             dtype = check_dtype(dtype)
-        if ids is None:
-            names = sorted(
-                name.removesuffix(_SUFFIX) for name in Folder(self._root).names((_SUFFIX,))
-            )
-            if not names:
-                raise ArgumentError(f"root must contain .npy files, but {root!r} has none.")
+        self._files = SampleFiles(root, ids, (_SUFFIX,))
+        self._names = self._files.names
+        self._is_local = isinstance(self._files.storage, Folder)
+        if self._is_local:
+            self._root = self._files.storage.root
+            self._prefix = os.fsencode(os.path.join(self._root, ""))
+            with self._sample(0) as file:
+                self._decoder = _first(file, os.fstat(file.fileno()).st_size, shape, dtype)
         else:
-            names = check_names(ids)
-        self._names = Names(names, _SUFFIX)
-        self._layouts: dict[bytes, NpyLayout] = {}
-        self._converts = dtype is not None
-        with self._sample(0) as file:
-            header, layout = self._layout(file)
-            self._spec = Spec(
-                layout.shape if shape is None else shape,
-                check_dtype(layout.dtype if dtype is None else dtype),
+            decoders: list[NpyDecoder] = []
+            self._files.read(
+                np.array([0]),
+                lambda data, _: decoders.append(_first(io.BytesIO(data), len(data), shape, dtype)),
             )
-            self._check(layout)
-            # On its word all batches are allocated, so its size is checked before.
-            size, promised = os.fstat(file.fileno()).st_size, len(header) + layout.data_nbytes
-            if size < promised:
-                raise FormatError(f"it ends after {size} bytes; its header promises {promised}")
-        # What a file must begin with for its data to be the sample's bytes as they stand.
-        self._plain_header = header if self._is_plain(layout) else None
+            (self._decoder,) = decoders
+        self._spec = self._decoder.spec
 
     @property
     def spec(self) -> Spec:
@@ -133,13 +118,13 @@ class NpyFiles:
 
     def __repr__(self) -> str:
         return (
-            f"NpyFiles({self._root!r}, n={len(self)}, "
+            f"NpyFiles({self._files.storage.root!r}, n={len(self)}, "
             f"shape={self.spec.shape}, dtype={self.spec.dtype})"
         )
 
     def path(self, index: int) -> str:
-        """The file of sample `index`."""
-        return os.path.join(self._root, self._names[index])
+        """The file of sample `index`, or its URL."""
+        return self._files.location(index)
 
     def fingerprint(self) -> str:
         """A hash of the ids."""
@@ -147,10 +132,14 @@ class NpyFiles:
 
     def read(self, indices: Indices, out: Array) -> None:
         check_read(len(self), self.spec, indices, out)
-        if self._plain_header is not None and _HAS_PREADV and out.nbytes:
+        header = self._decoder.plain_header
+        if not self._is_local:
+            decode = self._decoder.decode
+            self._files.read(indices, lambda data, row: decode(data, out[row : row + 1]))
+        elif header is not None and _HAS_PREADV and out.nbytes:
             ring = ring_of_thread() if len(indices) >= _LEAST_TOGETHER else None
-            if ring is None or not self._read_together(ring, indices, out, self._plain_header):
-                self._read_plain(indices, out, self._plain_header)
+            if ring is None or not self._read_together(ring, indices, out, header):
+                self._read_plain(indices, out, header)
         else:
             for row, index in enumerate(indices.tolist()):
                 self._read_any(index, out[row : row + 1])
@@ -210,22 +199,7 @@ class NpyFiles:
     def _read_any(self, index: int, row: Array) -> None:
         """Reads sample `index`, whatever its layout, into `row`, which has shape (1, *shape)."""
         with self._sample(index) as file:
-            header, layout = self._layout(file)
-            self._check(layout)
-            plain = self._is_plain(layout)
-            shape = layout.shape[::-1] if layout.fortran_order else layout.shape
-            stored = row if plain else np.empty(shape, layout.dtype)
-            if stored.nbytes:
-                data = stored.reshape(-1).view(np.uint8).data
-                received = read_into(file, data)
-                if received < len(data):
-                    raise FormatError(
-                        f"it ends after {len(header) + received} bytes; its header promises "
-                        f"{len(header) + len(data)}"
-                    )
-            if not plain:
-                array = stored.T if layout.fortran_order else stored
-                row[...] = array.reshape(row.shape)
+            self._decoder.read(file, row)
 
     @contextlib.contextmanager
     def _sample(self, index: int) -> Iterator[BinaryIO]:
@@ -234,60 +208,22 @@ class NpyFiles:
         try:
             with open(path, "rb", buffering=0) as file:
                 yield file
-        except FileNotFoundError:
-            raise SampleNotFoundError.at(
-                index, f"sample {index} does not exist: there is no file {path!r}"
-            ) from None
-        except FormatError as error:
-            raise SampleFormatError.at(
-                index, f"sample {index} can't be read: {path!r}: {error}"
-            ) from None
-        except OSError as error:
-            error.add_note(f"headrace: while reading sample {index}, {path!r}")
-            raise
-
-    def _layout(self, file: BinaryIO) -> tuple[bytes, NpyLayout]:
-        header = read_header(file)
-        layout = self._layouts.get(header)
-        if layout is None:
-            layout = parse_header(header)
-            if len(self._layouts) < _MAX_LAYOUTS:
-                self._layouts[header] = layout
-        return header, layout
-
-    def _check(self, layout: NpyLayout) -> None:
-        """Raises an error unless an array of `layout` can become a sample."""
-        if layout.shape != self.spec.shape and _squeezed(layout.shape) != _squeezed(
-            self.spec.shape
-        ):
-            raise FormatError(f"its shape is {layout.shape}; expected is {self.spec.shape}")
-        native = layout.dtype.newbyteorder("=")
-        if native != self.spec.dtype:
-            if not self._converts:
-                raise FormatError(
-                    f"its dtype is {layout.dtype}; expected is {self.spec.dtype}, that of the "
-                    "first sample. To convert, pass dtype= to the reader"
-                )
-            if not keeps_kind(native, self.spec.dtype):
-                raise FormatError(
-                    f"its dtype {layout.dtype} can't become the requested {self.spec.dtype} "
-                    "without changing its kind"
-                )
-
-    def _is_plain(self, layout: NpyLayout) -> bool:
-        """Whether the data in the file are the bytes of the sample, as they stand."""
-        in_order = not layout.fortran_order or len(_squeezed(layout.shape)) < 2
-        return in_order and layout.dtype == self.spec.dtype
+        except (OSError, FormatError) as error:
+            raise sample_error(error, index, path) from None
 
     def _names_address(self) -> np.uintp:
         return np.uintp(address(np.frombuffer(self._names.encoded, np.uint8)))
 
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_layouts": {}}
 
-
-def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(length for length in shape if length != 1)
+def _first(
+    file: BinaryIO, size: int, shape: tuple[int, ...] | None, dtype: npt.DTypeLike | None
+) -> NpyDecoder:
+    """The decoder of arrays that are like the first, which lies in `file` of `size` bytes."""
+    header = read_header(file)
+    decoder = NpyDecoder(header, shape, dtype)
+    # On its word all batches are allocated, so its size is checked before.
+    check_size(size, parse_header(header))
+    return decoder
 
 
 def _check_shape(shape: Any) -> tuple[int, ...]:

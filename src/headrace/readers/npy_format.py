@@ -5,6 +5,7 @@ numpy's own parser goes through `ast`, which can fail when several threads of CP
 once, and a header is untrusted input. This parser knows the few literals that a header may hold.
 """
 
+import functools
 import math
 import re
 from typing import Any, BinaryIO, NamedTuple
@@ -12,6 +13,10 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 
 from headrace.arrays import DType
+from headrace.readers.sample_files import FormatError
+
+# The longest header, with what precedes its text.
+MAX_START_BYTES = 12 + 65536
 
 _MAGIC = b"\x93NUMPY"
 _MAX_HEADER_BYTES = 65536
@@ -26,10 +31,6 @@ _TOKEN = re.compile(
 _CLOSING = {"(": ")", "[": "]", "{": "}"}
 
 
-class FormatError(Exception):
-    """The bytes are not a .npy file that can be read; the message says why."""
-
-
 class NpyLayout(NamedTuple):
     """What a header says: how the array lies in the file, and where its data begins."""
 
@@ -42,6 +43,11 @@ class NpyLayout(NamedTuple):
     def data_nbytes(self) -> int:
         """Bytes of the data."""
         return math.prod(self.shape) * self.dtype.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the header and the data."""
+        return self.data_offset_bytes + self.data_nbytes
 
 
 def read_header(file: BinaryIO) -> bytes:
@@ -58,6 +64,8 @@ def read_header(file: BinaryIO) -> bytes:
     return start + length + _read_exactly(file, header_bytes)
 
 
+# Thousands of files have few different headers.
+@functools.lru_cache(maxsize=256)
 def parse_header(header: bytes) -> NpyLayout:
     """The layout that the bytes of `read_header` describe."""
     version = header[6]

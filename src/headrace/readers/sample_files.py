@@ -14,7 +14,7 @@ from headrace.errors import (
     StorageError,
 )
 from headrace.readers.names import Names, check_names
-from headrace.storage import Request, Storage, open_storage
+from headrace.storage import Folder, Request, Storage, open_storage
 from headrace.storage.opening import Root
 
 
@@ -52,6 +52,10 @@ class SampleFiles:
     def __len__(self) -> int:
         return len(self.names)
 
+    def location(self, index: int) -> str:
+        """The path or URL of the file of sample `index`."""
+        return location(self.storage, self.names[index])
+
     def read(self, indices: Indices, decode: Callable[[memoryview, int], None]) -> None:
         """Calls `decode(bytes of the file, row)` for each row of `indices`, in any order.
 
@@ -62,14 +66,30 @@ class SampleFiles:
         """
         requests = [Request(name) for name in self.names.at(indices)]
         for row, data in fetched(self.storage, requests, indices):
-            with_name = requests[row].name
             try:
                 decode(data, row)
             except FormatError as error:
                 index = int(indices[row])
-                raise SampleFormatError.at(
-                    index, f"sample {index} can't be read: {with_name!r}: {error}"
-                ) from None
+                raise sample_error(error, index, self.location(index)) from None
+
+
+def sample_error(error: Exception, index: int, place: str) -> Exception:
+    """What to raise where reading sample `index` from the file at `place` met `error`."""
+    if isinstance(error, FileNotFoundError):
+        return SampleNotFoundError.at(
+            index, f"sample {index} does not exist: there is no file {place!r}"
+        )
+    if isinstance(error, FormatError):
+        return SampleFormatError.at(index, f"sample {index} can't be read: {place!r}: {error}")
+    error.add_note(f"headrace: while reading sample {index}, {place!r}")
+    return error
+
+
+def location(storage: Storage, name: str) -> str:
+    """The path or URL of a file."""
+    if isinstance(storage, Folder):
+        return storage.path(name)
+    return f"{storage.root.rstrip('/')}/{name}"
 
 
 def fetched(
