@@ -12,7 +12,9 @@ import nox
 nox.needs_version = ">=2024.10.9"
 nox.options.default_venv_backend = "virtualenv"
 nox.options.error_on_missing_interpreters = False
-nox.options.sessions = ["lint", "typing", "tests", "minimums", "adapters", "cluster", "docs"]
+nox.options.sessions = [
+    "lint", "typing", "tests", "minimums", "formats", "adapters", "cluster", "docs"
+]  # fmt: skip
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 FRAMEWORKS_PYTHON = "3.11"
@@ -21,6 +23,8 @@ TORCH = "torch==2.13.0"
 # It requires torchvision, of which PyPI has no build for this torch, but does not need it.
 STREAMING = "mosaicml-streaming==0.13.0"
 FRAMEWORKS = "keras,tensorflow,jax,torch,openvino"
+FORMATS = ("hdf5", "zarr", "arrow", "images", "remote")
+FORMAT_TESTS = ("hdf5", "zarr", "parquet", "arrow", "getitem", "images", "tar", "npy_remote")
 TRAINING_BACKENDS = ["tensorflow", "jax", "torch"]
 READING_BACKENDS = ["numpy", "openvino"]
 # Ray starts its processes in a way that JAX warns of once it is imported.
@@ -104,6 +108,20 @@ def minimums(session: nox.Session) -> None:
 
 
 @nox.session(python=FRAMEWORKS_PYTHON)
+@nox.parametrize("versions", ["present", "lowest"])
+def formats(session: nox.Session, versions: str) -> None:
+    """The formats that need an extra, and storage behind URLs, with a real S3 server."""
+    lowest = lowest_versions(*FORMATS) if versions == "lowest" else []
+    session.install(f".[cli,{','.join(FORMATS)}]", *group("test"), *lowest)
+    if versions == "present":
+        session.install(TORCH)
+        session.install(*group("formats"))
+    else:
+        session.install(*group("server"))
+    session.run("pytest", *format_tests(), *session.posargs)
+
+
+@nox.session(python=FRAMEWORKS_PYTHON)
 def adapters(session: nox.Session) -> None:
     """Each framework, and Keras on each of its backends, in a process of its own."""
     install_frameworks(session, ".[demo]")
@@ -131,7 +149,7 @@ def cluster(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """The code in the README, the guides and the docstrings."""
     session.install(TORCH)
-    session.install(".[demo]", *group("docs"), *group("checkpoints"))
+    session.install(f".[demo,{','.join(FORMATS)}]", *group("docs"), *group("checkpoints"))
     pages = ["README.md", "docs", "src", f"--ignore={CLUSTER_GUIDE}"]
     session.run("pytest", *pages, "-p", "no:cacheprovider", env=backend("jax"))
 
@@ -157,6 +175,18 @@ def bench(session: nox.Session) -> None:
 
 def without_frameworks() -> list[str]:
     return [f"--ignore=tests/{folder}" for folder in ("adapters", "ranks", "cluster")]
+
+
+def format_tests() -> list[str]:
+    """The tests of readers that need an extra, of storages, and of the tools that use them."""
+    readers = [f"tests/readers/test_{name}.py" for name in FORMAT_TESTS]
+    return [*readers, "tests/storage", "tests/cli", "--ignore=tests/cli/test_demo.py"]
+
+
+def lowest_versions(*extras: str) -> list[str]:
+    """The requirements of the extras, each at the lowest version that it allows."""
+    optional = PROJECT["project"]["optional-dependencies"]
+    return [one.replace(">=", "==") for extra in extras for one in optional[extra]]
 
 
 def torch_tests() -> list[str]:
