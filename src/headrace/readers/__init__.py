@@ -1,9 +1,38 @@
 """Readers: how a sample is stored. One file for each storage, one contract for all: `Reader`."""
 
 from headrace.readers.array import ArrayReader
+from headrace.readers.arrow import Arrow
+from headrace.readers.getitem import GetItem
+from headrace.readers.hdf5 import Hdf5
+from headrace.readers.image_decoding import ImageDecoder
+from headrace.readers.image_folder import ImageFolder
+from headrace.readers.images import Images
 from headrace.readers.labels import Labels
 from headrace.readers.npy_file import NpyFile
 from headrace.readers.npy_files import NpyFiles
+from headrace.readers.npy_shards import NpyShards
+from headrace.readers.npz_files import NpzFiles
+from headrace.readers.parquet import Parquet
 from headrace.readers.reader import Reader, Spec
+from headrace.readers.tar_files import TarFiles
+from headrace.readers.zarr_array import Zarr
 
-__all__ = ["ArrayReader", "Labels", "NpyFile", "NpyFiles", "Reader", "Spec"]
+__all__ = [
+    "ArrayReader",
+    "Arrow",
+    "GetItem",
+    "Hdf5",
+    "ImageDecoder",
+    "ImageFolder",
+    "Images",
+    "Labels",
+    "NpyFile",
+    "NpyFiles",
+    "NpyShards",
+    "NpzFiles",
+    "Parquet",
+    "Reader",
+    "Spec",
+    "TarFiles",
+    "Zarr",
+]

@@ -1,0 +1,55 @@
+"""What is typed on the command line, as values."""
+
+import json
+import re
+from pathlib import Path
+
+from headrace.cli.opening import Options
+from headrace.errors import ArgumentError, bad_value
+
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
+
+
+def parse_bytes(argument: str, text: str) -> int:
+    """A number of bytes, such as "1000000", "64MiB" or "2 GB"."""
+    match = _SIZE.fullmatch(text.strip())
+    nbytes = 0
+    if match is not None:
+        number, prefix, binary = match.groups()
+        unit = (1024 if binary else 1000) ** " kmgt".index(prefix.lower() or " ")
+        nbytes = int(float(number) * unit)
+    if not nbytes:
+        raise bad_value(argument, text, "a number of bytes above 0, such as 64MiB or 2GB")
+    return nbytes
+
+
+def parse_image_size(text: str) -> tuple[int, int]:
+    """Height and width, such as "224x224"."""
+    match = re.fullmatch(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})", text)
+    if match is None:
+        raise bad_value("--size", text, "height and width of the images, such as 224x224")
+    return int(match[1]), int(match[2])
+
+
+def read_ids(path: Path) -> list[str]:
+    """The ids in a file: a JSON list, or lines."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        ids = json.loads(text) if path.suffix.lower() == ".json" else text.splitlines()
+    except (OSError, ValueError) as error:
+        raise ArgumentError(f"--ids must be a file of ids: {path}: {error}") from None
+    if not isinstance(ids, list):
+        raise bad_value("--ids", str(path), "a JSON list of ids, or a text file of an id a line")
+    return [str(name) for name in ids]
+
+
+def parse_options(
+    ids: Path | None, columns: str | None, dtype: str | None, size: str | None
+) -> Options:
+    """The options of a reader."""
+    return Options(
+        None if ids is None else read_ids(ids),
+        None if columns is None else tuple(name for name in columns.split(",") if name),
+        dtype,
+        None if size is None else parse_image_size(size),
+    )

@@ -1,0 +1,172 @@
+"""`headrace info`: what there is at a path, how long an epoch takes here, and what would help."""
+
+import json
+import os
+import time
+import warnings
+from typing import Any, NamedTuple
+
+import numpy as np
+from rich.filesize import decimal
+
+import headrace as hr
+from headrace.cli.opening import Opened, Options, open_reader
+from headrace.cli.report import Report
+from headrace.cli.transfer import clock
+from headrace.packing import parts_of
+from headrace.readers.reader import leaf_specs, sample_nbytes
+from headrace.storage.opening import is_url
+from headrace.structure import named_leaves
+
+_SECONDS = 2.0
+_BATCH_SIZE = 128
+_MOST_BATCH_BYTES = 2**28
+# Opening, reading and closing a file takes about as long as copying so many bytes.
+_SMALL_FILE_BYTES = 2**18
+_MANY_FILES = 1000
+_FILE_FORMATS = ("npy-files", "npz-files")
+
+
+class Epoch(NamedTuple):
+    """How long a shuffled epoch takes, from batches that were read for a while.
+
+    Attributes:
+        seconds: for the whole epoch, as far as can be told.
+        samples_per_second: of the batches that were read.
+        samples_read: in them.
+        batch_size: of them.
+        executor: what made them.
+    """
+
+    seconds: float
+    samples_per_second: float
+    samples_read: int
+    batch_size: int
+    executor: str
+
+
+def run_info(
+    path: str, *, format_name: str | None, options: Options, batch_size: int, as_json: bool
+) -> None:
+    """Prints what is there.
+
+    Raises:
+        HeadraceError: nothing is there, or it can't be read.
+    """
+    opened = open_reader(path, format_name, options)
+    arrays = arrays_of(opened.reader)
+    report = Report()
+    with report.status("reading batches"):
+        epoch, warned = measure(opened.reader, batch_size, _SECONDS)
+    advice = warned + advise(path, opened)
+    nbytes = sample_nbytes(opened.reader.spec)
+    n = len(opened.reader)
+    block = getattr(opened.reader, "block", 1)
+    if as_json:
+        content = {
+            "path": path,
+            "format": opened.format,
+            "samples": n,
+            "arrays": arrays,
+            "sample_bytes": nbytes,
+            "bytes": n * nbytes,
+            "block": block,
+            "classes": opened.classes,
+            "epoch": epoch._asdict(),
+            "advice": advice,
+        }
+        print(json.dumps(content, indent=1))
+        return
+    report.heading(path)
+    report.line(f"format         {opened.format}")
+    report.line(f"samples        {n}")
+    for name, array in arrays.items():
+        report.line(f"{name:<14} {array['dtype']} of shape {tuple(array['shape'])}")
+    report.line(f"in memory      {decimal(nbytes)} a sample, {decimal(n * nbytes)} in all")
+    if opened.classes is not None:
+        report.line(f"classes        {len(opened.classes)}: {', '.join(opened.classes[:8])}")
+    if block > 1:
+        kept = min(getattr(opened.reader, "blocks_kept", 0), -(-n // block))
+        report.line(f"blocks         of {block} samples, each read as a whole; {kept} are kept")
+    report.line(
+        f"an epoch       {clock(epoch.seconds)}: {epoch.samples_per_second:,.0f} samples/s, "
+        f"{decimal(int(epoch.samples_per_second * nbytes))}/s"
+    )
+    report.line(
+        f"               told from {epoch.samples_read} samples in shuffled batches of "
+        f"{epoch.batch_size}, made by {epoch.executor}"
+    )
+    report.line("               what the page cache holds already comes faster than from the disk")
+    if advice:
+        report.section("Advice")
+    for advised in advice:
+        report.line(advised)
+
+
+def arrays_of(reader: hr.Reader) -> dict[str, dict[str, Any]]:
+    """The shape and dtype of each array of a sample, by name."""
+    return {
+        name: {"shape": list(spec.shape), "dtype": str(spec.dtype)}
+        for name, spec in parts_of(reader.spec)
+    }
+
+
+def measure(reader: hr.Reader, batch_size: int, seconds: float) -> tuple[Epoch, list[str]]:
+    """Reads shuffled batches for a while; and what the loader warns of."""
+    n, nbytes = len(reader), max(1, sample_nbytes(reader.spec))
+    batch_size = max(1, min(batch_size, n, _MOST_BATCH_BYTES // nbytes))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        loader = hr.Loader(reader, batch_size, shuffle=True, tail="partial")
+    samples = batches = 0
+    with loader:
+        stream = loader.stream()
+        next(stream)  # opens handles, and starts threads
+        started = time.perf_counter()
+        while True:
+            batch = next(stream)
+            batches += 1
+            samples += len(next(leaf for _, leaf in named_leaves(batch)))
+            elapsed = time.perf_counter() - started
+            if elapsed >= seconds:
+                break
+    rate = samples / elapsed
+    epoch = Epoch(n / rate, rate, samples, batch_size, repr(loader.executor))
+    return epoch, [str(warning.message) for warning in caught]
+
+
+def advise(path: str, opened: Opened) -> list[str]:
+    """What would make reading faster or smaller."""
+    reader, advice = opened.reader, []
+    n, nbytes = len(reader), sample_nbytes(reader.spec)
+    many = opened.format in _FILE_FORMATS and n >= _MANY_FILES
+    if many and nbytes < _SMALL_FILE_BYTES:
+        advice.append(
+            f"{n} small files: most of the time goes into opening them. In one file they are read "
+            f"faster: headrace pack {path} {path.rstrip('/')}.npy"
+        )
+    if any(spec.dtype == np.float64 for spec in leaf_specs(reader.spec)):
+        advice.append(
+            'float64: models mostly train in float32, which is half the size. Pass dtype="float32" '
+            "to the reader, or pack with --dtype float32."
+        )
+    if is_url(path):
+        advice.append(
+            "Far away: give the reader hr.Remote(url, cache=hr.Cache(folder, max_bytes)), so that "
+            "only the first epoch goes over the network."
+        )
+    memory = memory_bytes()
+    if n * nbytes < memory // 4 and not getattr(reader, "in_memory", False):
+        advice.append(
+            f"All samples take {decimal(n * nbytes)}, and this machine has {decimal(memory)} of "
+            "memory: read them once, and pass the array itself to the loader."
+        )
+    return advice
+
+
+def memory_bytes() -> int:
+    """The memory of this machine; 0 where the system does not tell."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return 0

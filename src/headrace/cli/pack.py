@@ -1,0 +1,178 @@
+"""`headrace pack`: the samples at a path, packed anew."""
+
+import csv
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.filesize import decimal
+
+import headrace as hr
+from headrace.cli.opening import Options, open_reader
+from headrace.cli.report import Report
+from headrace.cli.transfer import clock, transfer
+from headrace.errors import ArgumentError, bad_value
+from headrace.packing import Shape, pack
+from headrace.readers.reader import sample_nbytes
+from headrace.storage.opening import is_url
+
+
+def run_pack(
+    source: str,
+    target: str,
+    *,
+    format_name: str | None,
+    options: Options,
+    labels: Path | None,
+    label_field: str | None,
+    shape: Shape,
+    workers: int | None,
+    force: bool,
+) -> None:
+    """Packs, and says what was made.
+
+    Raises:
+        HeadraceError: an argument is not allowed, a sample can't be read, or the target can't be
+            written.
+    """
+    _check_apart(source, target)
+    try:
+        _run(source, target, format_name, options, labels, label_field, shape, workers, force)
+    except hr.SampleError as error:
+        raise type(error)(f"{error}. To list all bad samples: headrace verify {source}") from error
+
+
+def _run(
+    source: str,
+    target: str,
+    format_name: str | None,
+    options: Options,
+    labels: Path | None,
+    label_field: str | None,
+    shape: Shape,
+    workers: int | None,
+    force: bool,
+) -> None:
+    started = time.perf_counter()
+    opened = open_reader(source, format_name, options)
+    reader = opened.reader
+    labels_reader = opened.labels
+    if labels is not None:
+        labels_reader = read_labels(labels, reader)
+    texts = {}
+    ids = getattr(reader, "ids", None)
+    if ids is not None:
+        texts["ids"] = ids
+    if opened.classes is not None and labels is None:
+        texts["classes"] = opened.classes
+    nbytes = sample_nbytes(reader.spec)
+    with transfer("packing", nbytes * len(reader)) as show:
+        packed = pack(
+            reader,
+            Path(target),
+            labels=labels_reader,
+            label_field=label_field,
+            texts=texts,
+            shape=shape,
+            workers=workers,
+            force=force,
+            progress=lambda samples: show(samples * nbytes),
+        )
+    seconds = time.perf_counter() - started
+    fresh = (packed.samples - packed.continued_at) * nbytes
+    report = Report()
+    report.line(f"{packed.samples} samples, {decimal(packed.nbytes)}, in {packed.target}")
+    if packed.continued_at:
+        report.line(f"gone on with at sample {packed.continued_at}, where an earlier run had ended")
+    report.line(f"{clock(seconds)}, {decimal(int(fresh / seconds))}/s")
+
+
+def read_labels(path: Path, reader: hr.Reader) -> hr.Reader:
+    """The labels in a file, one for each sample of the reader.
+
+    Args:
+        path: .json with a mapping from id to label, or a list; .npy with one label a row; .csv with
+            lines of id and label, or of a label each, and perhaps a line of names before.
+    """
+    ids = getattr(reader, "ids", None)
+    suffix = path.suffix.lower()
+    try:
+        if suffix == ".npy":
+            labels: Any = np.load(path, mmap_mode="r", allow_pickle=False)
+        elif suffix == ".json":
+            labels = json.loads(path.read_bytes())
+        elif suffix == ".csv":
+            labels = _labels_of_lines(path)
+        else:
+            raise bad_value("--labels", str(path), "a .json, .npy or .csv file")
+    except (OSError, ValueError) as error:
+        if isinstance(error, hr.HeadraceError):
+            raise
+        raise ArgumentError(f"--labels must be a file of labels: {path}: {error}") from None
+    if isinstance(labels, dict) and ids is None:
+        raise bad_value(
+            "--labels",
+            str(path),
+            "one label for each sample, in their order, where samples have no ids",
+        )
+    result = hr.Labels(labels, ids if isinstance(labels, dict) else None)
+    if len(result) != len(reader):
+        raise ArgumentError(
+            f"--labels must have a label for each sample, but {path} has {len(result)} labels, and "
+            f"there are {len(reader)} samples."
+        )
+    return result
+
+
+def _labels_of_lines(path: Path) -> Any:
+    with open(path, newline="", encoding="utf-8-sig") as file:
+        lines = [line for line in csv.reader(file) if line]
+    widths = sorted({len(line) for line in lines})
+    if widths not in ([1], [2]):
+        raise bad_value(
+            "--labels", str(path), "lines of an id and a label, or all of a label", f"{widths}"
+        )
+    if lines and _number(lines[0][-1]) is None:
+        del lines[0]  # names
+    values = [_number(line[-1]) for line in lines]
+    if None in values:
+        wrong = lines[values.index(None)][-1]
+        raise bad_value("--labels", wrong, f"numbers, in {path}", "Number the classes from 0 on.")
+    if widths == [1]:
+        return values
+    return {line[0]: value for line, value in zip(lines, values, strict=True)}
+
+
+def _number(text: str) -> int | float | None:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            pass
+    return None
+
+
+def _check_apart(source: str, target: str) -> None:
+    """Raises an ArgumentError if one of them would be within the other."""
+    if is_url(target):
+        raise bad_value(
+            "DST", target, "on this machine", "Pack here, and upload it with the store's tools."
+        )
+    folder = os.path.dirname(os.path.abspath(target))
+    if not os.path.isdir(folder):
+        raise bad_value("DST", target, "in an existing folder", f"Make it with: mkdir -p {folder}")
+    if is_url(source):
+        return
+    real_source, real_target = os.path.realpath(source), os.path.realpath(target)
+    if os.path.isfile(real_source) and real_source != real_target:
+        inside = real_source.startswith(os.path.join(real_target, ""))
+    else:
+        shared = os.path.commonpath([real_source, real_target])
+        inside = shared in (real_source, real_target)
+    if inside:
+        raise bad_value(
+            "DST", target, f"apart from SRC, {source!r}", "Neither may lie within the other."
+        )

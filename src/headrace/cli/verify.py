@@ -1,0 +1,288 @@
+"""`headrace verify`: reads everything, and lists what is bad, by name and reason."""
+
+import functools
+import json
+import os
+import re
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import headrace as hr
+from headrace.arrays import Indices
+from headrace.cli.opening import INSIDE, NONE, Options, guess_format, open_reader, root_of
+from headrace.cli.report import Report
+from headrace.cli.transfer import transfer
+from headrace.errors import bad_value
+from headrace.executors.lookahead import available_cpus
+from headrace.readers.reader import map_specs, sample_nbytes
+from headrace.storage import Request, Storage, open_storage
+from headrace.storage.manifest import Manifest, file_sums
+from headrace.storage.opening import is_url
+from headrace.structure import map_leaves
+
+_BATCH_BYTES = 2**23
+_MOST_IN_A_BATCH = 1024
+# A larger block may be read once more by the next batch.
+_MOST_BLOCK_BYTES = 2**28
+# How readers begin.
+_NUMBERED = re.compile(r"sample \d+ (can't be read|does not exist): ")
+# Of the formats with a file for each sample.
+_SUFFIXES = {"npy-files": ".npy", "npz-files": ".npz"}
+_MOST_LISTED = 1000
+
+
+class Bad(NamedTuple):
+    """A sample or file that is bad.
+
+    Attributes:
+        name: the sample's id, or the file.
+        sample: its index; None for a file.
+        reason: why.
+    """
+
+    name: str
+    sample: int | None
+    reason: str
+
+
+class Verified(NamedTuple):
+    """What was found."""
+
+    format: str
+    samples: int
+    files: int
+    bad: list[Bad]
+
+
+def run_verify(
+    path: str,
+    *,
+    format_name: str | None,
+    options: Options,
+    manifest: str | None,
+    workers: int | None,
+    as_json: bool,
+) -> bool:
+    """Verifies, and prints what is bad; whether nothing is.
+
+    Raises:
+        HeadraceError: it could not be verified.
+    """
+    found = verify(path, format_name, options, manifest, workers)
+    if as_json:
+        print(json.dumps({"path": path, "good": not found.bad, **_as_dict(found)}, indent=1))
+        return not found.bad
+    report = Report()
+    for bad in found.bad[:_MOST_LISTED]:
+        where = "file" if bad.sample is None else f"sample {bad.sample}"
+        report.line(f"{where}, {bad.name}: {bad.reason}")
+    if len(found.bad) > _MOST_LISTED:
+        report.line(f"... and {len(found.bad) - _MOST_LISTED} more; --json lists all")
+    files = f", {found.files} files by their checksums" if found.files else ""
+    verdict = f"{len(found.bad)} bad" if found.bad else "all good"
+    report.line(f"{found.samples} samples ({found.format}){files}: {verdict}")
+    return not found.bad
+
+
+def _as_dict(found: Verified) -> dict[str, Any]:
+    return found._asdict() | {"bad": [bad._asdict() for bad in found.bad]}
+
+
+def verify(
+    path: str,
+    format_name: str | None = None,
+    options: Options = NONE,
+    manifest: str | None = None,
+    workers: int | None = None,
+) -> Verified:
+    """Reads all samples at `path`, and compares the files with a manifest, where there is one.
+
+    Raises:
+        HeadraceError: it could not be verified, as nothing is there, or the network fails.
+    """
+    workers = min(8, available_cpus()) if workers is None else workers
+    format_name = format_name or guess_format(path)
+    manifests = _manifests(path, manifest)
+    reader, bad = _open(path, format_name, options)
+    samples = sum(one.sample is not None for one in bad)
+    if reader is not None:
+        bad += _read_all(path, reader, len(bad), workers)
+        samples += len(reader)
+    files = sum(len(listed) for _, listed in manifests)
+    for root, listed in manifests:
+        bad += _compare_all(root, listed, workers)
+    return Verified(format_name, samples, files, bad)
+
+
+def _open(path: str, format_name: str, options: Options) -> tuple[hr.Reader | None, list[Bad]]:
+    """The reader of all samples but the first ones, if those are bad: these show what is expected.
+
+    None if there is no good one, or the one file that holds all is bad.
+    """
+    bad: list[Bad] = []
+    while True:
+        try:
+            return open_reader(path, format_name, options).reader, bad
+        except (hr.SampleError, OSError) as error:
+            if isinstance(error, hr.MissingExtraError) or _is_network(path, error):
+                raise
+            if format_name not in _SUFFIXES:
+                return None, [Bad(path, None, _reason(error))]
+            ids = options.ids
+            if ids is None:
+                suffix = _SUFFIXES[format_name]
+                ids = [
+                    name.removesuffix(suffix)
+                    for name in open_storage(root_of(path)).names((suffix,))
+                ]
+                ids.sort()
+            bad.append(Bad(ids[0], len(bad), _reason(error)))
+            if len(ids) == 1:
+                return None, bad
+            options = options._replace(ids=ids[1:])
+
+
+def _read_all(path: str, reader: hr.Reader, first: int, workers: int) -> list[Bad]:
+    """The bad samples of a reader whose samples are counted from `first` on."""
+    n, nbytes = len(reader), max(1, sample_nbytes(reader.spec))
+    block = max(1, getattr(reader, "block", 1))
+    rows = max(1, min(_MOST_IN_A_BATCH, _BATCH_BYTES // nbytes))
+    rows = max(rows // block, 1) * block if block * nbytes <= _MOST_BLOCK_BYTES else rows
+    kept = threading.local()
+
+    def read(start: int) -> list[tuple[int, str]]:
+        if not hasattr(kept, "out"):
+            kept.out = map_specs(
+                lambda spec: np.empty((rows, *spec.shape), spec.dtype), reader.spec
+            )
+        return _bad_among(path, reader, np.arange(start, min(n, start + rows)), kept.out)
+
+    found: list[tuple[int, str]] = []
+    with transfer("reading samples", n * nbytes) as show:
+        show(0)
+        for start, bad in in_threads(read, range(0, n, rows), workers):
+            found += bad
+            show(min(n, start + rows) * nbytes)
+    if not found:
+        return []
+    ids = getattr(reader, "ids", None)
+    name = (lambda index: f"row {index}") if ids is None else ids.__getitem__
+    return [Bad(str(name(index)), first + index, reason) for index, reason in sorted(found)]
+
+
+def _bad_among(path: str, reader: hr.Reader, indices: Indices, out: Any) -> list[tuple[int, str]]:
+    """The bad ones among `indices`, found by halving what can't be read."""
+    try:
+        reader.read(indices, map_leaves(lambda rows: rows[: len(indices)], out))
+    except Exception as error:  # whatever a library raises over damage
+        if _is_network(path, error):
+            raise
+        if len(indices) == 1:
+            return [(int(indices[0]), _reason(error))]
+        half = len(indices) // 2
+        return [
+            *_bad_among(path, reader, indices[:half], out),
+            *_bad_among(path, reader, indices[half:], out),
+        ]
+    return []
+
+
+def _is_network(path: str, error: Exception) -> bool:
+    """Whether the error says nothing of the samples."""
+    if not is_url(path) or not isinstance(error, hr.StorageError):
+        return False
+    return not isinstance(error, (hr.FileMissingError, hr.ChecksumError))
+
+
+def _reason(error: Exception) -> str:
+    text = " ".join((str(error) or type(error).__name__).split())
+    return _NUMBERED.sub("", text)  # it is the number in a reader of fewer samples, perhaps
+
+
+def _manifests(path: str, given: str | None) -> list[tuple[str, Manifest]]:
+    """Manifests, each with the folder that its names are below."""
+    is_folder = is_url(path) or os.path.isdir(path)
+    parent, _, name = path.rstrip("/").rpartition("/")
+    parent = parent or ("/" if path.startswith("/") else ".")
+    if given is not None:
+        try:
+            return [(path if is_folder else parent, Manifest.load(given))]
+        except OSError as error:
+            raise bad_value(
+                "--manifest",
+                given,
+                "a file that can be read",
+                f"The system says: {error.strerror}.",
+            ) from None
+    places = [(parent, f"{name}.manifest.json")]
+    if is_folder:
+        places += [(path, inside) for inside in INSIDE]
+    found = []
+    for root, file in places:
+        storage = open_storage(root)
+        try:
+            size = storage.size(file)
+            (data,) = (bytes(part) for _, part in storage.fetch([Request(file, 0, size)]))
+        except hr.FileMissingError:
+            continue
+        found.append((root, Manifest.load(data)))
+    return found
+
+
+def _compare_all(root: str, manifest: Manifest, workers: int) -> list[Bad]:
+    """The files that are not as the manifest says."""
+    storage = open_storage(root)
+    bad, done = [], 0
+    with transfer("comparing files", sum(entry.bytes for entry in manifest.values())) as show:
+        show(0)
+        compare = functools.partial(_compare, storage, manifest)
+        for name, reason in in_threads(compare, manifest, workers):
+            done += manifest[name].bytes
+            show(done)
+            if reason is not None:
+                bad.append(Bad(name, None, reason))
+    return bad
+
+
+def _compare(storage: Storage, manifest: Manifest, name: str) -> str | None:
+    """What is wrong with a file."""
+    expected = manifest[name]
+    try:
+        size = storage.size(name)
+        if size != expected.bytes:
+            return f"it has {size} bytes; the manifest says {expected.bytes}"
+        found = file_sums(storage, name, expected.block_bytes)
+    except hr.StorageError as error:
+        if _is_network(storage.root, error):
+            raise
+        return _reason(error)
+    if found == expected:
+        return None
+    blocks = zip(found.crc32, expected.crc32, strict=True)
+    wrong = [block for block, (ours, theirs) in enumerate(blocks) if ours != theirs]
+    starts = ", ".join(str(block * expected.block_bytes) for block in wrong[:8])
+    where = f", in the {expected.block_bytes} bytes from {starts}" if wrong else ""
+    return f"its bytes are not those of the manifest{where}"
+
+
+def in_threads(
+    function: Callable[[Any], Any], keys: Iterable[Any], workers: int
+) -> Iterator[tuple[Any, Any]]:
+    """(key, result) of each key, in order, computed by threads that run a little ahead."""
+    waiting: deque[tuple[Any, Future[Any]]] = deque()
+    pool = ThreadPoolExecutor(workers)
+    try:
+        for key in keys:
+            if len(waiting) >= 2 * workers:
+                first, future = waiting.popleft()
+                yield first, future.result()
+            waiting.append((key, pool.submit(function, key)))
+        for key, future in waiting:
+            yield key, future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)

@@ -1,0 +1,131 @@
+"""ParquetTarget: a folder of Parquet files, a column for each array of a sample.
+
+Requires the extra `headrace[arrow]`.
+"""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from headrace.arrays import Array
+from headrace.errors import ArgumentError, missing_extra
+from headrace.packing.sums import SummedFile, Sums
+from headrace.packing.target import Columns, Shape, in_batches, most_in_a_batch, sample_bytes
+
+_GROUP_BYTES = 2**20
+
+
+class ParquetTarget:
+    """Writes arrays as fixed-size lists. A file can't be gone on with, so there are several.
+
+    Args:
+        columns: their specs.
+        n: the number of samples.
+        name: of the folder that is made.
+        shape: a row group has one sample at least.
+    """
+
+    def __init__(self, columns: Columns, n: int, name: str, shape: Shape) -> None:
+        try:
+            import pyarrow.parquet  # noqa: F401
+        except ModuleNotFoundError:
+            raise missing_extra("Packing to Parquet", "pyarrow", "arrow") from None
+        self._columns, self._n, self._name = columns, n, name
+        self._schema = _schema(columns)
+        self._compression = "zstd" if shape.compressed else "none"
+        nbytes, most = sample_bytes(columns), most_in_a_batch(columns, shape)
+        rows = max(1, shape.shard_bytes // nbytes)
+        group_bytes = shape.block_bytes or _GROUP_BYTES
+        self._group = max(1, min(group_bytes // nbytes, most, rows, n))
+        # Batches fill files, and groups batches.
+        self._rows, self.batch_size = in_batches(rows, in_batches(most, self._group)[0])
+        self._digits = max(5, len(str(math.ceil(n / self._rows))))
+        self._file: SummedFile | None = None
+
+    nbytes = None
+
+    def begin(self, folder: Path, sums: Sums, state: Mapping[str, Any] | None) -> int:
+        self._folder, self._sums = folder, sums
+        self._done: int = 0 if state is None else state["samples"]
+        return self._done
+
+    def write(self, columns: Mapping[str, Array]) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        if self._file is None:
+            self._file_name = (
+                f"{self._name}/part-{self._done // self._rows:0{self._digits}}.parquet"
+            )
+            self._file = SummedFile(self._folder / self._file_name)
+            self._writer = pq.ParquetWriter(
+                self._file,
+                self._schema,
+                compression=self._compression,
+                use_dictionary=False,
+                write_page_checksum=True,
+            )
+        arrays = [_arrow(columns[name], self._schema.field(name).type) for name in self._columns]
+        table = pa.Table.from_arrays(arrays, schema=self._schema)
+        self._writer.write_table(table, row_group_size=self._group)
+        self._done += len(table)
+        if self._done % self._rows == 0 or self._done == self._n:
+            self._writer.close()
+            self._sums.add(self._file_name, self._file.end())
+            self._file = None
+
+    def flush(self) -> dict[str, Any]:
+        # A file without its end is none.
+        safe = self._done if self._file is None else self._done // self._rows * self._rows
+        return {"samples": safe}
+
+    def finish(self) -> None:
+        """Each file was ended with its last sample."""
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+
+def _schema(columns: Columns) -> Any:
+    import pyarrow as pa
+
+    fields = []
+    for name, spec in columns.items():
+        try:
+            kind = pa.from_numpy_dtype(spec.dtype) if spec.dtype.kind not in "SV" else None
+        except (pa.ArrowNotImplementedError, pa.ArrowTypeError):
+            kind = None
+        if spec.dtype.kind == "S" or (spec.dtype.kind == "V" and spec.dtype.names is None):
+            kind = pa.binary(spec.dtype.itemsize)
+        if kind is None or 0 in spec.shape:
+            raise ArgumentError(
+                f"DST must be of a format that can hold the samples, but Parquet can't hold "
+                f"{name!r} of shape {spec.shape} and dtype {spec.dtype}. Pack to .npy or .zarr."
+            )
+        for length in reversed(spec.shape):
+            kind = pa.list_(pa.field("element", kind, nullable=False), length)
+        fields.append(pa.field(name, kind, nullable=False))
+    return pa.schema(fields)
+
+
+def _arrow(rows: Array, kind: Any) -> Any:
+    """The rows as an Arrow array of fixed-size lists, without copying them."""
+    import pyarrow as pa
+
+    kinds = []
+    while pa.types.is_fixed_size_list(kind):
+        kinds.append(kind)
+        kind = kind.value_type
+    flat = np.ascontiguousarray(rows).reshape(-1)
+    if pa.types.is_fixed_size_binary(kind):
+        buffers = [None, pa.py_buffer(flat.view(np.uint8))]
+        array = pa.Array.from_buffers(kind, len(flat), buffers)
+    else:
+        array = pa.array(flat, kind)
+    for kind in reversed(kinds):
+        array = pa.FixedSizeListArray.from_arrays(array, type=kind)
+    return array

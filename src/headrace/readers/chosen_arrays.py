@@ -1,0 +1,151 @@
+"""ChosenArrays: the arrays of a file that were chosen for a sample, and how they become one.
+
+What readers of files with several named arrays have in common, such as HDF5 and Zarr.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from headrace.arguments import check_dtype, check_ids, keeps_kind
+from headrace.arrays import Array
+from headrace.errors import ArgumentError, bad_type, bad_value
+from headrace.readers.reader import Spec, Specs
+
+# One name, names by the keys of a sample, or all there are.
+Chosen = str | dict[str, str] | None
+
+
+class StoredArray(NamedTuple):
+    """An array whose first axis runs over the samples.
+
+    Attributes:
+        name: in the file.
+        length: number of samples.
+        spec: of a sample as it is stored.
+        block: how many samples have to be read together.
+    """
+
+    name: str
+    length: int
+    spec: Spec
+    block: int
+
+
+class ChosenArrays:
+    """What is asked for of the arrays of a file.
+
+    Args:
+        argument: of the reader, which chooses the arrays.
+        chosen: as `check_chosen` gives it.
+        found: the arrays by their keys in a sample, at least one.
+        dtype: what to convert them to; perhaps by key.
+        place: the file, for messages.
+    """
+
+    def __init__(
+        self,
+        argument: str,
+        chosen: Chosen,
+        found: dict[str, StoredArray],
+        dtype: Any,
+        place: str,
+    ) -> None:
+        self.found = found
+        self._place = place
+        lengths = {array.name: array.length for array in found.values()}
+        if len(set(lengths.values())) > 1:
+            listed = ", ".join(f"{name!r}: {n}" for name, n in lengths.items())
+            raise ArgumentError(
+                f"{argument} must be equally long, but in {place!r} their lengths are {listed}. "
+                f"Name those to read, such as with {argument}=[...]."
+            )
+        if isinstance(dtype, Mapping) and dtype.keys() - found.keys():
+            raise bad_value("dtype", dtype, f"a dtype by key for {', '.join(map(repr, found))}")
+        self._specs = {
+            key: _converted(array, dtype.get(key) if isinstance(dtype, Mapping) else dtype)
+            for key, array in found.items()
+        }
+        self._several = isinstance(chosen, dict) or len(found) > 1
+        self.length = next(iter(lengths.values()))
+        in_blocks = [array for array in found.values() if array.block > 1]
+        self.block = max((array.block for array in in_blocks), default=1)
+        self.block_nbytes = self.block * sum(array.spec.nbytes for array in in_blocks)
+
+    @property
+    def names(self) -> dict[str, str]:
+        """The names of the arrays, by key."""
+        return {key: array.name for key, array in self.found.items()}
+
+    @property
+    def spec(self) -> Specs:
+        return dict(self._specs) if self._several else next(iter(self._specs.values()))
+
+    def parts(self, out: Any) -> Iterator[tuple[str, Array]]:
+        """The key and rows of each array in a batch that has any bytes."""
+        for key in self.found:
+            part = out[key] if self._several else out
+            if part.size:
+                yield key, part
+
+    def check_again(self, found: dict[str, StoredArray]) -> str | None:
+        """Why arrays that were opened anew are not those that were chosen, if they are not."""
+        for key, array in found.items():
+            was = self.found[key]
+            if array[:3] != was[:3]:
+                return (
+                    f"{array.name!r} is not what it was when the reader was made: it has "
+                    f"{array.length} samples of {array.spec}; expected are {was.length} of "
+                    f"{was.spec}"
+                )
+        return None
+
+    def fingerprint(self) -> str:
+        """A hash of the names."""
+        names = "\0".join(self.names.values())
+        return hashlib.blake2b(names.encode(), digest_size=8).hexdigest()
+
+
+def check_chosen(argument: str, chosen: Any) -> Chosen:
+    """`chosen` as a name, or names by their keys in a sample, or None."""
+    if chosen is None or isinstance(chosen, str):
+        return chosen
+    if isinstance(chosen, Mapping):
+        names = dict(chosen)
+    else:
+        names = {name: name for name in check_ids(chosen, argument)}
+    if not names:
+        raise bad_value(argument, chosen, "at least one name")
+    for key, name in names.items():
+        if not isinstance(key, str) or not isinstance(name, str):
+            raise bad_type(argument, chosen, "a str, a list of them, or a dict of them by keys")
+    return names
+
+
+def stored_array(
+    argument: str, name: str, shape: tuple[int, ...], dtype: Any, block: int, place: str
+) -> StoredArray:
+    """The description of an array, unless samples can't be of its dtype."""
+    if dtype.hasobject or dtype.kind == "T":
+        raise ArgumentError(
+            f"{argument} must hold elements of a fixed size, but {name!r} in {place!r} holds "
+            "others, such as strings or arrays of any length. Store them with a fixed size, such "
+            f"as dtype='S10', or name the arrays to read with {argument}=[...]."
+        )
+    # An element may itself be an array.
+    dtype, inner = dtype.subdtype or (dtype, ())
+    return StoredArray(name, shape[0], Spec((*shape[1:], *inner), check_dtype(dtype)), block)
+
+
+def _converted(array: StoredArray, dtype: Any) -> Spec:
+    if dtype is None:
+        return array.spec
+    wanted = check_dtype(dtype)
+    if not keeps_kind(array.spec.dtype, wanted):
+        raise bad_value(
+            "dtype",
+            dtype,
+            f"one that {array.name!r}, of dtype {array.spec.dtype}, can become without changing "
+            "its kind",
+        )
+    return Spec(array.spec.shape, wanted)

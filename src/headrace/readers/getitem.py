@@ -1,0 +1,329 @@
+"""GetItem: the samples of any dataset with `__len__` and `__getitem__`, or `__getitems__`.
+
+Datasets of PyTorch and Hugging Face, sources of Grain, and lists are such.
+"""
+
+import os
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import numpy as np
+
+from headrace.arguments import check_bool, keeps_kind
+from headrace.arrays import Array, Indices
+from headrace.errors import ArgumentError, SampleFormatError, bad_type
+from headrace.readers.reader import Spec, Specs, check_read, is_specs
+
+_NUMBERS = int | float | complex | np.generic
+
+
+class GetItem:
+    """The samples of a dataset with `__len__` and `__getitem__`, or `__getitems__`.
+
+    What a sample is, is learned from sample 0: a number, an array or tensor; a list of numbers,
+    which becomes an array; or tuples, lists and dicts of these, where lists become tuples. All
+    others must be alike.
+
+    A batch is one call where the dataset has one for several samples: `__getitems__(list of int)`,
+    which returns a list of samples or a dict of columns, or, with a `datasets.Dataset`, its
+    `__getitem__` of a list of int. All others are asked for one sample after the other. With
+    `datasets`, give `dataset.with_format("numpy")`, as Python's lists are slow.
+
+    The loader makes batches in threads, so by default in several at once, unless it is given
+    `executor=hr.Inline()`; and pickles the dataset where there are processes.
+
+    Args:
+        dataset: has `__len__` and `__getitem__(int)`, or `__getitems__(list of int)`. It must
+            return the same sample for the same index, whenever and wherever it is asked: random
+            augmentation belongs in the loader's transform.
+        spec: of a sample, so that sample 0 is not read. Numbers are then converted to its dtypes if
+            that does not change their kind, and of dicts only its keys are read.
+        thread_safe: whether several threads may ask the dataset at once. False: one at a time.
+
+    Raises:
+        ArgumentTypeError: (a TypeError) not such a dataset, or one whose sample 0 can't become
+            arrays.
+        SampleFormatError: (a ValueError) when samples are read: one is not as sample 0 is. What the
+            dataset raises comes as it is, with a note that names the index.
+
+    Example:
+        >>> import headrace as hr
+        >>> class Squares:
+        ...     def __len__(self):
+        ...         return 5
+        ...     def __getitem__(self, index):
+        ...         return {"x": [index, index + 1], "square": index**2}
+        >>> reader = hr.GetItem(Squares())
+        >>> reader.spec["x"]
+        Spec(shape=(2,), dtype=dtype('int64'))
+        >>> hr.Loader(reader, batch_size=2, shuffle=False).batch(0, 1)["square"].tolist()
+        [4, 9]
+    """
+
+    def __init__(
+        self, dataset: Any, *, spec: Specs | None = None, thread_safe: bool = True
+    ) -> None:
+        several = hasattr(dataset, "__getitems__")
+        if isinstance(dataset, type) or not hasattr(dataset, "__len__"):
+            raise bad_type(
+                "dataset",
+                dataset,
+                "an object with __len__, and __getitem__ or __getitems__",
+                "A dataset that can only be iterated over has no sample by number.",
+            )
+        if isinstance(dataset, Mapping | str | bytes) or not (
+            several or hasattr(dataset, "__getitem__")
+        ):
+            raise bad_type("dataset", dataset, "an object with samples by number, and __len__")
+        self._dataset = dataset
+        self._n = len(dataset)
+        self._thread_safe = check_bool("thread_safe", thread_safe)
+        self._lock = _Lock()
+        # A `datasets.Dataset` has `__getitems__` too, but that takes its columns apart again.
+        datasets = sys.modules.get("datasets")
+        self._by_columns = datasets is not None and isinstance(dataset, datasets.Dataset)
+        self._several = several and not self._by_columns
+        self._converts = spec is not None
+        if spec is None:
+            if not self._n:
+                raise ArgumentError("dataset must have a sample to learn from; pass spec= of one.")
+            try:
+                spec = _learned(self._first(), "sample 0")
+            except _UnfitError as error:
+                raise bad_type("dataset", dataset, f"one of arrays and numbers; {error}") from None
+        elif not is_specs(spec):
+            raise bad_type("spec", spec, "a headrace.Spec, or a tuple or dict of them")
+        self._spec = spec
+
+    @property
+    def spec(self) -> Specs:
+        return self._spec
+
+    def __len__(self) -> int:
+        return self._n
+
+    def __repr__(self) -> str:
+        return f"GetItem({type(self._dataset).__name__}, n={len(self)}, {self.spec})"
+
+    def fingerprint(self) -> str:
+        """What the dataset's own method `fingerprint` returns, if it has one; else nothing."""
+        own = getattr(self._dataset, "fingerprint", None)
+        return str(own()) if callable(own) else ""
+
+    def read(self, indices: Indices, out: Any) -> None:
+        check_read(len(self), self.spec, indices, out)
+        numbers = indices.tolist()
+        if not numbers:
+            return
+        if not self._by_columns and not self._several:
+            for row, index in enumerate(numbers):
+                self._write(self._one(index), out, row, index)
+            return
+        batch = self._batch(numbers)
+        if isinstance(batch, Mapping):
+            self._write_columns(batch, out, numbers)
+            return
+        if not isinstance(batch, Sequence) or len(batch) != len(numbers):
+            got = f"{len(batch)} samples" if isinstance(batch, Sequence) else type(batch).__name__
+            raise SampleFormatError.at(
+                numbers[0],
+                f"{type(self._dataset).__name__}.__getitems__ must return a list of the "
+                f"{len(numbers)} samples that it is asked for, or a dict of columns, but returned "
+                f"{got}, from sample {numbers[0]} on",
+            )
+        for row, (index, sample) in enumerate(zip(numbers, batch, strict=True)):
+            self._write(sample, out, row, index)
+
+    def _first(self) -> Any:
+        """Sample 0, as it is read."""
+        if not self._by_columns and not self._several:
+            return self._one(0)
+        batch = self._batch([0])
+        if isinstance(batch, Mapping):
+            return {key: _row(column, 0, 1, key) for key, column in batch.items()}
+        return batch[0]
+
+    def _one(self, index: int) -> Any:
+        try:
+            with self._turn():
+                return self._dataset[index]
+        except Exception as error:
+            error.add_note(f"headrace: while reading sample {index} of {len(self)} of the dataset")
+            raise
+
+    def _batch(self, numbers: list[int]) -> Any:
+        try:
+            with self._turn():
+                if self._by_columns:
+                    return self._dataset[numbers]
+                return self._dataset.__getitems__(numbers)
+        except Exception as error:
+            listed = str(numbers) if len(numbers) <= 16 else f"{str(numbers[:16])[:-1]}, ...]"
+            error.add_note(f"headrace: while reading the samples {listed} of the dataset")
+            raise
+
+    def _turn(self) -> AbstractContextManager[Any]:
+        return nullcontext() if self._thread_safe else self._lock.of_this_process()
+
+    def _write(self, sample: Any, out: Any, row: int, index: int) -> None:
+        try:
+            _write(sample, self._spec, out, row, f"sample {index}", self._converts)
+        except _UnfitError as error:
+            raise SampleFormatError.at(index, str(error)) from None
+
+    def _write_columns(self, batch: Mapping[str, Any], out: Any, numbers: list[int]) -> None:
+        """Writes a dict of columns, whole columns at a time where they are arrays."""
+        if not isinstance(self._spec, dict) or not isinstance(out, dict):
+            raise SampleFormatError.at(
+                numbers[0], f"sample {numbers[0]} is a dict; expected is {self._spec}"
+            )
+        rows = []  # of columns that are to be looked at sample by sample
+        for key, spec in self._spec.items():
+            column = batch.get(key)
+            values = _stacked(column) if isinstance(spec, Spec) else None
+            if (
+                values is not None
+                and isinstance(spec, Spec)
+                and values.shape == (len(numbers), *spec.shape)
+                and _fits(values, spec, self._converts)
+            ):
+                out[key][...] = values
+            else:
+                rows.append(key)
+        for row, index in enumerate(numbers if rows else ()):
+            try:
+                for key in rows:
+                    if key not in batch:
+                        raise _UnfitError(f"sample {index} has no {key!r}, which sample 0 has")
+                    place = f"sample {index}[{key!r}]"
+                    part = _row(batch[key], row, len(numbers), key)
+                    _write(part, self._spec[key], out[key], row, place, self._converts)
+            except _UnfitError as error:
+                raise SampleFormatError.at(index, str(error)) from None
+
+
+class _UnfitError(Exception):
+    """A sample is not what it must be; the message names it and says why."""
+
+
+class _Lock:
+    """A lock that a forked child has anew, as a thread of the parent's may hold it."""
+
+    def __init__(self) -> None:
+        self._pid, self._lock = os.getpid(), threading.Lock()
+
+    def of_this_process(self) -> threading.Lock:
+        if self._pid != os.getpid():
+            self.__init__()  # type: ignore[misc]
+        return self._lock
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Lock, ()
+
+
+def _learned(sample: Any, place: str) -> Specs:
+    """The spec of a sample."""
+    if isinstance(sample, Mapping) and sample:
+        return {key: _learned(part, f"{place}[{key!r}]") for key, part in sample.items()}
+    if _is_tuple(sample):
+        return tuple(_learned(part, f"{place}[{i}]") for i, part in enumerate(sample))
+    array = _array(sample, place)
+    return Spec(array.shape, array.dtype.newbyteorder("="))
+
+
+def _write(sample: Any, spec: Specs, out: Any, row: int, place: str, converts: bool) -> None:
+    """Writes a sample into row `row` of the arrays of a batch."""
+    if isinstance(spec, Spec):
+        if (
+            type(sample) is np.ndarray and sample.shape == spec.shape and sample.dtype == spec.dtype
+        ):  # nearly always
+            out[row] = sample
+            return
+        array = _array(sample, place)
+        if array.shape != spec.shape:
+            raise _UnfitError(f"{place} has the shape {array.shape}; expected is {spec.shape}")
+        if not _fits(array, spec, converts):
+            raise _UnfitError(
+                f"{place} has the dtype {array.dtype}; expected is {spec.dtype}. "
+                "To convert numbers, pass spec= to the reader"
+            )
+        out[row] = array
+    elif isinstance(spec, dict):
+        if not isinstance(sample, Mapping):
+            raise _UnfitError(f"{place} is a {type(sample).__name__}; expected is a dict")
+        for key, part in spec.items():
+            if key not in sample:
+                raise _UnfitError(f"{place} has no {key!r}, which is expected")
+            _write(sample[key], part, out[key], row, f"{place}[{key!r}]", converts)
+        if not converts and len(sample) != len(spec):
+            extra = [key for key in sample if key not in spec]
+            raise _UnfitError(f"{place} has {extra}, which sample 0 has not")
+    else:
+        if not isinstance(sample, list | tuple) or len(sample) != len(spec):
+            got = len(sample) if isinstance(sample, list | tuple) else type(sample).__name__
+            raise _UnfitError(f"{place} is {got!r} parts; expected is a tuple of {len(spec)}")
+        for i, part in enumerate(spec):
+            _write(sample[i], part, out[i], row, f"{place}[{i}]", converts)
+
+
+def _is_tuple(sample: Any) -> bool:
+    """Whether it is several arrays in an order; a list of numbers, nested at will, is one array."""
+    if isinstance(sample, tuple):
+        return len(sample) > 0
+    return isinstance(sample, list) and not _is_numbers(sample)
+
+
+def _is_numbers(sample: list[Any]) -> bool:
+    return all(
+        _is_numbers(part) if isinstance(part, list) else isinstance(part, _NUMBERS)
+        for part in sample
+    )
+
+
+def _array(sample: Any, place: str) -> Array:
+    """An array of the sample, or of one of its parts."""
+    if not isinstance(sample, np.ndarray | list | _NUMBERS) and not (
+        hasattr(sample, "__array__") or hasattr(sample, "__array_interface__")
+    ):
+        raise _UnfitError(
+            f"{place} is a {type(sample).__name__}. "
+            "Have the dataset return numbers in its place, or leave it out"
+        )
+    try:
+        array = np.asarray(sample)
+    except (ValueError, TypeError, RuntimeError, OverflowError) as error:
+        raise _UnfitError(f"{place} can't become an array: {error}") from None
+    if array.dtype.hasobject or (array.dtype.kind in "UT" and not isinstance(sample, np.ndarray)):
+        raise _UnfitError(f"{place} can't become an array of numbers: it is {array.dtype}")
+    return array
+
+
+def _fits(array: Array, spec: Spec, converts: bool) -> bool:
+    if array.dtype == spec.dtype:
+        return True
+    if converts:
+        return keeps_kind(array.dtype, spec.dtype)
+    return bool(np.can_cast(array.dtype, spec.dtype, "safe"))
+
+
+def _stacked(column: Any) -> Array | None:
+    """A column as one array, if it is one."""
+    if isinstance(column, str | bytes) or column is None:
+        return None
+    try:
+        array = np.asarray(column)
+    except (ValueError, TypeError, RuntimeError, OverflowError):
+        return None
+    return None if array.dtype.hasobject or array.dtype.kind in "UT" else array
+
+
+def _row(column: Any, row: int, n: int, name: str) -> Any:
+    """One of n samples of a column, which may itself be a dict of columns."""
+    if isinstance(column, Mapping):
+        return {key: _row(part, row, n, key) for key, part in column.items()}
+    if len(column) != n:
+        raise _UnfitError(f"column {name!r} has {len(column)} values for {n} samples")
+    return column[row]

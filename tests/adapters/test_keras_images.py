@@ -1,0 +1,141 @@
+"""ImageFolder takes the files, labels and splits that Keras' image_dataset_from_directory takes."""
+
+import os
+
+import numpy as np
+import pytest
+
+Image = pytest.importorskip("PIL.Image", reason="needs headrace[images]")
+pytest.importorskip("tensorflow", reason="Keras reads images with TensorFlow")
+
+import keras
+
+import headrace as hr
+
+NAMES = (
+    "b/10.png", "b/9.jpg", "b/more/1.png", "b/more-of-it/1.png", "b/more.png", "b/UPPER.JPG",
+    "b/deep/er/2.jpeg", "a/x.bmp", "a/é.png", "a/.hidden.png", "a/note.txt", "c d/1.gif",
+    "c d/2.jpeg.png", "c d/.folder/3.png", ".dotted/1.png", "loose.png",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """Images each in a grey of its own, and what is to be passed over."""
+    root = tmp_path_factory.mktemp("images")
+    for number, name in enumerate([*NAMES, *(f"a/many/{i}.png" for i in range(40))]):
+        file = root / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (5, 7), 4 * number).convert("RGB").save(file, file_format(name))
+    (root / "empty").mkdir()
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    for grey in (240, 245, 250):
+        (elsewhere / f"{grey}").mkdir()
+        Image.new("L", (5, 7), grey).save(elsewhere / f"{grey}" / "linked.png")
+    os.symlink(elsewhere / "240", root / "b" / "link")
+    os.symlink(elsewhere / "245", root / "linked-class")
+    os.symlink(elsewhere / "250" / "linked.png", root / "a" / "link.png")
+    return root
+
+
+def file_format(name):
+    """What Pillow calls the format of a file of that name; text is made of anything."""
+    suffix = name.rpartition(".")[2].lower()
+    return {"jpg": "JPEG", "txt": "PNG"}.get(suffix, suffix.upper())
+
+
+def of_keras(root, **options):
+    dataset = keras.utils.image_dataset_from_directory(
+        root, image_size=(7, 5), batch_size=None, verbose=False, data_format="channels_last",
+        **options,
+    )  # fmt: skip
+    labels = {}
+    for image, label in dataset:
+        labels[round(float(np.mean(image)))] = np.asarray(label).tolist()
+    paths = [os.path.relpath(path, root).replace(os.sep, "/") for path in dataset.file_paths]
+    return dataset.class_names, paths, labels
+
+
+def of_headrace(root, mode="int", **options):
+    images = hr.ImageFolder(root, (7, 5), **options)
+    loader = hr.Loader(
+        (images, images.labels(mode)), batch_size=len(images), shuffle=False, executor=hr.Inline()
+    )
+    pictures, labels = loader.batch(0, 0)
+    by_grey = {
+        round(float(np.mean(image))): label.tolist()
+        for image, label in zip(pictures, labels, strict=True)
+    }
+    return images.class_names, images.ids, by_grey
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"shuffle": False},
+        {"shuffle": True, "seed": 0},
+        {"seed": 1337},
+        {"seed": 123, "validation_split": 0.2, "subset": "training"},
+        {"seed": 123, "validation_split": 0.2, "subset": "validation"},
+        {"seed": 2**32 - 1, "validation_split": 0.29, "subset": "validation"},
+        {"shuffle": False, "validation_split": 0.3, "subset": "training"},
+        {"shuffle": False, "validation_split": 0.3, "subset": "validation"},
+        {"seed": 5, "class_names": ["c d", "a"]},
+        {"shuffle": False, "follow_links": True},
+    ],
+    ids=str,
+)
+def test_files_labels_and_class_names_agree(root, options):
+    assert of_headrace(root, **options) == of_keras(root, **options)
+
+
+def test_one_hot_and_binary_labels_agree(root):
+    options = {"shuffle": False, "class_names": ["a", "b"]}
+    for mode in ("categorical", "binary"):
+        assert of_headrace(root, mode, **options) == of_keras(root, label_mode=mode, **options)
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """Pictures with soft shapes, without loss below "png", and below "jpg"."""
+    root = tmp_path_factory.mktemp("pictures")
+    y, x = np.mgrid[:150, :200] / 15
+    for suffix in ("png", "jpg"):
+        (root / suffix / "class").mkdir(parents=True)
+        for number in range(3):
+            waves = [np.sin(x + number) * np.cos(y * k) for k in (1, 2, 3)]
+            pixels = (128 + 100 * np.stack(waves, axis=-1)).astype(np.uint8)
+            Image.fromarray(pixels).save(root / suffix / "class" / f"{number}.{suffix}")
+    return root
+
+
+@pytest.mark.parametrize(
+    ("options", "allowed"),
+    [
+        ({}, 1.01),  # as Keras does not round
+        ({"crop_to_aspect_ratio": True}, 1.01),
+        ({"interpolation": "nearest"}, 0),
+        ({"interpolation": "bicubic"}, 4),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize(
+    ("kind", "channels", "decoded"),
+    [("png", "rgb", 0), ("png", "rgba", 0), ("png", "grayscale", 1), ("jpg", "rgb", 8),
+     ("jpg", "grayscale", 4)],
+)  # fmt: skip
+def test_without_antialias_pixels_are_almost_those_of_keras(
+    pictures, options, allowed, kind, channels, decoded
+):
+    """`decoded` is how much pixels differ already before they are resized."""
+    dataset = keras.utils.image_dataset_from_directory(
+        pictures / kind, labels=None, image_size=(64, 64), batch_size=None, verbose=False,
+        shuffle=False, color_mode=channels, data_format="channels_last", **options,
+    )  # fmt: skip
+    images = hr.ImageFolder(
+        pictures / kind, (64, 64), channels=channels, antialias=False, dtype="float32", **options
+    )
+    out = np.empty((3, *images.spec.shape), np.float32)
+    images.read(np.arange(3), out)
+    theirs = np.stack([np.asarray(image, np.float32) for image in dataset])
+    assert np.abs(out - theirs.clip(0, 255)).max() <= allowed + decoded

@@ -1,0 +1,109 @@
+"""`headrace info`: what is there, what an epoch takes, and advice."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import headrace as hr
+
+pytest.importorskip("typer", reason="needs headrace[cli]")
+
+from headrace.cli.info import advise, measure
+from headrace.cli.opening import Opened, open_reader
+
+
+def run(*arguments):
+    command = [sys.executable, "-m", "headrace", "info", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    root = tmp_path / "data"
+    root.mkdir()
+    for index in range(30):
+        np.save(root / f"{index}.npy", np.full((2, 3), index))
+    return root
+
+
+def test_as_text(folder):
+    done = run(folder, "--batch-size", 8)
+    assert (done.returncode, done.stderr) == (0, "")
+    for part in (
+        "npy-files",
+        "samples        30",
+        "int64 of shape (2, 3)",
+        "48 bytes a sample, 1.4 kB in all",
+        "an epoch",
+        "samples/s",
+        "shuffled batches of 8",
+        "page cache",
+    ):
+        assert part in done.stdout
+
+
+def test_as_json(folder):
+    done = run(folder, "--json", "--dtype", "float64")
+    assert (done.returncode, done.stderr) == (0, "")
+    found = json.loads(done.stdout)
+    assert (found["format"], found["samples"], found["block"]) == ("npy-files", 30, 1)
+    assert found["arrays"] == {"sample": {"shape": [2, 3], "dtype": "float64"}}
+    assert (found["sample_bytes"], found["bytes"]) == (48, 1440)
+    epoch = found["epoch"]
+    assert epoch["batch_size"] == 30
+    assert epoch["samples_read"] % 30 == 0
+    assert epoch["seconds"] == pytest.approx(30 / epoch["samples_per_second"])
+    assert any("float32" in advice for advice in found["advice"])
+
+
+def test_samples_of_several_arrays(tmp_path):
+    os.mkdir(tmp_path / "data")
+    np.savez(tmp_path / "data" / "a.npz", image=np.zeros((4, 4), "u1"), label=3)
+    found = json.loads(run(tmp_path / "data", "--json").stdout)
+    assert found["arrays"] == {
+        "image": {"shape": [4, 4], "dtype": "uint8"},
+        "label": {"shape": [], "dtype": "int64"},
+    }
+
+
+def test_nothing_there(tmp_path):
+    done = run(tmp_path / "none")
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: the path must be that of an existing")
+
+
+def test_the_rate_is_that_of_the_batches_that_were_read(folder):
+    reader = hr.NpyFiles(folder)
+    epoch, warned = measure(reader, batch_size=7, seconds=0.05)
+    assert warned == []
+    assert epoch.samples_read >= 7
+    assert epoch.seconds * epoch.samples_per_second == pytest.approx(30)
+
+
+class TestAdvice:
+    def test_of_many_small_files(self, tmp_path):
+        root = tmp_path / "data"
+        root.mkdir()
+        for index in range(1000):
+            (root / f"{index}.npy").touch()
+        np.save(root / "0.npy", np.zeros(3, "f4"))
+        advice = advise(str(root), open_reader(str(root)))
+        assert any(f"headrace pack {root}" in advised for advised in advice)
+
+    def test_of_a_full_shuffle_over_chunks(self, tmp_path):
+        h5py = pytest.importorskip("h5py", reason="needs headrace[hdf5]")
+        with h5py.File(tmp_path / "x.h5", "w") as file:
+            rows = np.zeros((4000, 100), "f4")
+            file.create_dataset("x", data=rows, chunks=(200, 100), compression="gzip")
+        reader = hr.Hdf5(tmp_path / "x.h5", cache_bytes=4 * 80_000)
+        epoch, (warned,) = measure(reader, batch_size=16, seconds=0.05)
+        assert epoch.samples_read >= 16
+        assert "shuffle=hr.BlockShuffle(block=200" in warned
+
+    def test_none_where_nothing_would_help(self, tmp_path):
+        np.save(tmp_path / "x.npy", np.zeros((10, 3), "f4"))
+        assert advise("x.npy", Opened(hr.NpyFile(tmp_path / "x.npy"), "npy")) == []

@@ -1,0 +1,346 @@
+"""`headrace verify`: every bad sample is listed, by name and reason, and the exit code tells."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import headrace as hr
+from headrace.packing import Shape, pack
+from headrace.readers.array import ArrayReader
+from headrace.storage.manifest import Manifest
+
+pytest.importorskip("typer", reason="needs headrace[cli]")
+
+from headrace.cli import opening
+from headrace.cli.opening import Options
+from headrace.cli.verify import verify
+
+
+def run(*arguments, **environment):
+    command = [sys.executable, "-m", "headrace", "verify", *map(str, arguments)]
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=300, env={**os.environ, **environment}
+    )
+
+
+def bad_names(found):
+    return {bad.name for bad in found.bad}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    root = tmp_path / "data"
+    root.mkdir()
+    for index in range(40):
+        np.save(root / f"{index:02}.npy", np.full((5,), index, np.float32))
+    return root
+
+
+def damage(root, name, how):
+    path = root / name
+    data = path.read_bytes()
+    if how == "empty":
+        path.write_bytes(b"")
+    elif how == "cut":
+        path.write_bytes(data[:-3])
+    elif how == "magic":
+        path.write_bytes(b"X" + data[1:])
+    elif how == "shape":
+        np.save(path, np.zeros((6,), np.float32))
+    elif how == "dtype":
+        np.save(path, np.zeros((5,), np.int16))
+    elif how == "objects":
+        np.save(path, np.array([None] * 5), allow_pickle=True)
+    elif how == "folder":
+        path.unlink()
+        path.mkdir()
+    elif how == "missing":
+        path.unlink()
+
+
+def ids_of(root):
+    return [f"{index:02}" for index in range(40)]
+
+
+def test_all_good(folder):
+    done = run(folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "40 samples (npy-files): all good" in done.stdout
+
+
+REASONS = {
+    "empty": "ends within its header",
+    "cut": "it ends after",
+    "magic": "begins with",
+    "shape": "its shape is (6,)",
+    "dtype": "its dtype is int16",
+    "objects": "never unpickled",
+    "folder": "directory",
+    "missing": "there is no file",
+}
+
+
+# The first good sample is what the others are compared with.
+PLACES = [
+    (index, how)
+    for how in REASONS
+    for index in ((17, 39) if how in ("shape", "dtype") else (0, 17, 39))
+]
+
+
+@pytest.mark.parametrize(("index", "how"), PLACES)
+def test_each_kind_of_damage(folder, index, how):
+    damage(folder, f"{index:02}.npy", how)
+    found = verify(str(folder), options=Options(ids=ids_of(folder)))
+    (bad,) = found.bad
+    assert (bad.name, bad.sample) == (f"{index:02}", index)
+    assert REASONS[how] in bad.reason
+    assert found.samples == 40
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("rows", [1, 7, 1024])
+def test_all_bad_samples_of_a_batch_are_listed_in_order(folder, monkeypatch, workers, rows):
+    monkeypatch.setattr("headrace.cli.verify._MOST_IN_A_BATCH", rows)
+    wrong = [0, 1, 2, 9, 10, 20, 38, 39]
+    for index in wrong:
+        damage(folder, f"{index:02}.npy", list(REASONS)[index % 3])
+    found = verify(str(folder), workers=workers)
+    assert [bad.sample for bad in found.bad] == wrong
+    assert [bad.name for bad in found.bad] == [f"{index:02}" for index in wrong]
+
+
+def test_all_samples_bad(folder):
+    for index in range(40):
+        damage(folder, f"{index:02}.npy", "cut")
+    found = verify(str(folder))
+    assert [bad.sample for bad in found.bad] == list(range(40))
+
+
+class TestTheCommand:
+    def test_bad_samples(self, folder):
+        damage(folder, "03.npy", "cut")
+        damage(folder, "30.npy", "empty")
+        done = run(folder)
+        assert done.returncode == 1
+        lines = done.stdout.splitlines()
+        assert lines[0].strip().startswith("sample 3, 03: ")
+        assert lines[1].strip().startswith("sample 30, 30: ")
+        assert lines[2].strip() == "40 samples (npy-files): 2 bad"
+
+    def test_as_json(self, folder):
+        damage(folder, "03.npy", "cut")
+        done = run(folder, "--json")
+        assert done.returncode == 1
+        found = json.loads(done.stdout)
+        assert (found["good"], found["samples"], found["format"]) == (False, 40, "npy-files")
+        assert [(bad["name"], bad["sample"]) for bad in found["bad"]] == [("03", 3)]
+
+    def test_ids_that_have_no_file(self, folder, tmp_path):
+        (tmp_path / "ids.txt").write_text("05\nnone\n06\n")
+        done = run(folder, "--ids", tmp_path / "ids.txt")
+        assert done.returncode == 1
+        assert "sample 1, none: " in done.stdout
+        assert "3 samples (npy-files): 1 bad" in done.stdout
+
+    @pytest.mark.parametrize(
+        ("arguments", "parts"),
+        [
+            (["nothing-here"], ["nothing-here", "existing file or folder"]),
+            ([".", "--format", "tape"], ["--format", "npy-files", "'tape'"]),
+            ([".", "--size", "8"], ["--size", "224x224"]),
+            ([".", "--manifest", "none.json"], ["--manifest", "none.json"]),
+        ],
+    )
+    def test_that_can_not_run(self, folder, arguments, parts):
+        place = os.getcwd()
+        os.chdir(folder)
+        try:
+            done = run(*arguments)
+        finally:
+            os.chdir(place)
+        assert done.returncode == 2
+        assert all(part in done.stderr for part in parts), done.stderr
+
+    def test_without_the_library_of_a_format(self, tmp_path):
+        (tmp_path / "x.h5").write_bytes(b"")
+        script = (
+            "import sys; sys.modules['h5py'] = None; sys.argv = ['headrace', 'verify', 'x.h5']\n"
+            "from headrace.cli import main; sys.exit(main())"
+        )
+        command = [sys.executable, "-c", script]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=200, cwd=tmp_path)
+        assert done.returncode == 2
+        assert "pip install 'headrace[hdf5]'" in done.stderr
+
+
+class TestManifests:
+    @pytest.fixture
+    def rows(self):
+        return np.random.default_rng(0).normal(size=(40, 30)).astype(np.float32)
+
+    @pytest.mark.parametrize("name", ["x.npy", "x", "x.zarr", "x.parquet"])
+    def test_a_flipped_bit_in_any_packed_file_is_found(self, tmp_path, rows, name):
+        if name == "x.zarr":
+            pytest.importorskip("zarr", reason="needs headrace[zarr]")
+        if name == "x.parquet":
+            pytest.importorskip("pyarrow", reason="needs headrace[arrow]")
+        target = tmp_path / name
+        shape = Shape(batch_bytes=1200, shard_bytes=2400, block_bytes=480)
+        texts = {"ids": [f"id {index}" for index in range(40)]}
+        pack(ArrayReader(rows), target, shape=shape, texts=texts)
+        assert verify(str(target)).bad == []
+        packed = [path for path in tmp_path.rglob("*") if path.is_file()]
+        for path in packed:
+            if "manifest.json" in path.name:
+                continue
+            good = path.read_bytes()
+            path.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
+            found = verify(str(target))
+            root = target if target in path.parents else tmp_path
+            assert str(path.relative_to(root)) in bad_names(found)
+            assert found.samples in (0, 40)
+            if path != target:
+                path.unlink()
+                assert str(path.relative_to(root)) in bad_names(verify(str(target)))
+            path.write_bytes(good)
+        assert verify(str(target)).bad == []
+
+    def test_of_ones_own(self, folder, tmp_path):
+        Manifest.of(folder).save(tmp_path / "sums.json")
+        assert run(folder, "--manifest", tmp_path / "sums.json").returncode == 0
+        data = bytearray((folder / "07.npy").read_bytes())
+        data[-2] ^= 8  # still a sample, but another one
+        (folder / "07.npy").write_bytes(data)
+        assert verify(str(folder)).bad == []
+        done = run(folder, "--manifest", tmp_path / "sums.json")
+        assert done.returncode == 1
+        assert "file, 07.npy: its bytes are not those of the manifest" in done.stdout
+
+    def test_that_is_damaged(self, folder):
+        (folder / "manifest.json").write_text("{")
+        done = run(folder)
+        assert done.returncode == 2
+        assert "manifest" in done.stderr
+
+
+class TestOtherFormats:
+    def test_npz(self, tmp_path):
+        root = tmp_path / "data"
+        root.mkdir()
+        for index in range(6):
+            np.savez(root / f"{index}.npz", x=np.full(100, index))
+        data = bytearray((root / "4.npz").read_bytes())
+        data[-300] ^= 1
+        (root / "4.npz").write_bytes(data)
+        (root / "0.npz").write_bytes(b"")
+        found = verify(str(root))
+        assert [bad.name for bad in found.bad] == ["0", "4"]
+
+    def test_hdf5_chunks(self, tmp_path):
+        h5py = pytest.importorskip("h5py", reason="needs headrace[hdf5]")
+        path = tmp_path / "x.h5"
+        rows = np.random.default_rng(0).integers(0, 99, (20, 50))
+        with h5py.File(path, "w") as file:
+            dataset = file.create_dataset("x", data=rows, chunks=(5, 50), compression="gzip")
+            place = dataset.id.get_chunk_info(2)
+        data = bytearray(path.read_bytes())
+        data[place.byte_offset : place.byte_offset + 40] = b"\xff" * 40
+        path.write_bytes(data)
+        found = verify(str(path))
+        assert [bad.sample for bad in found.bad] == [10, 11, 12, 13, 14]
+
+    def test_a_whole_file(self, tmp_path):
+        (tmp_path / "x.npy").write_bytes(b"nothing")
+        found = verify(str(tmp_path / "x.npy"))
+        (bad,) = found.bad
+        assert (bad.sample, found.samples) == (None, 0)
+        assert bad.name.endswith("x.npy")
+
+    def test_images(self, tmp_path):
+        image = pytest.importorskip("PIL.Image", reason="needs headrace[images]")
+        (tmp_path / "cat").mkdir()
+        for index in range(5):
+            noise = np.random.default_rng(index).integers(0, 256, (40, 40, 3), np.uint8)
+            image.fromarray(noise).save(tmp_path / "cat" / f"{index}.png")
+        data = (tmp_path / "cat" / "3.png").read_bytes()
+        (tmp_path / "cat" / "3.png").write_bytes(data[: len(data) // 2])
+        found = verify(str(tmp_path), options=Options(size=(8, 8)))
+        assert [bad.name for bad in found.bad] == ["cat/3.png"]
+
+
+class TestBehindAUrl:
+    @pytest.fixture
+    def server(self, tmp_path):
+        pytest.importorskip("obstore", reason="needs headrace[remote]")
+        from web_server import FileServer
+
+        with FileServer(tmp_path) as server:
+            yield server.url
+
+    def test_a_folder_is_listed_and_compared_by_its_manifest(self, tmp_path, server):
+        rows = np.arange(200.0).reshape(40, 5)
+        pack(ArrayReader(rows), tmp_path / "x", shape=Shape(batch_bytes=80, shard_bytes=400))
+        done = run(f"{server}/x", "--format", "npy-shards")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "40 samples (npy-shards), 4 files by their checksums: all good" in done.stdout
+        assert verify(f"{server}/x").format == "npy-shards"
+
+    def test_one_file(self, tmp_path, server):
+        pack(ArrayReader(np.arange(200.0).reshape(40, 5)), tmp_path / "x.npy")
+        found = verify(f"{server}/x.npy")
+        assert (found.samples, found.files, found.bad) == (40, 1, [])
+        data = bytearray((tmp_path / "x.npy").read_bytes())
+        data[-1] ^= 1
+        (tmp_path / "x.npy").write_bytes(data)
+        assert [bad.name for bad in verify(f"{server}/x.npy").bad] == ["x.npy"]
+
+
+class TestFormats:
+    """What is at a path is found out."""
+
+    @pytest.mark.parametrize(
+        ("names", "expected"),
+        [
+            (["a.npy", "b/c.npy", "labels.json"], "npy-files"),
+            (["shard-00000.npy", "shard-00001.npy", "manifest.json"], "npy-shards"),
+            (["a.npz"], "npz-files"),
+            (["cat/1.JPG", "dog/2.png"], "images"),
+            (["train-0.tar", "train-1.tar"], "tar"),
+            (["part-0.parquet", "_manifest.json"], "parquet"),
+            (["zarr.json", "c/0"], "zarr"),
+            ([".zarray", "0"], "zarr"),
+            ([".zgroup", "x/.zarray"], "zarr"),
+        ],
+    )
+    def test_of_folders(self, tmp_path, names, expected):
+        for name in names:
+            path = tmp_path / "place" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+        assert opening.guess_format(str(tmp_path / "place")) == expected
+
+    @pytest.mark.parametrize(
+        ("name", "expected"),
+        [("x.npy", "npy"), ("x.H5", "hdf5"), ("x.feather", "arrow"), ("x.tar", "tar")],
+    )
+    def test_of_files(self, tmp_path, name, expected):
+        (tmp_path / name).touch()
+        assert opening.guess_format(str(tmp_path / name)) == expected
+        assert opening.guess_format(f"https://example.org/data/{name}") == expected
+
+    @pytest.mark.parametrize("names", [["a.txt"], [], ["a.npy", "b.jpg"], ["a.h5"]])
+    def test_that_are_not_clear(self, tmp_path, names):
+        for name in names:
+            (tmp_path / name).touch()
+        with pytest.raises(hr.ArgumentError, match=r"is not clear.*--format.*npy-files"):
+            opening.guess_format(str(tmp_path))
+
+    def test_of_a_file_of_an_unknown_kind(self, tmp_path):
+        (tmp_path / "x.doc").touch()
+        with pytest.raises(hr.ArgumentError, match=r"ends with '\.doc'.*--format"):
+            opening.guess_format(str(tmp_path / "x.doc"))

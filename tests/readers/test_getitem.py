@@ -1,0 +1,277 @@
+"""GetItem: what datasets and their samples may look like, and what is said of those that can't."""
+
+import pickle
+import threading
+
+import numpy as np
+import pytest
+from datasets_by_number import Columns, Files, FilesTogether, Of
+
+import headrace as hr
+from headrace.testing import ReaderContract
+
+
+class TestOneByOne(ReaderContract):
+    def make_reader(self, folder, samples):
+        for index, sample in enumerate(samples):
+            np.save(self.sample_file(folder, index), sample)
+        return hr.GetItem(Files(folder))
+
+    def sample_file(self, folder, index):
+        return folder / f"sample-{index:05}.npy"
+
+
+class TestTogether(TestOneByOne):
+    def make_reader(self, folder, samples):
+        super().make_reader(folder, samples)
+        return hr.GetItem(FilesTogether(folder), thread_safe=False)
+
+
+class TestOfAnArray(ReaderContract):
+    pickles_data = True
+
+    def make_reader(self, folder, samples):
+        return hr.GetItem(samples)
+
+
+def read(reader, *indices):
+    def empty(spec):
+        return np.empty((len(indices), *spec.shape), spec.dtype)
+
+    def structure(spec):
+        if isinstance(spec, hr.Spec):
+            return empty(spec)
+        if isinstance(spec, dict):
+            return {key: structure(part) for key, part in spec.items()}
+        return tuple(map(structure, spec))
+
+    out = structure(reader.spec)
+    reader.read(np.array(indices, np.int64), out)
+    return out
+
+
+@pytest.mark.parametrize(
+    ("sample", "shape", "dtype"),
+    [
+        (3, (), "int64"),
+        (3.5, (), "float64"),
+        (True, (), "bool"),
+        (np.float32(3), (), "float32"),
+        (np.ones((2, 3), ">i2"), (2, 3), "int16"),
+        ([[1, 2], [3, 4]], (2, 2), "int64"),
+        ([1, 2.5], (2,), "float64"),
+        ([np.float32(1), np.float32(2)], (2,), "float32"),
+        (np.datetime64(5, "s"), (), "M8[s]"),
+        (memoryview(b"abc"), None, None),
+    ],
+    ids=repr,
+)
+def test_numbers_arrays_and_lists_of_numbers_are_arrays(sample, shape, dtype):
+    if shape is None:
+        with pytest.raises(hr.ArgumentTypeError, match="sample 0 is a memoryview"):
+            hr.GetItem([sample])
+        return
+    reader = hr.GetItem([sample, sample])
+    assert reader.spec == (shape, np.dtype(dtype))
+    assert (read(reader, 1, 0) == np.asarray(sample)).all()
+
+
+def test_tuples_lists_and_dicts_keep_their_structure():
+    samples = [({"x": np.full(3, i), "y": i}, [np.full((1, 2), i), 2.5 * i]) for i in range(4)]
+    reader = hr.GetItem(samples)
+    assert reader.spec[0]["x"] == ((3,), np.dtype(np.int64))
+    first, (array, number) = read(reader, 2, 0)
+    assert first["x"].tolist() == [[2] * 3, [0] * 3]
+    assert first["y"].tolist() == [2, 0]
+    assert array.tolist() == [[[2, 2]], [[0, 0]]]
+    assert number.tolist() == [5, 0]
+
+
+@pytest.mark.parametrize("executor", [hr.Inline(), hr.Threads(2), hr.Processes(1)], ids=repr)
+def test_loaders_read_datasets(executor):
+    dataset = Of(*({"x": np.full(2, i), "y": i} for i in range(10)))
+    with hr.Loader(hr.GetItem(dataset), 4, seed=3, executor=executor) as loader:
+        for step, batch in enumerate(loader):
+            assert batch["y"].tolist() == loader.indices(0, step).tolist()
+            assert (batch["x"] == batch["y"][:, None]).all()
+
+
+def test_a_dataset_itself_is_refused_by_a_loader_with_the_remedy():
+    with pytest.raises(hr.ArgumentTypeError, match=r"GetItem\(dataset\)"):
+        hr.Loader(Of(1, 2), 1)
+
+
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        (np.ones(3), r"sample 2\['x'\] has the shape \(3,\); expected is \(2,\)"),
+        (np.ones(2, complex), r"sample 2\['x'\] has the dtype complex128; expected is float64"),
+        ("text", r"sample 2\['x'\] is a str"),
+        (None, r"sample 2\['x'\] is a NoneType"),
+        ([1.0, [2.0]], r"sample 2\['x'\] can't become an array"),
+        (np.array([{}, {}]), r"sample 2\['x'\] can't become an array of numbers"),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("kind", ["one by one", "columns"])
+def test_a_sample_unlike_the_first_is_named(bad, said, kind):
+    x = [np.zeros(2), np.ones(2), bad, np.ones(2)]
+    dataset = Of(*({"x": part} for part in x)) if kind == "one by one" else Columns(x=x)
+    reader = hr.GetItem(dataset)
+    assert read(reader, 3, 0)["x"].tolist() == [[1, 1], [0, 0]]
+    with pytest.raises(hr.SampleFormatError, match=said) as caught:
+        read(reader, 3, 2)
+    assert caught.value.index == 2
+
+
+@pytest.mark.parametrize(
+    ("samples", "said"),
+    [
+        ([{"x": 1}, {"y": 1}], "sample 1 has no 'x'"),
+        ([{"x": 1}, {"x": 1, "y": 2}], r"sample 1 has \['y'\], which sample 0 has not"),
+        ([{"x": 1}, 1], "sample 1 is a int; expected is a dict"),
+        ([(1, 2.0), (1,)], "sample 1 is 1 parts; expected is a tuple of 2"),
+        ([(1, 2.0), 5], "sample 1 is 'int' parts; expected is a tuple of 2"),
+        ([1, 2.5], "sample 1 has the dtype float64; expected is int64.*pass spec="),
+    ],
+    ids=str,
+)
+def test_another_structure_is_named(samples, said):
+    with pytest.raises(hr.SampleFormatError, match=said):
+        read(hr.GetItem(samples), 0, 1)
+
+
+def test_whole_numbers_fit_among_floats():
+    assert read(hr.GetItem([0.5, 2]), 1).tolist() == [2.0]
+
+
+@pytest.mark.parametrize("sample", ["text", None, {"x": "text"}, (1, b"text"), {}, object()])
+def test_samples_that_are_no_numbers_are_refused_at_once(sample):
+    with pytest.raises(hr.ArgumentTypeError, match="dataset must be one of arrays and numbers; "):
+        hr.GetItem([sample])
+
+
+@pytest.mark.parametrize("dataset", [iter([1]), Of, {"a": 1}, "text", 3, {1, 2}], ids=repr)
+def test_other_things_are_refused(dataset):
+    with pytest.raises(hr.ArgumentTypeError, match="dataset must be"):
+        hr.GetItem(dataset)
+
+
+def test_empty_datasets_need_a_spec():
+    with pytest.raises(hr.ArgumentError, match="pass spec="):
+        hr.GetItem([])
+    assert len(hr.GetItem([], spec=hr.Spec((), np.dtype(int)))) == 0
+
+
+def test_spec_chooses_keys_and_dtypes_and_spares_reading_a_sample():
+    dataset = Of(ValueError("not to be read"), {"x": 1, "name": "b"}, {"x": 2, "name": "c"})
+    reader = hr.GetItem(dataset, spec={"x": hr.Spec((), np.dtype(np.float32))})
+    assert read(reader, 2, 1)["x"].tolist() == [2, 1]
+    with pytest.raises(hr.ArgumentTypeError, match=r"spec must be a headrace\.Spec"):
+        hr.GetItem(dataset, spec=(3,))
+    columns = hr.GetItem(Columns(x=[1, 2], name=["b", "c"]), spec=reader.spec)
+    assert read(columns, 1)["x"].dtype == np.float32
+
+
+@pytest.mark.parametrize("error", [IndexError("no more"), KeyError("k"), OSError(5, "disk")])
+def test_errors_of_the_dataset_come_as_they_are_with_the_index(error):
+    reader = hr.GetItem(Of(1, 2, error))
+    with pytest.raises(type(error)) as caught:
+        read(reader, 1, 2)
+    assert caught.value is error
+    assert error.__notes__ == ["headrace: while reading sample 2 of 3 of the dataset"]
+    with pytest.raises(type(error)):  # and end no loop as if all had been read
+        list(hr.Loader(reader, 1, shuffle=False, executor=hr.Inline()))
+
+
+def test_errors_of_a_call_for_several_samples_name_them_all(tmp_path):
+    for index in range(3):
+        np.save(tmp_path / f"sample-{index:05}.npy", index)
+    reader = hr.GetItem(FilesTogether(tmp_path))
+    (tmp_path / "sample-00001.npy").unlink()
+    with pytest.raises(FileNotFoundError) as caught:
+        read(reader, 2, 1)
+    said = "headrace: while reading the samples [2, 1] of the dataset"
+    assert caught.value.__notes__[-1] == said
+
+
+@pytest.mark.parametrize(
+    ("returned", "said"),
+    [([1], "returned 1 samples, from sample 1 on"), (3, "returned int, from sample 1 on")],
+)
+def test_too_few_samples_are_an_error(returned, said):
+    class Short:
+        def __len__(self):
+            return 5
+
+        def __getitems__(self, indices):
+            return returned
+
+    reader = hr.GetItem(Short(), spec=hr.Spec((), np.dtype(int)))
+    with pytest.raises(hr.SampleFormatError, match=said):
+        read(reader, 1, 2)
+
+
+def test_columns_of_another_length_are_an_error():
+    class Wrong(Columns):
+        def __getitems__(self, indices):
+            return super().__getitems__(indices[:1] * count)
+
+    for count in (1, 3):
+        reader = hr.GetItem(Wrong(x=[1, 2, 3]), spec={"x": hr.Spec((), np.dtype(int))})
+        said = f"column 'x' has {count} values for 2 samples"
+        with pytest.raises(hr.SampleFormatError, match=said):
+            read(reader, 2, 1)
+
+
+def test_columns_may_be_nested():
+    class Nested(Columns):
+        def __getitems__(self, indices):
+            return {"a": super().__getitems__(indices)}
+
+    reader = hr.GetItem(Nested(x=[1, 2, 3]))
+    assert read(reader, 2, 0) == {"a": {"x": pytest.approx([3, 1])}}
+
+
+def test_one_thread_at_a_time_where_the_dataset_asks_for_it():
+    class Alone(Of):
+        inside = 0
+        most = 0
+
+        def __getitem__(self, index):
+            self.inside += 1
+            self.most = max(self.most, self.inside)
+            threading.Event().wait(0.001)
+            self.inside -= 1
+            return self.samples[index]
+
+    dataset = Alone(*range(40))
+    reader = hr.GetItem(dataset, thread_safe=False)
+    threads = [threading.Thread(target=read, args=(reader, *range(40))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert dataset.most == 1
+    with pytest.raises(hr.ArgumentTypeError, match="thread_safe"):
+        hr.GetItem(dataset, thread_safe=1)
+
+
+def test_fingerprint_is_the_datasets_own():
+    class Named(Of):
+        def fingerprint(self):
+            return "of mine"
+
+    assert hr.GetItem(Named(1)).fingerprint() == "of mine"
+    assert hr.GetItem(Of(1)).fingerprint() == ""
+
+
+def test_pickle_keeps_the_length_and_the_spec():
+    reader = pickle.loads(pickle.dumps(hr.GetItem(Of(1, 2), thread_safe=False)))
+    assert len(reader) == 2
+    assert read(reader, 1).tolist() == [2]
+
+
+def test_repr_names_the_dataset():
+    said = "GetItem(Of, n=2, Spec(shape=(), dtype=dtype('int64')))"
+    assert repr(hr.GetItem(Of(1, 2))) == said
