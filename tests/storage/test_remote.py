@@ -15,6 +15,7 @@ import pytest
 
 pytest.importorskip("obstore", reason="needs headrace[remote]")
 
+from fetching import fetched, send_fetched
 from web_server import FAULTS, FaultProxy, FileServer
 
 import headrace as hr
@@ -30,11 +31,6 @@ RANGE_FAULTS = ("wrong range", "whole")
 def remote(address, folder="objects", **arguments):
     options = {"endpoint": address, "skip_signature": True}
     return hr.Remote(f"s3://bucket/{folder}", options=options, **{**PATIENT, **arguments})
-
-
-def fetched(storage, requests):
-    found = {position: bytes(data) for position, data in storage.fetch(requests)}
-    return [found[position] for position in range(len(requests))]
 
 
 def once(fault):
@@ -375,15 +371,6 @@ class TestLoaders:
             executor.close()
 
 
-def send_fetched(sender, storage, requests):
-    sender.send(fetched(storage, requests))
-    sender.send(storage.names())
-    sender.send(storage.size("large.bin"))
-    with pytest.raises(hr.FileMissingError):
-        fetched(storage, [Request("nope")])
-    sender.send(multiprocessing.current_process().pid)
-
-
 class TestProcesses:
     @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
     def test_of_each_kind(self, s3, objects, method):
@@ -548,6 +535,7 @@ class TestWebServers:
                 def do_GET(self):  # noqa: N802
                     seen.append(self.headers["Authorization"])
                     super().do_GET()
+                    self.close_connection = True  # for nobody to be there afterwards
 
             server.RequestHandlerClass = Handler
             url = server.url.replace("//", "//me:s3cret@")

@@ -5,30 +5,13 @@ what is missing is named together with the extra that brings it, and that import
 imports neither.
 """
 
-import os
 import sys
 
 from headrace.errors import HeadraceError, missing_extra
 
 
 def main() -> int:
-    """Runs the command line; its exit status."""
-    try:
-        status = _run()
-    except SystemExit as error:  # as typer ends
-        if not isinstance(error.code, int):
-            raise
-        status = error.code
-    if "obstore" in sys.modules:
-        # Its threads may let go of objects of Python's when the interpreter has ended, which
-        # crashes it, and a crash is another exit status.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
-    return status
-
-
-def _run() -> int:
+    """Runs the command line; the exit status, unless typer exits itself."""
     try:
         try:
             from headrace.cli.app import app

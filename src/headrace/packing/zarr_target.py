@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from headrace.arrays import Array
-from headrace.errors import missing_extra
+from headrace.errors import ArgumentError, missing_extra
 from headrace.packing.sums import Sums, sum_file
 from headrace.packing.target import Columns, Shape, in_batches, most_in_a_batch
 
@@ -89,19 +89,26 @@ class ZarrTarget:
             zarr.create_group(str(self._root), zarr_format=3)
         arrays = {}
         for column, spec in self._columns.items():
-            arrays[column] = zarr.create_array(
-                str(self._root),
-                name=None if self._is_single() else column,
-                shape=(self._n, *spec.shape),
-                dtype=spec.dtype,
-                chunks=(self._chunks[column], *spec.shape),
-                shards=(self.batch_size, *spec.shape),
-                compressors="auto" if self._compressed else None,
-                fill_value=None,
-                zarr_format=3,
-                # So that a file that is lost can't be taken for one that was never needed.
-                config={"write_empty_chunks": True},
-            )
+            try:
+                arrays[column] = zarr.create_array(
+                    str(self._root),
+                    name=None if self._is_single() else column,
+                    shape=(self._n, *spec.shape),
+                    dtype=spec.dtype,
+                    chunks=(self._chunks[column], *spec.shape),
+                    shards=(self.batch_size, *spec.shape),
+                    compressors="auto" if self._compressed else None,
+                    fill_value=None,
+                    zarr_format=3,
+                    # So that a file that is lost can't be taken for one that was never needed.
+                    config={"write_empty_chunks": True},
+                )
+            except (TypeError, ValueError, ArithmeticError) as error:  # of names, dtypes and shapes
+                raise ArgumentError(
+                    f"DST must be of a format that can hold the samples, but Zarr can't hold "
+                    f"{column!r} of shape {spec.shape} and dtype {spec.dtype} ({error}). Pack to "
+                    ".npy or .parquet."
+                ) from error
         return arrays
 
     def _opened(self) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import io
 import struct
 import zipfile
 import zlib
+import hashlib
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -123,8 +124,9 @@ class NpzFiles:
         return self._files.location(index)
 
     def fingerprint(self) -> str:
-        """A hash of the ids."""
-        return self._files.names.fingerprint()
+        """A hash of the ids and the keys."""
+        described = repr((self._files.names.fingerprint(), list(self._decoders)))
+        return hashlib.blake2b(described.encode(), digest_size=8).hexdigest()
 
     def read(self, indices: Indices, out: Any) -> None:
         check_read(len(self), self.spec, indices, out)

@@ -125,8 +125,9 @@ class TarFiles:
         )
 
     def fingerprint(self) -> str:
-        """A hash of the names of the shards and the keys of the samples."""
-        names = hashlib.blake2b("\0".join(self._index.shards).encode(), digest_size=8)
+        """A hash of the names of the shards, the keys of the samples, and the fields."""
+        fields = [field.extensions for field in self._fields]
+        names = hashlib.blake2b(repr((self._index.shards, fields)).encode(), digest_size=8)
         names.update(self._index.keys.encoded)
         return names.hexdigest()
 

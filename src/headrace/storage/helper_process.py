@@ -1,7 +1,9 @@
-"""A process that makes the requests of one in which obstore can't be used, as it was forked.
+"""A process that makes the requests of this one, with obstore.
 
-It is a fresh interpreter, spoken to over a pair of sockets. It ends with the process it works for,
-as its end of the pair then reads as ended.
+The threads of obstore do not survive a fork, so that anything asked of it in the child waits for
+ever; and they may call into an interpreter that has ended, which crashes it. Neither can happen
+where user code never runs: in a fresh interpreter, spoken to over a pair of sockets. It ends with
+the process that it works for, also if that is killed, as its end of the pair then reads as ended.
 """
 
 import asyncio
@@ -10,13 +12,14 @@ import itertools
 import json
 import os
 import pickle
+import queue
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
 import weakref
-from multiprocessing.connection import Connection
 from typing import Any
 
 from headrace.storage.obstore_client import Listed, ObstoreClient, Place, Reply
@@ -27,6 +30,53 @@ _START = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
     "from headrace.storage.helper_process import serve; serve(int(sys.argv[2]))"
 )
+
+
+_LENGTHS = struct.Struct("=QQ")  # of a message, and of the data after it plus one, 0 without any
+_SOCKET_BYTES = 2**20
+
+
+class Channel:
+    """Messages, each a pickle and perhaps bytes, over a socket: one thread sends, one receives."""
+
+    def __init__(self, connected: socket.socket) -> None:
+        self._socket = connected
+        for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+            connected.setsockopt(socket.SOL_SOCKET, option, _SOCKET_BYTES)
+
+    def send(self, message: Any, data: Any = None) -> None:
+        """Raises an OSError if the other side has ended."""
+        pickled = pickle.dumps(message)
+        view = None if data is None else memoryview(data).cast("B")
+        lengths = _LENGTHS.pack(len(pickled), 0 if view is None else len(view) + 1)
+        self._socket.sendall(lengths + pickled)
+        if view:
+            self._socket.sendall(view)
+
+    def receive(self) -> tuple[Any, memoryview | None]:
+        """Waits for the next message; raises an EOFError or OSError if the other side has ended."""
+        length, data_length = _LENGTHS.unpack(self._exactly(_LENGTHS.size))
+        message = pickle.loads(self._exactly(length))
+        return message, self._exactly(data_length - 1) if data_length else None
+
+    def shut_down(self) -> None:
+        """Both sides then read as ended."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Frees the socket of this process, and of no other that has it, too."""
+        self._socket.close()
+
+    def _exactly(self, length: int) -> memoryview:
+        data = memoryview(bytearray(length))
+        received = 0
+        while received < length:
+            count = self._socket.recv_into(data[received:])
+            if not count:
+                raise EOFError
+            received += count
+        return data
 
 
 class HelperClient:
@@ -64,7 +114,7 @@ class HelperClient:
     def abandon(self) -> None:
         """Closes what a forked child has inherited, so that the helper does not wait for it."""
         if self._helper is not None:
-            self._helper.connection.close()
+            self._helper.channel.close()
 
     async def _call(self, method: str, place: Place, *arguments: Any) -> Any:
         if self._helper is None or self._helper.ended:
@@ -82,7 +132,7 @@ class _Helper:
         self._places: weakref.WeakKeyDictionary[Place, bytes] = weakref.WeakKeyDictionary()
         ours, its = socket.socketpair()
         with its:
-            self.connection = Connection(ours.detach())
+            self.channel = Channel(ours)
             self._process = subprocess.Popen(
                 [sys.executable, "-c", _START, json.dumps(sys.path), str(its.fileno())],
                 stdin=subprocess.DEVNULL,
@@ -97,8 +147,8 @@ class _Helper:
                 self._places[place] = pickle.dumps(place)
             except Exception as error:
                 raise AttemptFailed(
-                    f"options must be picklable to be used in a forked process, but {error}. "
-                    "Start workers with spawn or forkserver",
+                    f"options must be picklable, as a process of its own makes the requests, "
+                    f"but {error}",
                     "never",
                 ) from None
         reply = self._calls[number] = self._loop.create_future()
@@ -113,26 +163,26 @@ class _Helper:
 
     def close(self) -> None:
         """Waits until the process has ended."""
-        with socket.socket(fileno=os.dup(self.connection.fileno())) as ours:
-            ours.shutdown(socket.SHUT_RDWR)
+        self.channel.shut_down()
         self._reader.join()
 
     def _send(self, *message: Any) -> None:
         with contextlib.suppress(OSError):  # it has ended: `_read` sees that, too
-            self.connection.send(message)
+            self.channel.send(message)
 
     def _read(self) -> None:
         """Runs in a thread until the process ends."""
         try:
             while True:
-                number, outcome, has_data = self.connection.recv()
-                if has_data:
-                    outcome = outcome._replace(data=self.connection.recv_bytes())
+                (number, outcome), data = self.channel.receive()
+                if data is not None:
+                    outcome = outcome._replace(data=data)
                 self._loop.call_soon_threadsafe(self._settle, number, outcome)
-        except (EOFError, OSError):
+        except (EOFError, OSError, RuntimeError):  # the last, if the loop has ended
             self.ended = True
+            self.channel.shut_down()
             self._process.wait()
-            with contextlib.suppress(RuntimeError):  # this process ends as well
+            with contextlib.suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(self._give_up)
 
     def _settle(self, number: int, outcome: Any) -> None:
@@ -152,24 +202,27 @@ class _Helper:
 def serve(descriptor: int) -> None:
     """Makes the requests that come through the socket, until it is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that it works for
-    connection = Connection(descriptor)
+    channel = Channel(socket.socket(fileno=descriptor))
     loop = asyncio.new_event_loop()
     threading.Thread(target=loop.run_forever, daemon=True).start()
-    server = _Server(connection)
+    server = _Server(channel)
     with contextlib.suppress(EOFError, OSError):
         while True:
-            loop.call_soon_threadsafe(server.accept, connection.recv())
+            loop.call_soon_threadsafe(server.accept, channel.receive()[0])
     os._exit(0)
 
 
 class _Server:
     """What runs in the loop of the helper process."""
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
         self._client = ObstoreClient()
         self._places: dict[bytes, Place] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._answers: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()
+        # A thread of its own, as the loop must not wait for a process that is slow to take them.
+        threading.Thread(target=self._answer, daemon=True).start()
 
     def accept(self, message: tuple[Any, ...]) -> None:
         number, *call = message
@@ -190,15 +243,17 @@ class _Server:
             outcome = await getattr(self._client, method)(place, *arguments)
         except Exception as error:
             outcome = error
-        self._answer(number, outcome)
+        self._answers.put((number, outcome))
 
-    def _answer(self, number: int, outcome: Any) -> None:
-        data = outcome.data if isinstance(outcome, Reply) else None
-        if data is not None:
-            outcome = outcome._replace(data=None)
-        try:
-            self._connection.send((number, outcome, data is not None))
+    def _answer(self) -> None:
+        """Sends what comes of the requests."""
+        while True:
+            number, outcome = self._answers.get()
+            data = outcome.data if isinstance(outcome, Reply) else None
             if data is not None:
-                self._connection.send_bytes(data)
-        except OSError:
-            os._exit(0)  # nobody is there to answer
+                outcome = outcome._replace(data=None)
+            try:
+                self._channel.send((number, outcome), data)
+            except OSError:
+                os._exit(0)  # nobody is there to take it
+            del data, outcome  # not to be kept until the next one comes

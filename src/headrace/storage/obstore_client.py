@@ -1,6 +1,6 @@
 """Single requests to object stores and web servers, through obstore.
 
-It runs in an event loop: that of this process, or of its helper process.
+It runs in the event loop of the helper process.
 """
 
 import asyncio

@@ -1,22 +1,19 @@
 """What carries the transfers of this process: an event loop in a thread, made on first use.
 
-The threads of obstore do not survive a fork, and anything asked of it in the child would wait for
-them for ever. So a child that was forked from a process with obstore in it leaves what it
-inherited alone, and has its requests made by a helper process.
+A process that was forked leaves what it inherited alone, and makes its own.
 """
 
 import asyncio
 import atexit
 import contextlib
 import os
-import sys
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from headrace.storage.admission import Admission
-from headrace.storage.obstore_client import Listed, ObstoreClient, Place, Reply
+from headrace.storage.helper_process import HelperClient
 
 T = TypeVar("T")
 
@@ -25,26 +22,10 @@ _WORKER_THREADS = 4
 _END_SECONDS = 5.0
 
 
-class Client(Protocol):
-    """Makes single requests: `ObstoreClient`, or `HelperClient` for a forked process."""
-
-    async def get(
-        self, place: Place, name: str, start: int, stop: int | None, most_bytes: int
-    ) -> Reply: ...
-
-    async def size(self, place: Place, name: str) -> int: ...
-
-    async def names(self, place: Place, after: str) -> Listed: ...
-
-    def close(self) -> None: ...
-
-    def abandon(self) -> None: ...
-
-
 class Transfers:
     """An event loop in a thread of its own, with what all its transfers share."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: HelperClient) -> None:
         self.client = client
         self.admission = Admission()
         self.pid = os.getpid()
@@ -90,7 +71,6 @@ class _Process:
 
     lock = threading.Lock()
     transfers: Transfers | None = None
-    forked_with_obstore = False
     inherited: list[Any] = []
 
 
@@ -101,18 +81,12 @@ def transfers_of_this_process() -> Transfers:
         return found
     with _Process.lock:
         if _Process.transfers is None:
-            client: Client = ObstoreClient()
-            if _Process.forked_with_obstore:
-                from headrace.storage.helper_process import HelperClient
-
-                client = HelperClient()
-            _Process.transfers = Transfers(client)
+            _Process.transfers = Transfers(HelperClient())
             atexit.register(_end, os.getpid())
         return _Process.transfers
 
 
 def _end(pid: int) -> None:
-    # Threads of obstore that call back into an interpreter that has ended would crash it.
     if _Process.transfers is not None and os.getpid() == pid:
         _Process.transfers.end()
 
@@ -123,8 +97,6 @@ def _after_fork() -> None:
         _Process.transfers.client.abandon()
         _Process.inherited.append(_Process.transfers)
         _Process.transfers = None
-    if "obstore" in sys.modules:
-        _Process.forked_with_obstore = True
 
 
 if hasattr(os, "register_at_fork"):
