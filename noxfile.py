@@ -24,7 +24,9 @@ TORCH = "torch==2.13.0"
 STREAMING = "mosaicml-streaming==0.13.0"
 FRAMEWORKS = "keras,tensorflow,jax,torch,openvino"
 FORMATS = ("hdf5", "zarr", "arrow", "images", "remote")
-FORMAT_TESTS = ("hdf5", "zarr", "parquet", "arrow", "getitem", "images", "tar", "npy_remote")
+FORMAT_TESTS = (
+    *("hdf5", "zarr", "parquet", "arrow", "getitem_frameworks", "images", "tar", "npy_remote"),
+)
 TRAINING_BACKENDS = ["tensorflow", "jax", "torch"]
 READING_BACKENDS = ["numpy", "openvino"]
 # Ray starts its processes in a way that JAX warns of once it is imported.

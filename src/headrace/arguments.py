@@ -1,6 +1,7 @@
 """Checks of arguments that several classes share."""
 
 import operator
+import os
 from collections.abc import Iterable
 from typing import Any
 
@@ -40,6 +41,13 @@ def check_bool(argument: str, value: Any) -> bool:
     if value is not True and value is not False:
         raise bad_type(argument, value, "True or False")
     return value
+
+
+def check_path(argument: str, value: Any) -> str:
+    """The absolute path of the file `value`."""
+    if not isinstance(value, (str, os.PathLike)):
+        raise bad_type(argument, value, "the path of a file")
+    return os.path.abspath(os.fspath(value))
 
 
 def check_ids(ids: Iterable[Any], argument: str = "ids") -> list[Any]:

@@ -145,6 +145,22 @@ def test_dtypes(tmp_path, dtype, name):
     assert stored.tolist() == rows.tolist()
 
 
+@pytest.mark.parametrize("name", ["x.zarr", "x.parquet"])
+@pytest.mark.parametrize(
+    "rows", [np.zeros(6, "f4,i2"), np.zeros((6, 0)), np.zeros((6, 3, 0)), np.full(6, "a")]
+)
+@pytest.mark.filterwarnings("ignore::zarr.errors.UnstableSpecificationWarning")
+def test_what_a_format_can_not_hold_is_refused_at_once(tmp_path, rows, name):
+    needed(name)
+    if (name, rows.dtype.kind) == ("x.zarr", "U"):
+        pack(ArrayReader(rows), tmp_path / name)
+        assert columns_in(tmp_path / name)["sample"].tolist() == rows.tolist()
+        return
+    with pytest.raises(hr.ArgumentError, match=r"can't hold 'sample'.*Pack to \.npy"):
+        pack(ArrayReader(rows), tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
 class TestSamplesOfSeveralArrays:
     @pytest.fixture
     def archives(self, tmp_path):
@@ -174,6 +190,21 @@ class TestSamplesOfSeveralArrays:
         done = run("pack", archives, tmp_path / "x.npy", "--columns", "y")
         assert done.returncode == 0, done.stderr
         assert np.load(tmp_path / "x.npy").tolist() == list(range(9))
+
+    def test_what_was_begun_of_one_is_not_gone_on_with_of_another(self, tmp_path, archives):
+        for index in range(9):
+            np.savez(archives / f"{index}.npz", x=index, y=-index)
+
+        def stop(samples):
+            if samples >= 4:
+                raise KeyboardInterrupt
+
+        target, shape = tmp_path / "x.npy", Shape(batch_bytes=16)
+        with pytest.raises(KeyboardInterrupt):
+            x = hr.NpzFiles(archives, keys="x")
+            pack(x, target, shape=shape, progress=stop, seconds_between_saves=0)
+        with pytest.raises(hr.ArgumentError, match="another source"):
+            pack(hr.NpzFiles(archives, keys="y"), target, shape=shape)
 
     def test_do_not_fit_one_npy(self, tmp_path, archives):
         done = run("pack", archives, tmp_path / "x.npy")

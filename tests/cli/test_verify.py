@@ -290,6 +290,12 @@ class TestBehindAUrl:
         assert "40 samples (npy-shards), 4 files by their checksums: all good" in done.stdout
         assert verify(f"{server}/x").format == "npy-shards"
 
+    def test_the_root_of_a_server(self, tmp_path, server):
+        np.save(tmp_path / "a.npy", np.arange(3))
+        np.save(tmp_path / "b.npy", np.arange(4))
+        found = verify(server, "npy-files", Options(ids=["a", "b"]))
+        assert (found.samples, [bad.name for bad in found.bad]) == (2, ["b"])
+
     def test_one_file(self, tmp_path, server):
         pack(ArrayReader(np.arange(200.0).reshape(40, 5)), tmp_path / "x.npy")
         found = verify(f"{server}/x.npy")

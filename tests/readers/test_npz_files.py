@@ -236,6 +236,7 @@ def test_ids_path_and_repr(tmp_path):
     assert reader.fingerprint() == hr.NpzFiles(tmp_path, ["a", "b"]).fingerprint()
     assert reader.fingerprint() == hr.NpzFiles(Folder(tmp_path)).fingerprint()
     assert reader.fingerprint() != hr.NpzFiles(tmp_path, ["b", "a"]).fingerprint()
+    assert reader.fingerprint() == hr.NpzFiles(tmp_path, keys="x").fingerprint()
     assert hr.NpzFiles(FarFolder(tmp_path)).path(0) == f"far:{tmp_path}/a.npz"
 
 

@@ -298,7 +298,7 @@ def test_an_index_of_other_shards_is_refused(shards, tmp_path_factory, change):
         rows(hr.TarFiles(shards, "cls", index=path, **options))
 
 
-@pytest.mark.parametrize("damage", ["missing", "cut", "emptied", "flipped", "text", "another npz"])
+@pytest.mark.parametrize("damage", ["missing", "cut", "emptied", "flipped", "text", "another npz", "npy"])
 def test_a_damaged_index_file_is_refused(shards, tmp_path_factory, damage):
     path = tmp_path_factory.mktemp("index") / "all.npz"
     hr.TarFiles(shards, "cls").save_index(path)
@@ -314,6 +314,7 @@ def test_a_damaged_index_file_is_refused(shards, tmp_path_factory, damage):
                 "emptied": b"",
                 "flipped": data.replace(b"part.1/001", b"part.1/0x1", 1),
                 "text": b"hello",
+                "npy": npy(np.arange(3)),
             }[damage]
         )
     with pytest.raises(ValueError, match=r"index must be .*save_index\(path\)"):
@@ -489,5 +490,7 @@ def test_fingerprints_tell_samples_apart(shards):
     both = hr.TarFiles(shards, "cls", shards="train-{00..01}.tar")
     other = hr.TarFiles(shards, "cls", shards="train-{01..02}.tar")
     assert both.fingerprint() != other.fingerprint()
+    another = hr.TarFiles(shards, {"json": half}, shards="train-{00..01}.tar")
+    assert both.fingerprint() != another.fingerprint()
     assert both.fingerprint() == pickle.loads(pickle.dumps(both)).fingerprint()
     assert "n=18" in repr(both)

@@ -219,7 +219,8 @@ def _manifests(path: str, given: str | None) -> list[tuple[str, Manifest]]:
                 "a file that can be read",
                 f"The system says: {error.strerror}.",
             ) from None
-    places = [(parent, f"{name}.manifest.json")]
+    # Beside the root of a server or bucket there is nothing.
+    places = [(parent, f"{name}.manifest.json")] if is_url(parent) or not is_url(path) else []
     if is_folder:
         places += [(path, inside) for inside in INSIDE]
     found = []

@@ -96,7 +96,8 @@ def _schema(columns: Columns) -> Any:
     fields = []
     for name, spec in columns.items():
         try:
-            kind = pa.from_numpy_dtype(spec.dtype) if spec.dtype.kind not in "SV" else None
+            # Strings would be of any length, which is no array.
+            kind = pa.from_numpy_dtype(spec.dtype) if spec.dtype.kind not in "SUV" else None
         except (pa.ArrowNotImplementedError, pa.ArrowTypeError):
             kind = None
         if spec.dtype.kind == "S" or (spec.dtype.kind == "V" and spec.dtype.names is None):

@@ -13,6 +13,7 @@ from headrace.arrays import Array
 from headrace.errors import ArgumentError, missing_extra
 from headrace.packing.sums import Sums, sum_file
 from headrace.packing.target import Columns, Shape, in_batches, most_in_a_batch
+from headrace.readers.reader import Spec
 
 _CHUNK_BYTES = 2**18
 
@@ -32,6 +33,9 @@ class ZarrTarget:
             import zarr  # noqa: F401
         except ModuleNotFoundError:
             raise missing_extra("Packing to Zarr", "zarr", "zarr") from None
+        for column, spec in columns.items():
+            if spec.dtype.kind == "V":  # Zarr fails over the first rows of them
+                raise _cannot_hold(column, spec)
         self._columns, self._n, self._name, self._compressed = columns, n, name, shape.compressed
         block_bytes = shape.block_bytes or _CHUNK_BYTES
         largest = max(spec.nbytes for spec in columns.values())
@@ -104,11 +108,7 @@ class ZarrTarget:
                     config={"write_empty_chunks": True},
                 )
             except (TypeError, ValueError, ArithmeticError) as error:  # of names, dtypes and shapes
-                raise ArgumentError(
-                    f"DST must be of a format that can hold the samples, but Zarr can't hold "
-                    f"{column!r} of shape {spec.shape} and dtype {spec.dtype} ({error}). Pack to "
-                    ".npy or .parquet."
-                ) from error
+                raise _cannot_hold(column, spec) from error
         return arrays
 
     def _opened(self) -> dict[str, Any]:
@@ -129,3 +129,10 @@ class ZarrTarget:
 
     def _sum(self, name: str) -> None:
         self._sums.add(f"{self._name}/{name}", sum_file(self._root / name))
+
+
+def _cannot_hold(column: str, spec: Spec) -> ArgumentError:
+    return ArgumentError(
+        f"DST must be of a format that can hold the samples, but Zarr can't hold {column!r} of "
+        f"shape {spec.shape} and dtype {spec.dtype}, or none of that name. Pack to .npy or .parquet."
+    )

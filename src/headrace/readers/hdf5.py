@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy.typing as npt
 
+from headrace.arguments import check_path
 from headrace.arrays import Array, Indices
 from headrace.errors import (
     ArgumentError,
@@ -29,7 +30,7 @@ from headrace.readers.sample_files import FormatError
 from headrace.storage.opening import is_url
 
 # What h5py raises of a file or chunk that it can't read, and we.
-_FAILURES = OSError, RuntimeError, ValueError, KeyError, FormatError
+_FAILURES = OSError, RuntimeError, ValueError, LookupError, OverflowError, FormatError
 
 
 class Hdf5:
@@ -87,7 +88,7 @@ class Hdf5:
                 "a file of this machine",
                 "Download it, or store the samples as Zarr, Parquet or files.",
             )
-        self._path = os.path.abspath(os.fspath(path))
+        self._path = check_path("path", path)
         self._cache: BlockCache[tuple[str, int]] = BlockCache(cache_bytes)
         chosen = check_chosen("datasets", datasets)
         self._opened: _Opened | None = _Opened(self._path, chosen)

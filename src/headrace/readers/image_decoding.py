@@ -6,6 +6,7 @@ Requires Pillow, imported when a decoder is made. Why Pillow: docs/decisions/ima
 import functools
 import io
 import math
+import zlib
 from typing import Any, Literal, TypedDict
 
 import numpy as np
@@ -26,7 +27,6 @@ _INTERPOLATIONS = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"
 _WITHOUT_ANTIALIAS = ("nearest", "bilinear", "bicubic")
 _MAX_SIDE = 2**16
 _MAX_PIXELS = 2**26
-_END_OF_PNG = b"IEND\xaeB`\x82"
 
 
 class ImageOptions(TypedDict, total=False):
@@ -159,9 +159,8 @@ class ImageDecoder:
             # Grey is what a JPEG stores beside the colours, which need not be decoded then.
             mode = "L" if self._channels == 1 else None
             image.draft(mode, self._least_size(image.size) if self._scales else None)
-        elif image.format == "PNG" and data.rfind(_END_OF_PNG) < 0:
-            # Pillow does not look at what follows the last row.
-            raise FormatError("it has no end: it was cut short")
+        elif image.format == "PNG":
+            _check_png(memoryview(data))
         image.load()
         return np.asarray(self._resized(self._turned(image)))
 
@@ -247,6 +246,23 @@ def _opened(data: bytes) -> Any:
     if not data:
         raise FormatError("it is empty")
     raise FormatError(f"it begins with {data[:12]!r}, as no JPEG, PNG, WebP, BMP or GIF does")
+
+
+def _check_png(data: memoryview) -> None:
+    """Raises an error unless a PNG has its end, and its pixels the checksums that they should.
+
+    Pillow compares only those of other chunks, and does not look at what follows the last row.
+    """
+    at, kind = 8, b""
+    while kind != b"IEND":
+        end = at + 8 + int.from_bytes(data[at : at + 4], "big")
+        if end + 4 > len(data):
+            raise FormatError("it has no end: it was cut short")
+        kind = bytes(data[at + 4 : at + 8])
+        checksum = int.from_bytes(data[end : end + 4], "big")
+        if kind == b"IDAT" and zlib.crc32(data[at + 4 : end]) != checksum:
+            raise FormatError("its pixels do not have the checksum (CRC-32) that they should")
+        at = end + 4
 
 
 def _check_size(size: Any) -> tuple[int, int]:

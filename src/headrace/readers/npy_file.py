@@ -6,6 +6,7 @@ One behind a URL is read by ranges of bytes, as a single shard of `NpyShards`.
 import os
 from typing import Any
 
+from headrace.arguments import check_path
 from headrace.arrays import Array, Indices
 from headrace.errors import ArgumentError, SampleFormatError, SampleNotFoundError
 from headrace.readers.array import take_rows
@@ -56,7 +57,7 @@ class NpyFile:
             self._path = self._remote.path(0)
             self._n, self._spec = len(self._remote), self._remote.spec
             return
-        self._path = os.path.abspath(os.fspath(path))
+        self._path = check_path("path", path)
         try:
             with open(self._path, "rb", buffering=0) as file:
                 self._layout = parse_header(read_header(file))

@@ -6,11 +6,11 @@ that claims to be larger than a sample is refused before it is unpacked.
 """
 
 import contextlib
+import hashlib
 import io
 import struct
 import zipfile
 import zlib
-import hashlib
 from collections.abc import Iterable, Iterator
 from typing import Any
 

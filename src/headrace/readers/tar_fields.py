@@ -56,10 +56,13 @@ def check_fields(fields: str | Iterable[str] | Mapping[str, Decode | None]) -> l
         if not isinstance(name, str) or not all(name.split(";")):
             raise bad_value("fields", name, "extensions such as 'jpg', or several, as 'jpg;png'")
         extensions = [one.lower().removeprefix(".") for one in name.split(";")]
-        decode = _DECODERS.get(";".join(extensions)) if given is None else given
+        kinds = {one.rpartition(".")[2] for one in extensions}  # that of "seg.npy" is "npy"
+        known = _DECODERS.get(kinds.pop()) if len(kinds) == 1 else None
+        decode = known if given is None else given
         if decode is None:
             raise ArgumentError(
-                f"fields must say what decodes {name!r}, as it is none of {', '.join(_DECODERS)}. "
+                f"fields must say what decodes {name!r}, which ends in none of "
+                f"{', '.join(_DECODERS)}. "
                 f"Pass a dict, such as {{{name!r}: hr.ImageDecoder(size)}} for images."
             )
         if not callable(decode):
