@@ -118,15 +118,17 @@ def formats(session: nox.Session, versions: str) -> None:
     if versions == "present":
         session.install(TORCH)
         session.install(*group("formats"))
+        more = ["tests/storage", "tests/cli", "--ignore=tests/cli/test_demo.py"]
     else:
         session.install(*group("server"))
-    session.run("pytest", *format_tests(), *session.posargs)
+        more = ["tests/storage/test_remote.py"]
+    session.run("pytest", *format_tests(), *more, *session.posargs)
 
 
 @nox.session(python=FRAMEWORKS_PYTHON)
 def adapters(session: nox.Session) -> None:
     """Each framework, and Keras on each of its backends, in a process of its own."""
-    install_frameworks(session, ".[demo]")
+    install_frameworks(session, ".[demo,images]")
     asked = {"HEADRACE_FRAMEWORKS": FRAMEWORKS}
     session.run("pytest", *torch_tests(), "tests/test_imports.py", env=asked)
     session.run(
@@ -134,7 +136,8 @@ def adapters(session: nox.Session) -> None:
     )
     for name in TRAINING_BACKENDS + READING_BACKENDS:
         session.run("pytest", *keras_tests(), env=backend(name))
-    session.run("pytest", "tests/cli", env=backend("jax"))
+    session.run("pytest", keras_images(), env=backend("tensorflow"))
+    session.run("pytest", "tests/cli/test_demo.py", env=backend("jax"))
 
 
 @nox.session(python=FRAMEWORKS_PYTHON)
@@ -171,7 +174,7 @@ def bench(session: nox.Session) -> None:
     for requirement in group("bench"):
         session.install(requirement, success_codes=[0, 1])
     session.install("--no-deps", STREAMING, success_codes=[0, 1])
-    session.install(".")
+    session.install(f".[{','.join(FORMATS)}]")
     session.run("python", "benchmarks/suite.py", *session.posargs)
 
 
@@ -180,9 +183,8 @@ def without_frameworks() -> list[str]:
 
 
 def format_tests() -> list[str]:
-    """The tests of readers that need an extra, of storages, and of the tools that use them."""
-    readers = [f"tests/readers/test_{name}.py" for name in FORMAT_TESTS]
-    return [*readers, "tests/storage", "tests/cli", "--ignore=tests/cli/test_demo.py"]
+    """The tests of readers that need an extra."""
+    return [f"tests/readers/test_{name}.py" for name in FORMAT_TESTS]
 
 
 def lowest_versions(*extras: str) -> list[str]:
@@ -197,6 +199,10 @@ def torch_tests() -> list[str]:
 
 def keras_tests() -> list[str]:
     return [f"tests/adapters/test_keras_{part}.py" for part in ("training", "dataset", "resume")]
+
+
+def keras_images() -> str:
+    return "tests/adapters/test_keras_images.py"
 
 
 def backend(name: str) -> dict[str, str]:

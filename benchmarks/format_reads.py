@@ -30,7 +30,7 @@ BATCH_SIZE = 64
 SCRIPT = Path(__file__).resolve()
 FORMATS = ("npz", "npy_shards", "hdf5", "zarr", "parquet", "arrow", "getitem", "images", "tar")
 # Where samples are stored in blocks, both orders are measured.
-IN_BLOCKS = ("hdf5", "zarr", "parquet", "arrow")
+IN_BLOCKS = ("hdf5", "zarr", "parquet")
 FULL, BLOCKS = "full shuffle", "BlockShuffle"
 LIMIT, LOOP = "bulk read", "loop, a sample a call"
 ONE, TWO = "headrace, Inline", "headrace, Threads(2)"
@@ -56,9 +56,8 @@ def module_of(name: str) -> ModuleType:
 def contenders_of(module: ModuleType, folder: Path, n: int, cache_bytes: int) -> dict[str, Any]:
     """The module's contenders, with a limited cache where the reader has one."""
     limited = "cache_bytes" in inspect.signature(module.contenders).parameters
-    found: dict[str, Any] = module.contenders(
-        folder, n, **({"cache_bytes": cache_bytes} if limited else {})
-    )
+    limit = {"cache_bytes": cache_bytes} if limited else {}
+    found: dict[str, Any] = module.contenders(folder, n, **limit)
     return found
 
 

@@ -34,6 +34,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "cold": ("cold.py",),
     "processes": ("processes.py",),
     "cluster": ("cluster.py",),
+    "formats": ("format_reads.py",),
 }
 HEADINGS = {
     **{f"files-{name}": f"files of {size.label}" for name, size in SIZES.items()},
@@ -41,9 +42,10 @@ HEADINGS = {
     "rows": "rows of one array",
     "cold": "files of 128 KB, not in the page cache",
     "cluster": "a ready batch of 16 MB",
+    "formats": "formats",
 }
 # The contenders that hand over nothing: the others can at best be as fast.
-LIMITS = ("C, ", "np.take, ")
+LIMITS = ("C, ", "np.take, ", "bulk read")
 # What a part may measure instead of a speed.
 UNITS = {
     "ms": "ms",

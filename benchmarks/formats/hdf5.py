@@ -20,14 +20,16 @@ def write(folder: pathlib.Path, samples: Array) -> None:
         file.create_dataset("x", data=samples, chunks=chunks, compression="gzip")
 
 
-def contenders(folder: pathlib.Path, n: int) -> dict[str, Callable[[Array, Array], None]]:
+def contenders(
+    folder: pathlib.Path, n: int, cache_bytes: int
+) -> dict[str, Callable[[Array, Array], None]]:
     dataset = h5py.File(folder / "data.h5", "r")["x"]
 
     def loop(indices: Array, out: Array) -> None:
         for row, index in enumerate(indices.tolist()):
             out[row] = dataset[index]
 
-    return {"headrace": hr.Hdf5(folder / "data.h5").read, "loop": loop}
+    return {"headrace": hr.Hdf5(folder / "data.h5", cache_bytes=cache_bytes).read, "loop": loop}
 
 
 def bulk(folder: pathlib.Path) -> Callable[[], int]:

@@ -34,9 +34,13 @@ def write(folder: pathlib.Path, samples: Array) -> None:
     (folder / "dtype.json").write_text(json.dumps(described))
 
 
-def contenders(folder: pathlib.Path, n: int) -> dict[str, Callable[[Array, Array], None]]:
+def contenders(
+    folder: pathlib.Path, n: int, cache_bytes: int
+) -> dict[str, Callable[[Array, Array], None]]:
     dtype, shape = json.loads((folder / "dtype.json").read_text())
-    reader = hr.Parquet(folder / "data.parquet", dtype=(dtype, tuple(shape)))
+    reader = hr.Parquet(
+        folder / "data.parquet", dtype=(dtype, tuple(shape)), cache_bytes=cache_bytes
+    )
     file = pq.ParquetFile(folder / "data.parquet")
     rows = file.metadata.row_group(0).num_rows
 

@@ -24,14 +24,16 @@ def write(folder: pathlib.Path, samples: Array) -> None:
     )
 
 
-def contenders(folder: pathlib.Path, n: int) -> dict[str, Callable[[Array, Array], None]]:
+def contenders(
+    folder: pathlib.Path, n: int, cache_bytes: int
+) -> dict[str, Callable[[Array, Array], None]]:
     array = zarr.open_array(folder / "data.zarr", mode="r")
 
     def loop(indices: Array, out: Array) -> None:
         for row, index in enumerate(indices.tolist()):
             out[row] = array[index]
 
-    return {"headrace": hr.Zarr(folder / "data.zarr").read, "loop": loop}
+    return {"headrace": hr.Zarr(folder / "data.zarr", cache_bytes=cache_bytes).read, "loop": loop}
 
 
 def bulk(folder: pathlib.Path) -> Callable[[], int]:

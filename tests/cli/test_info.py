@@ -94,6 +94,27 @@ class TestAdvice:
         advice = advise(str(root), open_reader(str(root)))
         assert any(f"headrace pack {root}" in advised for advised in advice)
 
+    def test_of_small_files_of_several_arrays_can_be_followed(self, tmp_path):
+        root = tmp_path / "my data"
+        root.mkdir()
+        for index in range(1000):
+            np.savez(root / f"{index}.npz", x=np.zeros(2, "f4"), y=index)
+        (advised, *_) = advise(str(root), open_reader(str(root)))
+        assert f"headrace pack '{root}' '{root}.zarr'" in advised
+
+    def test_of_float64_can_be_followed(self, tmp_path):
+        np.save(tmp_path / "x.npy", np.zeros((10, 3)))
+        path = str(tmp_path / "x.npy")
+        advised = " ".join(advise(path, open_reader(path)))
+        assert "float64" in advised
+        assert "--dtype" not in advised
+        (tmp_path / "data").mkdir()
+        np.savez(tmp_path / "data" / "0.npz", x=np.zeros(3), y=1)
+        path = str(tmp_path / "data")
+        (advised, *_) = advise(path, open_reader(path))
+        assert "dtype={'x': 'float32'}" in advised
+        assert "--dtype" not in advised
+
     def test_of_a_full_shuffle_over_chunks(self, tmp_path):
         h5py = pytest.importorskip("h5py", reason="needs headrace[hdf5]")
         with h5py.File(tmp_path / "x.h5", "w") as file:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import headrace as hr
-from headrace.packing import Shape, pack
+from headrace.packing import Shape, pack, workplace
 from headrace.readers.array import ArrayReader
 from headrace.storage.manifest import Manifest
 
@@ -200,8 +200,8 @@ class TestSamplesOfSeveralArrays:
                 raise KeyboardInterrupt
 
         target, shape = tmp_path / "x.npy", Shape(batch_bytes=16)
+        x = hr.NpzFiles(archives, keys="x")
         with pytest.raises(KeyboardInterrupt):
-            x = hr.NpzFiles(archives, keys="x")
             pack(x, target, shape=shape, progress=stop, seconds_between_saves=0)
         with pytest.raises(hr.ArgumentError, match="another source"):
             pack(hr.NpzFiles(archives, keys="y"), target, shape=shape)
@@ -270,6 +270,13 @@ def test_images_bring_labels_and_the_names_of_their_classes(tmp_path):
     assert np.load(tmp_path / "x.labels.npy").tolist() == [0, 0, 0, 1, 1, 1]
     assert json.loads((tmp_path / "x.classes.json").read_text()) == ["cat", "dog"]
     assert_refused(run("pack", tmp_path / "images", tmp_path / "y.npy"), "--size", "224x224")
+
+
+def test_a_dangling_link_is_replaced_by_force(tmp_path, source):
+    (tmp_path / "x").symlink_to("nowhere")
+    packed = pack(hr.NpyFiles(source), tmp_path / "x", force=True)
+    assert len(hr.NpyShards(packed.target)) == 25
+    assert sorted(os.listdir(tmp_path)) == ["source", "x"]
 
 
 class TestRefused:
@@ -355,6 +362,34 @@ def tree(folder):
     """The content of each file below a folder."""
     files = [path for path in folder.rglob("*") if path.is_file()]
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+@pytest.mark.parametrize("part", ["new", "sums.jsonl", "journal.json"])
+def test_killed_while_it_begins_anew_it_does_not_go_on_with_what_is_gone(
+    tmp_path, samples, source, monkeypatch, part
+):
+    needed("x.parquet")
+
+    def stop(done):
+        if done >= 20:
+            raise KeyboardInterrupt
+
+    reader, target = hr.NpyFiles(source), tmp_path / "x.parquet"
+    with pytest.raises(KeyboardInterrupt):
+        pack(reader, target, shape=SMALL, progress=stop, seconds_between_saves=0)
+
+    def killed(path):
+        remove(path)
+        if path.name == part:
+            raise KeyboardInterrupt
+
+    remove = workplace._remove
+    monkeypatch.setattr(workplace, "_remove", killed)
+    with pytest.raises(KeyboardInterrupt):  # as of something else
+        pack(reader, target, shape=Shape(), force=True)
+    monkeypatch.undo()
+    pack(reader, target, shape=SMALL)
+    assert columns_in(target)["sample"].tolist() == samples.tolist()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks processes that are killed")

@@ -132,6 +132,12 @@ class TestTheCommand:
         assert lines[1].strip().startswith("sample 30, 30: ")
         assert lines[2].strip() == "40 samples (npy-files): 2 bad"
 
+    def test_names_that_the_terminal_can_not_show(self, folder):
+        (folder / "\u00e9.npy").write_bytes(b"")
+        done = run(folder, PYTHONIOENCODING="ascii")
+        assert done.returncode == 1
+        assert "sample 40, \\xe9: " in done.stdout
+
     def test_as_json(self, folder):
         damage(folder, "03.npy", "cut")
         done = run(folder, "--json")
@@ -225,7 +231,7 @@ class TestManifests:
         (folder / "manifest.json").write_text("{")
         done = run(folder)
         assert done.returncode == 2
-        assert "manifest" in done.stderr
+        assert str(folder / "manifest.json") in done.stderr
 
 
 class TestOtherFormats:

@@ -302,6 +302,32 @@ def test_a_damaged_chunk_is_an_error_that_names_file_and_sample(path, read, name
     assert (read(reader, [7, 9, 4]) == x[[7, 9, 4]]).all()
 
 
+def test_a_dtype_that_numpy_lacks_is_refused(path):
+    with h5py.File(path, "w") as file:
+        nine_bytes = h5py.h5t.STD_I64LE.copy()
+        nine_bytes.set_size(9)
+        h5py.h5d.create(file.id, b"x", nine_bytes, h5py.h5s.create_simple((3,)))
+    with pytest.raises(hr.SampleFormatError, match=r"data\.h5' can't be read: .*<i9"):
+        hr.Hdf5(path)
+
+
+def test_damage_in_the_index_of_chunks_never_raises_anything_else(path, read):
+    x = np.arange(96).reshape(24, 4)
+    with h5py.File(path, "w") as file:
+        file.create_dataset("x", data=x, chunks=(4, 2))
+    data = path.read_bytes()
+    begin = data.index(b"TREE\x01")
+    refused = 0
+    for at in range(begin, begin + 100):
+        path.unlink()
+        path.write_bytes(data[:at] + bytes([data[at] ^ 0x40]) + data[at + 1 :])
+        try:
+            read(hr.Hdf5(path))
+        except hr.SampleFormatError:
+            refused += 1
+    assert refused
+
+
 @EVERY_WAY
 def test_a_file_that_was_cut_is_refused(path, options):
     with h5py.File(path, "w") as file:

@@ -273,6 +273,16 @@ def test_a_flipped_byte_in_a_png_is_an_error_or_changes_nothing(place):
     assert (pixels == expected).all()
 
 
+@pytest.mark.parametrize("mode", ["LA", "RGB", "RGBA", "P", "1"])
+def test_a_flipped_bit_in_the_pixels_of_a_png_is_an_error(mode):
+    data = encoded(photograph(30, 20).convert(mode), "PNG")
+    begin, end = data.index(b"IDAT") + 4, data.index(b"IEND") - 8
+    for at in range(begin, end):
+        damaged = data[:at] + bytes([data[at] ^ 1 << at % 8]) + data[at + 1 :]
+        with pytest.raises(FormatError):
+            decode(damaged, (20, 30))
+
+
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP"])
 def test_damage_never_raises_anything_else(kind):
     data = encoded(photograph(60, 40), kind)
@@ -355,6 +365,7 @@ def test_images_are_found_below_the_root(tmp_path):
         ({"channels": 2}, "channels must be 1, 3, 4, 'grayscale', 'rgb' or 'rgba', but 2"),
         ({"channels": "bgr"}, "channels must be 1, 3, 4"),
         ({"channels": True}, "channels must be 1, 3, 4"),
+        ({"channels": [3]}, "channels must be 1, 3, 4"),
         ({"layout": "NCHW"}, "layout must be 'HWC' or 'CHW'"),
         ({"dtype": "float64"}, "dtype must be 'uint8' or 'float32'"),
         ({"interpolation": "area"}, "interpolation must be one of nearest, box"),

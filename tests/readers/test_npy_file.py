@@ -76,6 +76,11 @@ def test_what_is_read_can_be_changed_without_changing_the_file(path, read):
     assert read(reader).tolist() == [0, 1, 2]
 
 
+def test_what_is_no_path_is_refused():
+    with pytest.raises(TypeError, match=r"path must be the path of a file, but a NoneType"):
+        hr.NpyFile(None)
+
+
 def test_missing_file_is_named(path):
     with pytest.raises(hr.SampleNotFoundError, match="there is no file") as caught:
         hr.NpyFile(path)

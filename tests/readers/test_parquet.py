@@ -169,7 +169,11 @@ def test_other_types_are_refused_with_a_remedy(tmp_path, array, said):
     ids=lambda value: str(value) if isinstance(value, pa.DataType) else "",
 )
 def test_a_null_is_an_error_of_its_sample_alone(tmp_path, values, kind):
-    reader = hr.Parquet(write(tmp_path / "a.parquet", {"x": pa.array(values, kind)}))
+    try:
+        path = write(tmp_path / "a.parquet", {"x": pa.array(values, kind)})
+    except pa.ArrowNotImplementedError as error:  # before pyarrow 26
+        pytest.skip(f"pyarrow {pa.__version__} can't write it: {error}")
+    reader = hr.Parquet(path)
     assert read(reader, [0, 3, 1]).tolist() == [values[0], values[3], values[1]]
     with pytest.raises(hr.SampleFormatError, match=r"sample 2 .*column 'x' .*null") as caught:
         read(reader, [3, 2])

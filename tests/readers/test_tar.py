@@ -136,6 +136,13 @@ def test_a_field_may_have_several_extensions(tmp_path):
     assert rows(reader).tolist() == [1, 2, 4]
 
 
+def test_what_decodes_a_field_follows_from_the_end_of_its_extension(tmp_path):
+    write_tar(tmp_path / "a.tar", {"1.mask.npy": npy(IMAGES[0]), "1.of.cls": b"3"})
+    batch = rows(hr.TarFiles(tmp_path, ["mask.npy;image.npy", "of.cls"]))
+    assert (batch["mask.npy"] == IMAGES[:1]).all()
+    assert batch["of.cls"].tolist() == [3]
+
+
 @pytest.mark.parametrize("form", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT, tarfile.USTAR_FORMAT])
 def test_every_form_of_tar_is_read(tmp_path, form):
     long = "" if form == tarfile.USTAR_FORMAT else "é" + "long" * 60 + "/"
@@ -298,7 +305,10 @@ def test_an_index_of_other_shards_is_refused(shards, tmp_path_factory, change):
         rows(hr.TarFiles(shards, "cls", index=path, **options))
 
 
-@pytest.mark.parametrize("damage", ["missing", "cut", "emptied", "flipped", "text", "another npz", "npy"])
+DAMAGES = ["missing", "cut", "emptied", "flipped", "text", "another npz", "npy"]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_index_file_is_refused(shards, tmp_path_factory, damage):
     path = tmp_path_factory.mktemp("index") / "all.npz"
     hr.TarFiles(shards, "cls").save_index(path)

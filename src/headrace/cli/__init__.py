@@ -5,6 +5,7 @@ what is missing is named together with the extra that brings it, and that import
 imports neither.
 """
 
+import io
 import sys
 
 from headrace.errors import HeadraceError, missing_extra
@@ -12,6 +13,9 @@ from headrace.errors import HeadraceError, missing_extra
 
 def main() -> int:
     """Runs the command line; the exit status, unless typer exits itself."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # To print a file's name must not fail, whatever it is; stderr does so by itself.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         try:
             from headrace.cli.app import app

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import time
 import warnings
 from typing import Any, NamedTuple
@@ -10,11 +11,11 @@ import numpy as np
 from rich.filesize import decimal
 
 import headrace as hr
-from headrace.cli.opening import Opened, Options, open_reader
+from headrace.cli.opening import FORMATS, Opened, Options, open_reader
 from headrace.cli.report import Report
 from headrace.cli.transfer import clock
 from headrace.packing import parts_of
-from headrace.readers.reader import leaf_specs, sample_nbytes
+from headrace.readers.reader import Spec, sample_nbytes
 from headrace.storage.opening import is_url
 from headrace.structure import named_leaves
 
@@ -141,15 +142,22 @@ def advise(path: str, opened: Opened) -> list[str]:
     n, nbytes = len(reader), sample_nbytes(reader.spec)
     many = opened.format in _FILE_FORMATS and n >= _MANY_FILES
     if many and nbytes < _SMALL_FILE_BYTES:
+        # A packed target is on this machine, and one .npy file holds one array.
+        target = os.path.basename(path.rstrip("/")) if is_url(path) else path.rstrip("/")
+        target += ".npy" if isinstance(reader.spec, Spec) else ".zarr"
         advice.append(
-            f"{n} small files: most of the time goes into opening them. In one file they are read "
-            f"faster: headrace pack {path} {path.rstrip('/')}.npy"
+            f"{n} small files: most of the time goes into opening them. Packed they are read "
+            f"faster: {shlex.join(['headrace', 'pack', path, target])}"
         )
-    if any(spec.dtype == np.float64 for spec in leaf_specs(reader.spec)):
-        advice.append(
-            'float64: models mostly train in float32, which is half the size. Pass dtype="float32" '
-            "to the reader, or pack with --dtype float32."
-        )
+    wide = [name for name, spec in parts_of(reader.spec) if spec.dtype == np.float64]
+    if wide:
+        if "dtype" not in FORMATS[opened.format][1]:
+            remedy = "Store them as float32 where they are made, or convert them in the transform."
+        elif isinstance(reader.spec, Spec):
+            remedy = 'Pass dtype="float32" to the reader, or pack with --dtype float32.'
+        else:
+            remedy = f"Pass dtype={dict.fromkeys(wide, 'float32')} to the reader."
+        advice.append(f"float64: models mostly train in float32, which is half the size. {remedy}")
     if is_url(path):
         advice.append(
             "Far away: give the reader hr.Remote(url, cache=hr.Cache(folder, max_bytes)), so that "

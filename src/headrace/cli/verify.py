@@ -124,27 +124,34 @@ def _open(path: str, format_name: str, options: Options) -> tuple[hr.Reader | No
 
     None if there is no good one, or the one file that holds all is bad.
     """
+    opened = _opened(path, format_name, options)
+    if not isinstance(opened, str):
+        return opened, []
+    if format_name not in _SUFFIXES:
+        return None, [Bad(path, None, opened)]
+    ids = options.ids
+    if ids is None:
+        suffix = _SUFFIXES[format_name]
+        names = open_storage(root_of(path)).names((suffix,))
+        ids = sorted(name.removesuffix(suffix) for name in names)
     bad: list[Bad] = []
-    while True:
-        try:
-            return open_reader(path, format_name, options).reader, bad
-        except (hr.SampleError, OSError) as error:
-            if isinstance(error, hr.MissingExtraError) or _is_network(path, error):
-                raise
-            if format_name not in _SUFFIXES:
-                return None, [Bad(path, None, _reason(error))]
-            ids = options.ids
-            if ids is None:
-                suffix = _SUFFIXES[format_name]
-                ids = [
-                    name.removesuffix(suffix)
-                    for name in open_storage(root_of(path)).names((suffix,))
-                ]
-                ids.sort()
-            bad.append(Bad(ids[0], len(bad), _reason(error)))
-            if len(ids) == 1:
-                return None, bad
-            options = options._replace(ids=ids[1:])
+    for number, name in enumerate(ids):
+        # One alone, as each opening takes as long as there are ids.
+        reason = _opened(path, format_name, options._replace(ids=[name]))
+        if not isinstance(reason, str):
+            return open_reader(path, format_name, options._replace(ids=ids[number:])).reader, bad
+        bad.append(Bad(name, number, reason))
+    return None, bad
+
+
+def _opened(path: str, format_name: str, options: Options) -> hr.Reader | str:
+    """The reader, or why it can't be opened."""
+    try:
+        return open_reader(path, format_name, options).reader
+    except (hr.SampleError, OSError) as error:
+        if isinstance(error, hr.MissingExtraError) or _is_network(path, error):
+            raise
+        return _reason(error)
 
 
 def _read_all(path: str, reader: hr.Reader, first: int, workers: int) -> list[Bad]:
@@ -231,7 +238,10 @@ def _manifests(path: str, given: str | None) -> list[tuple[str, Manifest]]:
             (data,) = (bytes(part) for _, part in storage.fetch([Request(file, 0, size)]))
         except hr.FileMissingError:
             continue
-        found.append((root, Manifest.load(data)))
+        try:
+            found.append((root, Manifest.load(data)))
+        except hr.ArgumentError as error:
+            raise hr.ArgumentError(f"{root.rstrip('/')}/{file}: {error}") from None
     return found
 
 

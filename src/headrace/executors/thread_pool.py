@@ -20,7 +20,7 @@ class ThreadPool:
 
     def __init__(self, n: int) -> None:
         self.pid = os.getpid()
-        self.closed = self._exiting = False
+        self.closed = self._dropping = False
         self._tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
         self._threads = [
             threading.Thread(target=self._work, name=f"headrace-{number}", daemon=True)
@@ -51,6 +51,7 @@ class ThreadPool:
                 self._tasks.put(None)
 
     def close(self) -> None:
+        self._dropping = True  # what waits in the queue could take as long as a store is away
         self.stop()
         for thread in self._threads:
             if thread is not threading.current_thread():
@@ -64,7 +65,7 @@ class ThreadPool:
                 continue
             if task is None:
                 return
-            if self._exiting:
+            if self._dropping:
                 task.finish(None, closed_error())
             else:
                 self.run(task)
@@ -72,7 +73,7 @@ class ThreadPool:
 
     def end_at_exit(self, deadline: float) -> None:
         """Ends the threads with the tasks that they are at, if that is in time."""
-        self._exiting = True
+        self._dropping = True
         self.stop()
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))

@@ -65,7 +65,8 @@ class Workplace:
 
     def restart(self) -> None:
         """Throws away what is there."""
-        for part in _PARTS - {"lock"}:
+        # The journal goes first: if this is killed, it must not tell of what is no longer there.
+        for part in ("journal.json", *sorted(_PARTS - {"journal.json", "lock"})):
             _remove(self._folder / part)
         self._journal = None
         self.new.mkdir()
@@ -100,7 +101,7 @@ class Workplace:
             old = self._folder / "old"
             old.mkdir(exist_ok=True)
             for name in [self.target.name, *self._journal["replaced"]]:
-                if (place / name).exists() and name not in os.listdir(old):
+                if os.path.lexists(place / name) and name not in os.listdir(old):
                     os.replace(place / name, old / name)
             for path in sorted(self.new.iterdir()):
                 if path != made:

@@ -134,5 +134,6 @@ class ZarrTarget:
 def _cannot_hold(column: str, spec: Spec) -> ArgumentError:
     return ArgumentError(
         f"DST must be of a format that can hold the samples, but Zarr can't hold {column!r} of "
-        f"shape {spec.shape} and dtype {spec.dtype}, or none of that name. Pack to .npy or .parquet."
+        f"shape {spec.shape} and dtype {spec.dtype}, or none of that name. Pack to .npy, or leave "
+        "it out with --columns."
     )

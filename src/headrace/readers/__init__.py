@@ -2,6 +2,7 @@
 
 from headrace.readers.array import ArrayReader
 from headrace.readers.arrow import Arrow
+from headrace.readers.block_cache import BlockCache
 from headrace.readers.getitem import GetItem
 from headrace.readers.hdf5 import Hdf5
 from headrace.readers.image_decoding import ImageDecoder
@@ -13,13 +14,16 @@ from headrace.readers.npy_files import NpyFiles
 from headrace.readers.npy_shards import NpyShards
 from headrace.readers.npz_files import NpzFiles
 from headrace.readers.parquet import Parquet
-from headrace.readers.reader import Reader, Spec
+from headrace.readers.reader import Reader, Spec, check_read
+from headrace.readers.sample_files import FormatError, SampleFiles
 from headrace.readers.tar_files import TarFiles
 from headrace.readers.zarr_array import Zarr
 
 __all__ = [
     "ArrayReader",
     "Arrow",
+    "BlockCache",
+    "FormatError",
     "GetItem",
     "Hdf5",
     "ImageDecoder",
@@ -32,7 +36,9 @@ __all__ = [
     "NpzFiles",
     "Parquet",
     "Reader",
+    "SampleFiles",
     "Spec",
     "TarFiles",
     "Zarr",
+    "check_read",
 ]

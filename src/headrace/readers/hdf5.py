@@ -30,7 +30,7 @@ from headrace.readers.sample_files import FormatError
 from headrace.storage.opening import is_url
 
 # What h5py raises of a file or chunk that it can't read, and we.
-_FAILURES = OSError, RuntimeError, ValueError, LookupError, OverflowError, FormatError
+_FAILURES = (OSError, RuntimeError, ValueError, TypeError, LookupError, OverflowError, FormatError)
 
 
 class Hdf5:

@@ -102,7 +102,7 @@ class ImageDecoder:
         _openers()
         height, width = _check_size(size)
         number = _NAMED_CHANNELS.get(channels, channels) if isinstance(channels, str) else channels
-        if isinstance(number, bool) or number not in _MODES:
+        if isinstance(number, bool) or number not in tuple(_MODES):
             allowed = "1, 3, 4, 'grayscale', 'rgb' or 'rgba'"
             raise bad_value("channels", channels, allowed)
         if layout not in ("HWC", "CHW"):

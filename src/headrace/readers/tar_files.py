@@ -40,10 +40,11 @@ class TarFiles:
         root: the folder or URL where the shards are.
         fields: the extensions of the files that make a sample, and what turns the bytes of one into
             an array or a number, such as {"jpg": hr.ImageDecoder((224, 224)), "cls": int}. None
-            will do for "npy" and for whole numbers as text in "cls", "index" and "id"; and a list
-            of extensions, or a single one, if all are of these. "jpg;jpeg;png" takes whichever
-            there is. With several fields a sample is a dict with the extension, the first of such
-            several, as key; with one it is the array.
+            will do for "npy" and for whole numbers as text in "cls", "index" and "id", and for
+            what ends in these, such as "mask.npy"; and a list of extensions, or a single one, if
+            all are of these. "jpg;jpeg;png" takes whichever there is. With several fields a sample
+            is a dict with the extension, the first of such several, as key; with one it is the
+            array.
         shards: their names below root, in order; one of them may name many, such as
             "train-{000000..000146}.tar". Default: all that end with .tar, sorted.
         index: a file of `save_index`, so that no headers have to be read.
