@@ -7,6 +7,9 @@ from typing import BinaryIO
 from headrace.errors import FileMissingError, StorageError, bad_value
 from headrace.storage.storage import Request
 
+_HAS_PREADV = hasattr(os, "preadv")
+_FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+
 
 class Folder:
     """The files below `root`. Nothing is kept open.
@@ -33,8 +36,26 @@ class Folder:
         return os.path.join(self._root, name)
 
     def fetch(self, requests: Sequence[Request]) -> Iterator[tuple[int, memoryview]]:
-        for position, request in enumerate(requests):
-            yield position, self._read(request, position)
+        name, file, size = None, -1, 0
+        try:
+            for position, request in enumerate(requests):
+                try:
+                    if request.name != name:
+                        if file >= 0:
+                            os.close(file)
+                            file = -1
+                        file = os.open(self.path(request.name), _FLAGS)
+                        # One call for each request: two threads that give up the interpreter's
+                        # lock more often hold each other up.
+                        name, size = request.name, os.fstat(file).st_size
+                    data = _read(file, size, request, position)
+                except OSError as error:
+                    raise self._explained(error, request, position) from None
+                yield position, data
+                del data  # before the next one is read
+        finally:
+            if file >= 0:
+                os.close(file)
 
     def size(self, name: str) -> int:
         try:
@@ -45,25 +66,6 @@ class Folder:
     def names(self, suffixes: tuple[str, ...] = ("",)) -> list[str]:
         return sorted(name for name in _walk(self._root) if name.endswith(suffixes))
 
-    def _read(self, request: Request, position: int) -> memoryview:
-        name, start, stop = request
-        try:
-            with open(self.path(name), "rb", buffering=0) as file:
-                size = os.fstat(file.fileno()).st_size
-                end = size if stop is None else stop
-                if end > size:
-                    raise StorageError.at(
-                        position, f"{request} can't be read: the file has {size} bytes"
-                    )
-                data = bytearray(max(0, end - start))
-                file.seek(start)
-                received = read_into(file, memoryview(data))
-        except OSError as error:
-            raise self._explained(error, request, position) from None
-        if received < len(data):
-            raise StorageError.at(position, f"{request} ended after {received} bytes")
-        return memoryview(data)
-
     def _explained(self, error: OSError, request: Request, position: int) -> StorageError:
         if isinstance(error, StorageError):
             return error
@@ -72,6 +74,27 @@ class Folder:
         return StorageError.at(
             position, f"{self.path(request.name)!r} can't be read: {error.strerror or error}"
         )
+
+
+def _read(file: int, size: int, request: Request, position: int) -> memoryview:
+    _, start, stop = request
+    end = size if stop is None else stop
+    if end > size:
+        raise StorageError.at(position, f"{request} can't be read: the file has {size} bytes")
+    data = memoryview(bytearray(max(0, end - start)))
+    received = 0
+    while received < len(data):
+        if _HAS_PREADV:
+            count = os.preadv(file, (data[received:],), start + received)
+        else:
+            os.lseek(file, start + received, os.SEEK_SET)
+            part = os.read(file, len(data) - received)
+            count = len(part)
+            data[received : received + count] = part
+        if not count:
+            raise StorageError.at(position, f"{request} ended after {received} bytes")
+        received += count
+    return data
 
 
 def read_into(file: BinaryIO, data: memoryview) -> int:
