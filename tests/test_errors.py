@@ -161,7 +161,7 @@ CALLS = {
     "source of a path": (
         lambda: hr.Loader((X, "data"), 2),
         hr.ArgumentTypeError,
-        ["source[1]", "a str was given", "NpyFile(path)", "NpyFiles(root)"],
+        ["source[1]", "a str was given", "Hdf5(path)", "NpyFiles(root)"],
     ),
     "source of unequal lengths": (
         lambda: hr.Loader({"x": X, "y": X[:7]}, 2),

@@ -8,6 +8,7 @@ import warnings
 import numpy as np
 import pytest
 from picklable import noisy_x as noisy
+from spoilt_rows import Recorded
 
 import headrace as hr
 from headrace.structure import leaves
@@ -217,25 +218,6 @@ def test_a_warning_that_is_an_error_stops_once(folder):
             with pytest.raises(hr.BadSampleWarning):
                 loader.batch(0, 0)
         assert loader.batch(0, 0)["number"].shape == (N,)
-
-
-class Recorded:
-    """Rows of an array; those of `bad` can't be read, for the reason given."""
-
-    def __init__(self, array, bad, error=hr.SampleFormatError, in_memory=False):
-        self.array, self.bad, self.error, self.in_memory = array, set(bad), error, in_memory
-        self.spec = hr.Spec(array.shape[1:], array.dtype)
-        self.calls = []
-
-    def __len__(self):
-        return len(self.array)
-
-    def read(self, indices, out):
-        self.calls.append(indices.tolist())
-        for index in reversed(indices.tolist()):  # as a reader may, in another order
-            if index in self.bad:
-                raise self.error.at(index, f"sample {index} is spoilt")
-        out[:] = self.array[indices]
 
 
 def test_substitutes_may_be_bad_themselves():

@@ -130,7 +130,6 @@ def test_labels_are_stored_with_the_samples(tmp_path, samples, source, name):
 )
 @pytest.mark.parametrize("name", ["x.npy", "x.zarr", "x.parquet"])
 @pytest.mark.filterwarnings("ignore:The data type:FutureWarning")
-@pytest.mark.filterwarnings("ignore::zarr.errors.UnstableSpecificationWarning")
 def test_dtypes(tmp_path, dtype, name):
     needed(name)
     rows = np.arange(24).reshape(6, 2, 2).astype(dtype)
@@ -149,7 +148,7 @@ def test_dtypes(tmp_path, dtype, name):
 @pytest.mark.parametrize(
     "rows", [np.zeros(6, "f4,i2"), np.zeros((6, 0)), np.zeros((6, 3, 0)), np.full(6, "a")]
 )
-@pytest.mark.filterwarnings("ignore::zarr.errors.UnstableSpecificationWarning")
+@pytest.mark.filterwarnings("ignore:The data type:FutureWarning")
 def test_what_a_format_can_not_hold_is_refused_at_once(tmp_path, rows, name):
     needed(name)
     if (name, rows.dtype.kind) == ("x.zarr", "U"):

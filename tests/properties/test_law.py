@@ -334,7 +334,7 @@ def test_batches_are_the_consumers_own_and_aligned():
         ((np.zeros(3), np.zeros(4)), ValueError, r"source\[0\] has 3, source\[1\] has 4"),
         (hr.NpyFile, TypeError, r"source must be a reader"),
         ([1, 2], TypeError, r"source must be a reader, a numpy array.*numpy.asarray"),
-        ("data", TypeError, r"source must be.*NpyFile\(path\)"),
+        ("data", TypeError, r"source must be.*NpyFiles\(root\)"),
         ({"a": None}, TypeError, r"source\['a'\] must be"),
         ((), ValueError, "source must have at least one reader"),
         (np.zeros((0, 3)), ValueError, "source must have at least one sample"),
