@@ -33,7 +33,7 @@ def _reader_of(leaf: Any, name: str) -> Reader:
         return leaf
     remedy = "Pass numpy.asarray(...) of it, if it fits in memory."
     if hasattr(leaf, "__fspath__") or isinstance(leaf, str):
-        remedy = "Pass a reader, such as NpyFiles(root) or Hdf5(path): docs/formats.md has them all."
+        remedy = "Pass a reader, such as NpyFiles(root) or Hdf5(path); docs/formats.md has all."
     elif hasattr(leaf, "__getitem__") and not isinstance(leaf, list):
         remedy = "For a dataset with samples by number use GetItem(dataset)."
     raise bad_type(name, leaf, "a reader, a numpy array, or a tuple or dict of them", remedy)
