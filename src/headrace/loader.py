@@ -9,7 +9,7 @@ import functools
 import itertools
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -187,8 +187,16 @@ class Loader:
     def make(self, key: BatchKey) -> Any:
         """The batch of a key of the loader's sampler, as `batch` makes it."""
         made = self.make_batch.make(key)
-        self._bad_samples.take(made.replaced, made.made_for)
+        self.count_replaced(made.replaced, made.made_for)
         return made.batches[0]
+
+    def count_replaced(self, replaced: Iterable[BadSample], made_for: str) -> None:
+        """Counts bad samples of a batch that another process has made. Adapters tell of them.
+
+        Raises:
+            SampleError: the error of the first one beyond `max_bad_samples`.
+        """
+        self._bad_samples.take(replaced, made_for)
 
     def indices(self, epoch: int, step: int) -> Indices:
         """The samples that the batch at `step` of `epoch` holds: int64, shape (batch,).
@@ -321,7 +329,7 @@ class Loader:
         free = copy.copy(self)
         ready = list(itertools.islice(self._results_from(Place(0, 0)), count))
         for made in ready:
-            self._bad_samples.take(made.replaced, made.made_for)
+            self.count_replaced(made.replaced, made.made_for)
         free.make_batch = Repeated(ready)
         free.executor = Inline()
         free._place = Place(0, 0)

@@ -195,3 +195,29 @@ def test_a_plain_data_loader_serves_too(folder):
     )
     # Its own collate function makes a list of a tuple.
     assert [as_bytes(tuple(batch)) for batch in batches] == expected(loader, 1)
+
+
+@pytest.mark.parametrize("workers", WORKERS)
+def test_bad_samples_are_counted_in_the_process_of_the_loader(tmp_path, folder, workers):
+    for i in range(N):
+        if i not in (3, 11, 12):
+            (tmp_path / f"{i}.npy").write_bytes((folder / f"{i}.npy").read_bytes())
+    shape = {"shape": (3, 2), "dtype": "float32"}
+    reader = hr.NpyFiles(tmp_path, ids=range(N), **shape)
+
+    def make_loader(most):
+        return hr.Loader(
+            reader, BATCH, seed=3, tail="partial", on_error="replace", max_bad_samples=most
+        )
+
+    loader = make_loader(3)
+    with pytest.warns(hr.BadSampleWarning) as said:
+        taken = [as_bytes(batch) for batch in loader.to_torch(**WORKERS[workers])]
+    alone = make_loader(3)
+    with pytest.warns(hr.BadSampleWarning):
+        assert taken == expected(alone, 1)
+    assert loader.bad_samples == alone.bad_samples
+    assert len(said) == len(loader.bad_samples) == 3
+    with pytest.warns(hr.BadSampleWarning), pytest.raises(hr.SampleNotFoundError) as caught:
+        list(make_loader(2).to_torch(**WORKERS[workers]))
+    assert any("max_bad_samples=2" in note for note in caught.value.__notes__)

@@ -8,10 +8,11 @@ The DataLoader has the loader's state. One that something else makes of `Dataset
 can't move the loader; for torchdata's StatefulDataLoader, the sampler's iterators have a state.
 """
 
+import functools
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,6 +25,7 @@ except ModuleNotFoundError as error:
     raise missing_extra("headrace.adapters.torch", "PyTorch", "torch") from error
 
 from headrace.loader import Loader
+from headrace.replacement import BadSample
 from headrace.sampler import BatchKey
 from headrace.structure import leaves, map_leaves
 
@@ -61,7 +63,7 @@ def make_data_loader(
     if not issubclass(made, loader_class):
         made = type(made.__name__, (made, loader_class), {})
     data_loader: HeadraceDataLoader = made(
-        Dataset(loader), None, sampler=Sampler(loader), **options
+        Dataset(loader, reports=True), None, sampler=Sampler(loader), **options
     )
     data_loader.device = None if device is None else torch.device(device)
     return data_loader
@@ -79,7 +81,7 @@ class HeadraceDataLoader(torch_data.DataLoader[Any]):
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         loader: Loader = self.dataset.loader  # type: ignore[attr-defined]
         place = loader.place
-        batches: Iterator[Any] = super().__iter__()
+        batches: Iterator[Any] = map(functools.partial(_reported, loader), super().__iter__())
         if self.device is not None:
             batches = _put_ahead(batches, _Copier(self.device), loader)
         for batch in batches:
@@ -165,21 +167,45 @@ def _to(leaf: Any, device: torch.device) -> Any:
     return leaf.to(device, non_blocking=True) if isinstance(leaf, torch.Tensor) else leaf
 
 
-class Dataset(torch_data.Dataset[Any]):
-    """Batches by key: `dataset[key]` is a batch of tensors, `key` one that `Sampler` gives."""
+class _FromWorker(NamedTuple):
+    """A batch from a worker process, and what of it is to be counted in that of the loader."""
 
-    def __init__(self, loader: Loader) -> None:
+    batch: Any
+    replaced: tuple[BadSample, ...]
+    made_for: str
+
+
+def _reported(loader: Loader, batch: Any) -> Any:
+    """The batch, after what its worker says of it was counted."""
+    if isinstance(batch, _FromWorker):
+        loader.count_replaced(batch.replaced, batch.made_for)
+        return batch.batch
+    return batch
+
+
+class Dataset(torch_data.Dataset[Any]):
+    """Batches by key: `dataset[key]` is a batch of tensors, `key` one that `Sampler` gives.
+
+    Bad samples that a worker process replaces are warned of there, where a DataLoader is not one
+    of `Loader.to_torch`.
+    """
+
+    def __init__(self, loader: Loader, *, reports: bool = False) -> None:
         self.loader = loader
+        self._reports = reports
 
     def __len__(self) -> int:
         return len(self.loader)
 
     def __getitem__(self, key: BatchKey) -> Any:
-        if torch_data.get_worker_info() is not None:
-            batch = self.loader.make(key)
-        else:
-            batch = self.loader.fetch(key.place)
-        return map_leaves(as_tensor, batch)
+        if torch_data.get_worker_info() is None:
+            return map_leaves(as_tensor, self.loader.fetch(key.place))
+        if not self._reports:
+            return map_leaves(as_tensor, self.loader.make(key))
+        made = self.loader.make_batch.make(key)
+        batch = map_leaves(as_tensor, made.batches[0])
+        # What is not needed would be sent with every batch.
+        return _FromWorker(batch, made.replaced, made.made_for) if made.replaced else batch
 
 
 class Sampler(torch_data.Sampler[BatchKey]):
