@@ -39,48 +39,34 @@ def run_pack(
             written.
     """
     _check_apart(source, target)
+    started = time.perf_counter()
     try:
-        _run(source, target, format_name, options, labels, label_field, shape, workers, force)
+        opened = open_reader(source, format_name, options)
+        reader = opened.reader
+        labels_reader = opened.labels
+        if labels is not None:
+            labels_reader = read_labels(labels, reader)
+        texts = {}
+        ids = getattr(reader, "ids", None)
+        if ids is not None:
+            texts["ids"] = ids
+        if opened.classes is not None and labels is None:
+            texts["classes"] = opened.classes
+        nbytes = sample_nbytes(reader.spec)
+        with transfer("packing", nbytes * len(reader)) as show:
+            packed = pack(
+                reader,
+                Path(target),
+                labels=labels_reader,
+                label_field=label_field,
+                texts=texts,
+                shape=shape,
+                workers=workers,
+                force=force,
+                progress=lambda samples: show(samples * nbytes),
+            )
     except hr.SampleError as error:
         raise type(error)(f"{error}. To list all bad samples: headrace verify {source}") from error
-
-
-def _run(
-    source: str,
-    target: str,
-    format_name: str | None,
-    options: Options,
-    labels: Path | None,
-    label_field: str | None,
-    shape: Shape,
-    workers: int | None,
-    force: bool,
-) -> None:
-    started = time.perf_counter()
-    opened = open_reader(source, format_name, options)
-    reader = opened.reader
-    labels_reader = opened.labels
-    if labels is not None:
-        labels_reader = read_labels(labels, reader)
-    texts = {}
-    ids = getattr(reader, "ids", None)
-    if ids is not None:
-        texts["ids"] = ids
-    if opened.classes is not None and labels is None:
-        texts["classes"] = opened.classes
-    nbytes = sample_nbytes(reader.spec)
-    with transfer("packing", nbytes * len(reader)) as show:
-        packed = pack(
-            reader,
-            Path(target),
-            labels=labels_reader,
-            label_field=label_field,
-            texts=texts,
-            shape=shape,
-            workers=workers,
-            force=force,
-            progress=lambda samples: show(samples * nbytes),
-        )
     seconds = time.perf_counter() - started
     fresh = (packed.samples - packed.continued_at) * nbytes
     report = Report()

@@ -167,13 +167,6 @@ class ObstoreClient:
         except Exception as error:
             return Listed(found, explained(error))
 
-    def close(self) -> None:
-        """Drops all clients."""
-        self._stores.clear()
-
-    def abandon(self) -> None:
-        """Leaves all as it is, in a forked child."""
-
     def _store(self, place: Place) -> Any:
         store = self._stores.get(place)
         if store is None:
