@@ -15,6 +15,7 @@ if not all(importlib.util.find_spec(name) for name in ("ray", "torch")):
 
 def test_workers_of_ray_train_know_their_ranks_and_the_driver_is_none(run_ranks, tmp_path):
     alone = {"RAY_USAGE_STATS_ENABLED": 0, "RAY_AUTH_MODE": "disabled"}
+    alone["RAY_local_fs_capacity_threshold"] = 1  # however full the disk is
     (told,) = run_ranks("ray_world.py", 1, tmp_path, **alone)
     assert told["driver"] == [0, 1]
     lone = hr.BatchSampler(20, 5)

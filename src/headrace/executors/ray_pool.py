@@ -156,9 +156,13 @@ class RayPool(ThreadPool):
                 made = self._made(task, function, argument)
                 return (None, made.raised()) if isinstance(made, Failed) else loaded(*made)
             except (exceptions.ObjectStoreFullError, exceptions.OutOfDiskError) as error:
+                # Ray puts what its store has no room for on disk, up to a part of the disk.
+                disk = isinstance(error, exceptions.OutOfDiskError)
                 raise SharedMemoryError(
-                    f"a node of Ray has no room in its object store for the batch of {argument}. "
-                    "Use a smaller batch_size or lookahead_bytes, or give the nodes larger stores."
+                    f"a node of Ray has no room in its object store for the batch of {argument}"
+                    f"{', and its disk is too full to help out' if disk else ''}. "
+                    "Use a smaller batch_size or lookahead_bytes, or give the nodes larger stores"
+                    f"{' or free disk space' if disk else ''}."
                 ) from error
             except (exceptions.NodeDiedError, exceptions.ObjectLostError) as error:
                 nodes_lost += 1
