@@ -20,12 +20,12 @@ import numpy.typing as npt
 from headrace.arguments import check_dtype
 from headrace.arrays import Array, Indices, address
 from headrace.errors import bad_type
-from headrace.readers.io_uring import Ring, RingLostError, ring_of_thread
 from headrace.readers.npy_decoder import NpyDecoder, check_size
 from headrace.readers.npy_format import parse_header, read_header
 from headrace.readers.reader import Spec, check_read
 from headrace.readers.sample_files import FormatError, SampleFiles, sample_error
 from headrace.storage import Folder
+from headrace.storage.io_uring import Ring, RingLostError, ring_of_thread
 from headrace.storage.opening import Root
 
 _SUFFIX = ".npy"

@@ -16,7 +16,7 @@ import mmap
 import os
 import sys
 import threading
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -30,8 +30,9 @@ _SUBMIT_ALL, _SINGLE_ISSUER, _DEFER_TASKRUN = 1 << 7, 1 << 12, 1 << 13
 _REGISTER_FILES = 2
 _GETEVENTS = 1
 _OFFSET_OF_SUBMISSIONS = 0x10000000
-_READV, _OPENAT, _CLOSE = 1, 18, 19
+_READV, _OPENAT, _CLOSE, _READ = 1, 18, 19, 22
 _FIXED_FILE, _LINK, _HARD_LINK = 1 << 0, 1 << 2, 1 << 3
+_WHERE_IT_IS = 2**64 - 1  # the offset that stands for the place where the last read has ended
 
 # struct io_uring_sqe
 _SUBMISSION = np.dtype(
@@ -50,11 +51,26 @@ _PARAMETERS = np.dtype(
      ("cq_rest", "u4", 4)]
 )  # fmt: skip
 
-_STEPS = 3  # open, read, close
+_STEPS = 4  # at most, of a file: open, read, look whether that was all, close
 
 
 class RingLostError(Exception):
     """The queues can't be used any more, such as when something closed their descriptor."""
+
+
+class _Chains(NamedTuple):
+    """Requests to open, read and close each of `MOST_FILES` files, of which names are missing.
+
+    Attributes:
+        requests: one file after the other.
+        folders, names: of them, to be filled in; shape (files,).
+        steps: so many requests a file.
+    """
+
+    requests: Array
+    folders: Array
+    names: Array
+    steps: int
 
 
 class Ring:
@@ -104,23 +120,34 @@ class Ring:
     def _prepare(self) -> None:
         """Fills in what is the same in each call. File i goes into slot i of the ring's table."""
         n = self.MOST_FILES
-        slots = np.arange(n)
-        files = np.zeros((n, _STEPS), _SUBMISSION)
-        opening, reading, closing = files.T
-        opening["opcode"], opening["flags"], opening["slot"] = _OPENAT, _LINK, slots + 1
-        # A hard link, so that the file is closed whatever became of reading it.
-        reading["opcode"], reading["flags"] = _READV, _FIXED_FILE | _HARD_LINK
-        reading["fd"], reading["length"] = slots, 2
-        closing["opcode"], closing["slot"] = _CLOSE, slots + 1
-        files["user_data"] = np.arange(files.size).reshape(files.shape)
-        self._files = files.reshape(-1).view(self._submissions.dtype)
-        self._folders, self._names = opening["fd"], opening["address"]
+        self._slots = np.arange(n).astype(np.uintp)
+        self._results = np.empty(len(self._submissions), np.int32)
+        self._heads = np.empty((n, 0), np.uint8)
         # struct iovec of each file's head and body
         self._parts = np.zeros((n, 2, 2), np.uintp)
-        reading["address"] = address(self._parts) + slots * self._parts.strides[0]
-        self._results = np.empty(len(self._submissions), np.int32)
-        self._slots = slots.astype(np.uintp)
-        self._heads = np.empty((n, 0), np.uint8)
+        self._one_byte = np.empty(1, np.uint8)
+        self._with_head, self._whole = self._chains(False), self._chains(True)
+        self._ranges = np.zeros(n, _SUBMISSION)
+        self._ranges["opcode"], self._ranges["user_data"] = _READ, np.arange(n)
+
+    def _chains(self, whole: bool) -> _Chains:
+        """Of files of a known length, with a head; or of whole files."""
+        n, steps = self.MOST_FILES, 4 if whole else 3
+        files = np.zeros((n, steps), _SUBMISSION)
+        opening, reading, closing = files[:, 0], files[:, 1:-1], files[:, -1]
+        opening["opcode"], opening["flags"], opening["slot"] = _OPENAT, _LINK, self._slots + 1
+        closing["opcode"], closing["slot"] = _CLOSE, self._slots + 1
+        # Hard links, so that the file is closed whatever became of reading it.
+        reading["flags"], reading["fd"] = _FIXED_FILE | _HARD_LINK, self._slots[:, None]
+        reading["opcode"][:, 0], reading["length"][:, 0] = _READV, 1 if whole else 2
+        parts = self._parts[:, 1] if whole else self._parts
+        reading["address"][:, 0] = address(parts) + self._slots * parts.strides[0]
+        if whole:
+            reading["offset"] = _WHERE_IT_IS
+            reading["opcode"][:, 1], reading["length"][:, 1] = _READ, 1
+            reading["address"][:, 1] = address(self._one_byte)
+        files["user_data"] = np.arange(files.size).reshape(files.shape)
+        return _Chains(files.reshape(-1), opening["fd"], opening["address"], steps)
 
     def read(
         self,
@@ -147,30 +174,90 @@ class Ring:
             RingLostError: nothing can be read with this ring any more.
         """
         self._finish()  # what an interrupted call has left
-        n = len(names)
         if self._heads.shape[1] != head_nbytes:
             self._heads = np.empty((self.MOST_FILES, head_nbytes), np.uint8)
             self._parts[:, 0, 0] = address(self._heads) + self._slots * np.uintp(head_nbytes)
             self._parts[:, 0, 1] = head_nbytes
-        self._folders[:n] = folder
-        self._names[:n] = names
-        np.multiply(self._slots[:n], bodies.strides[0], out=self._parts[:n, 1, 0])
-        self._parts[:n, 1, 0] += address(bodies)
-        self._parts[:n, 1, 1] = bodies.strides[0]
+        (received,) = self._read_files(self._with_head, folder, names, owner, bodies)
+        return received, self._heads[: len(names)]
+
+    def read_whole(
+        self, folder: int, names: npt.NDArray[np.uintp], owner: Any, rows: npt.NDArray[np.uint8]
+    ) -> npt.NDArray[np.int32]:
+        """Reads at most `MOST_FILES` files to their ends.
+
+        Args:
+            folder, names, owner: as in `read`.
+            rows: one for each file, C-contiguous.
+
+        Returns:
+            The length of each file, shape (files,); negative if it can't be read, or if the file is
+            longer than its row.
+
+        Raises:
+            RingLostError: nothing can be read with this ring any more.
+        """
+        self._finish()
+        received, more = self._read_files(self._whole, folder, names, owner, rows)
+        return np.where(more == 0, received, -1)
+
+    def read_ranges(
+        self,
+        files: npt.NDArray[np.int32],
+        starts: Array,
+        lengths: Array,
+        addresses: npt.NDArray[np.uintp],
+        owner: Any,
+    ) -> npt.NDArray[np.int32]:
+        """Reads at most `MOST_FILES` ranges of bytes of open files.
+
+        Args:
+            files: descriptors; shape (ranges,), as all others.
+            starts, lengths: of the ranges, in bytes.
+            addresses: where they go.
+            owner: what owns that memory.
+
+        Returns:
+            The number of bytes read of each range, negative if it can't be; shape (ranges,).
+
+        Raises:
+            RingLostError: nothing can be read with this ring any more.
+        """
+        self._finish()
+        n = len(files)
+        ranges = self._ranges
+        ranges["fd"][:n], ranges["offset"][:n] = files, starts
+        ranges["length"][:n], ranges["address"][:n] = lengths, addresses
+        self._held = owner
+        self._submit(ranges[:n])
+        self._finish()
+        return self._results[:n].copy()
+
+    def _read_files(
+        self, chains: _Chains, folder: int, names: npt.NDArray[np.uintp], owner: Any, rows: Array
+    ) -> Array:
+        """The results of reading; shape (reads of a file, files)."""
+        n = len(names)
+        chains.folders[:n] = folder
+        chains.names[:n] = names
+        np.multiply(self._slots[:n], rows.strides[0], out=self._parts[:n, 1, 0])
+        self._parts[:n, 1, 0] += address(rows)
+        self._parts[:n, 1, 1] = rows.strides[0]
         # What the kernel reads and writes is kept until it is done, should an exception, such as a
         # KeyboardInterrupt, end this call before.
-        self._held = owner, bodies
-        self._submit(n * _STEPS)
+        self._held = owner, rows
+        self._submit(chains.requests[: n * chains.steps])
         self._finish()
-        return self._results[1 : n * _STEPS : _STEPS], self._heads[:n]
+        return self._results[: n * chains.steps].reshape(n, chains.steps)[:, 1:-1].T
 
-    def _submit(self, n: int) -> None:
-        """Puts the first `n` of `_files` into the queue."""
-        submitted = int(self._submitted[0])
+    def _submit(self, requests: Array) -> None:
+        """Puts the requests, numbered from 0, into the queue."""
+        n, submitted = len(requests), int(self._submitted[0])
+        requests = requests.view(self._submissions.dtype)
         at = submitted % len(self._submissions)
         before_end = min(n, len(self._submissions) - at)
-        self._submissions[at : at + before_end] = self._files[:before_end]
-        self._submissions[: n - before_end] = self._files[before_end:n]
+        self._submissions[at : at + before_end] = requests[:before_end]
+        self._submissions[: n - before_end] = requests[before_end:]
         self._submitted[0] = (submitted + n) % 2**32
 
     def _finish(self) -> None:

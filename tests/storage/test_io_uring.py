@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 import headrace as hr
-from headrace.readers import io_uring, npy_files
+from headrace.readers import npy_files
+from headrace.storage import Folder, Request, io_uring
 
 N = 300
 SHAPE = (6, 5)
@@ -37,7 +38,7 @@ def files(folder):
 
 
 def sample(i):
-    return np.arange(30, dtype=np.float32).reshape(SHAPE) + 100 * i
+    return np.arange(30, dtype=np.float32).reshape(SHAPE) + np.float32(100 * i)
 
 
 def read(files, indices):
@@ -196,33 +197,69 @@ def test_a_forked_child_and_its_parent_read_at_the_same_time(files):
     assert_right(files, range(64))
 
 
-def test_interrupted_reads_leave_the_next_ones_right(files):
+def of_arrays(folder):
+    files = hr.NpyFiles(folder, ids=range(N))
+    return lambda indices: assert_right(files, indices)
+
+
+def of_whole_files(folder):
+    storage = Folder(folder)
+
+    def check(indices):
+        requests = [Request(f"{i}.npy") for i in indices]
+        for position, data in storage.fetch(requests):
+            assert bytes(data[-120:]) == sample(indices[position]).tobytes()
+
+    return check
+
+
+def of_parts(folder):
+    (folder / "all").write_bytes(b"".join(sample(i).tobytes() for i in range(N)))
+    storage = Folder(folder)
+
+    def check(indices):
+        requests = [Request("all", 120 * i, 120 * i + 120) for i in indices]
+        for position, data in storage.fetch(requests):
+            assert bytes(data) == sample(indices[position]).tobytes()
+
+    return check
+
+
+@pytest.mark.parametrize("kind", [of_arrays, of_whole_files, of_parts])
+def test_interrupted_reads_leave_the_next_ones_right(folder, kind):
     class Interrupted(Exception):
         pass
 
+    reading = False
+
     def interrupt(_signal, _frame):
-        raise Interrupted
+        if reading:
+            raise Interrupted
 
     before = signal.signal(signal.SIGALRM, interrupt)
     rng = np.random.default_rng(0)
     interruptions = 0
+    assert_all_right = kind(folder)
+    assert_all_right(range(N))
     try:
-        for round_ in range(3000):
+        for round_ in range(2000):
             indices = rng.integers(N, size=rng.integers(16, 200))
             try:
+                reading = True
                 # At any moment of a read, which takes from about 0.1 to 1 ms.
                 signal.setitimer(signal.ITIMER_REAL, 1e-5 + 1e-6 * (round_ % 600))
-                read(files, indices)
-                signal.setitimer(signal.ITIMER_REAL, 0)
+                assert_all_right(indices)
+                reading = False
             except Interrupted:
+                reading = False
                 interruptions += 1
                 if interruptions % 3 == 0:
-                    assert_right(files, indices)
+                    assert_all_right(indices)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
     assert interruptions > 100
-    assert_right(files, range(N))
+    assert_all_right(range(N))
 
 
 def run(script, *arguments):
@@ -234,7 +271,7 @@ def run(script, *arguments):
 
 
 READ_64 = """
-    from headrace.readers import io_uring
+    from headrace.storage import Folder, Request, io_uring
     files = hr.NpyFiles(sys.argv[1], ids=range(300))
     def read():
         out = np.empty((64, 6, 5), np.float32)
