@@ -15,7 +15,7 @@ import pytest
 os.environ.update(RAY_USAGE_STATS_ENABLED="0", RAY_AUTH_MODE="disabled", TF_CPP_MIN_LOG_LEVEL="3")
 os.environ["RAY_ADDRESS"] = "local"  # not what else runs on this machine
 # Ray makes no object that lies on disk where 95 % of the disk are used, however much is free.
-os.environ["RAY_local_fs_capacity_threshold"] = "1"
+os.environ.update(RAY_local_fs_capacity_threshold="1")
 os.environ.setdefault("KERAS_BACKEND", "jax")
 
 # For what takes seconds: only something that hangs takes longer.

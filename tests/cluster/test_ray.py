@@ -336,14 +336,21 @@ def test_the_look_ahead_fits_into_the_object_store_and_nothing_is_written_to_dis
     assert output == "passed\n"
 
 
-def test_nothing_is_left_after_close(executor, tmp_path):
+@pytest.mark.parametrize("lost", [0, 1], ids=["at once", "though an interrupt is lost"])
+def test_nothing_is_left_after_close(executor, tmp_path, lost):
     started = tmp_path / "started"
 
     def slow(key):
         with started.open("a") as file:
             file.write(f"{key}\n")
+        interrupts = 0
         for _ in range(3000):
-            time.sleep(0.1)
+            try:
+                time.sleep(0.1)
+            except KeyboardInterrupt:
+                interrupts += 1
+                if interrupts > lost:
+                    raise
 
     threads = set(threading.enumerate())
     batches = executor.map(slow, itertools.count())

@@ -43,6 +43,7 @@ _WANTED_SECONDS = 0.25
 _MOST_WORKERS_LOST = 3
 _MOST_NODES_LOST = 10
 _MOST_FUNCTIONS = 4
+_MOST_INTERRUPTS = 8
 _REMEDY = (
     "headrace: Ray sends the readers and the transform to its workers as a pickle. The workers "
     "must be able to import the modules that it names, as with runtime_env={'working_dir': '.'}."
@@ -201,8 +202,7 @@ class RayPool(ThreadPool):
             try:
                 self._check_wanted(task)
             except BaseException:
-                if ray.is_initialized():
-                    ray.cancel(reference)
+                _cancel(reference, future)
                 raise
         made: Packed | Failed = future.result()
         return made
@@ -240,6 +240,19 @@ class RayPool(ThreadPool):
 
             functions[key] = alive, reference
             return reference
+
+
+def _cancel(reference: Any, future: Any) -> None:
+    """Ends a task of Ray, whose outcome the future is.
+
+    It is interrupted as by Ctrl-C, which is lost where Python can't raise it, as in a destructor.
+    """
+    for _ in range(_MOST_INTERRUPTS):
+        if not ray.is_initialized():
+            return
+        ray.cancel(reference)
+        if wait([future], _WANTED_SECONDS).done:
+            return
 
 
 def _warn_if_no_node_has(options: dict[str, Any]) -> None:
