@@ -97,15 +97,16 @@ def test_one_hot_and_binary_labels_agree(root):
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
-    """Pictures with soft shapes, without loss below "png", and below "jpg"."""
+    """Pictures with soft shapes, without loss below "png", also of transparency below "clear", and
+    below "jpg"."""
     root = tmp_path_factory.mktemp("pictures")
     y, x = np.mgrid[:150, :200] / 15
-    for suffix in ("png", "jpg"):
-        (root / suffix / "class").mkdir(parents=True)
+    for kind, suffix, channels in (("png", "png", 3), ("clear", "png", 4), ("jpg", "jpg", 3)):
+        (root / kind / "class").mkdir(parents=True)
         for number in range(3):
-            waves = [np.sin(x + number) * np.cos(y * k) for k in (1, 2, 3)]
+            waves = [np.sin(x + number) * np.cos(y * k) for k in range(1, channels + 1)]
             pixels = (128 + 100 * np.stack(waves, axis=-1)).astype(np.uint8)
-            Image.fromarray(pixels).save(root / suffix / "class" / f"{number}.{suffix}")
+            Image.fromarray(pixels).save(root / kind / "class" / f"{number}.{suffix}")
     return root
 
 
@@ -121,8 +122,8 @@ def pictures(tmp_path_factory):
 )
 @pytest.mark.parametrize(
     ("kind", "channels", "decoded"),
-    [("png", "rgb", 0), ("png", "rgba", 0), ("png", "grayscale", 1), ("jpg", "rgb", 8),
-     ("jpg", "grayscale", 4)],
+    [("png", "rgb", 0), ("png", "rgba", 0), ("png", "grayscale", 1), ("clear", "rgba", 0),
+     ("clear", "rgb", 0), ("jpg", "rgb", 8), ("jpg", "grayscale", 4)],
 )  # fmt: skip
 def test_without_antialias_pixels_are_almost_those_of_keras(
     pictures, options, allowed, kind, channels, decoded

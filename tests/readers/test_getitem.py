@@ -212,6 +212,51 @@ def test_too_few_samples_are_an_error(returned, said):
         read(reader, 1, 2)
 
 
+@pytest.mark.parametrize(
+    ("returned", "said"),
+    [
+        ([], "must return a list of the 1 samples .* but returned 0 samples"),
+        (None, "returned NoneType"),
+        (np.zeros(1), "returned ndarray"),
+        (iter([1]), "returned list_iterator"),
+        ({"x": 3}, "column 'x' is a int, not a list"),
+        ({"x": np.array(3)}, "column 'x' is a ndarray, not a list"),
+        ({"x": [1, 2]}, "column 'x' has 2 values for 1 samples"),
+    ],
+    ids=repr,
+)
+def test_samples_that_come_in_another_form_are_refused_at_once(returned, said):
+    class Odd:
+        def __len__(self):
+            return 5
+
+        def __getitems__(self, indices):
+            return returned
+
+    with pytest.raises(hr.ArgumentTypeError, match=said):
+        hr.GetItem(Odd())
+
+
+@pytest.mark.parametrize("dtype", ["float32", np.float32, np.dtype(">f4")], ids=repr)
+def test_spec_has_any_name_of_a_dtype(dtype):
+    reader = hr.GetItem([1, 2], spec=hr.Spec((), dtype))
+    assert reader.spec == ((), np.dtype(np.float32))
+    assert hr.Loader(reader, 2, shuffle=False).batch(0, 0).tolist() == [1, 2]
+
+
+def test_a_spec_that_is_none_is_refused():
+    with pytest.raises(hr.ArgumentTypeError, match="whose shape is a tuple"):
+        hr.GetItem([1], spec=hr.Spec(2, np.dtype(int)))
+    with pytest.raises(hr.ArgumentError, match="dtype must be a dtype of numpy"):
+        hr.GetItem([1], spec={"x": hr.Spec((), "number")})
+
+
+def test_what_a_spec_can_not_convert_is_named():
+    reader = hr.GetItem([1, 2.5], spec=hr.Spec((), np.dtype(int)))
+    with pytest.raises(hr.SampleFormatError, match=r"sample 1 .*float64, which can.t become"):
+        read(reader, 0, 1)
+
+
 def test_columns_of_another_length_are_an_error():
     class Wrong(Columns):
         def __getitems__(self, indices):
@@ -219,7 +264,7 @@ def test_columns_of_another_length_are_an_error():
 
     for count in (1, 3):
         reader = hr.GetItem(Wrong(x=[1, 2, 3]), spec={"x": hr.Spec((), np.dtype(int))})
-        said = f"column 'x' has {count} values for 2 samples"
+        said = f"column 'x' has {count} values for [12] samples"
         with pytest.raises(hr.SampleFormatError, match=said):
             read(reader, 2, 1)
 

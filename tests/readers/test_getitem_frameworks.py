@@ -110,6 +110,27 @@ def test_hugging_face_strings_are_refused_by_name(table):
         hr.GetItem(table)
 
 
+@pytest.mark.parametrize(
+    ("format_name", "type_name"), [("arrow", "Table"), ("pandas", "DataFrame")]
+)
+def test_hugging_face_tables_are_refused_with_the_remedy(table, format_name, type_name):
+    pytest.importorskip("pandas", reason="needs pandas")
+    data = table.select_columns(["x", "y"]).with_format(format_name)
+    with pytest.raises(hr.ArgumentTypeError, match=rf"returned {type_name}.*with_format\("):
+        hr.GetItem(data)
+
+
+def test_hugging_face_value_that_is_null_is_named():
+    data = datasets.Dataset.from_dict({"y": [5, 6, None, 7]}).with_format("numpy")
+    reader = hr.GetItem(data)
+    out = {"y": np.empty(4, np.int64)}
+    with pytest.raises(
+        hr.SampleFormatError, match=r"sample 2\['y'\] has the dtype float"
+    ) as caught:
+        reader.read(np.array([0, 3, 2, 1]), out)
+    assert caught.value.index == 2
+
+
 def test_hugging_face_files_are_read_by_arrow_too(table, tmp_path):
     table.save_to_disk(tmp_path, num_shards=3)
     check(hr.Arrow(tmp_path, ["x", "y"]))
@@ -130,3 +151,8 @@ def test_grain_source_and_dataset():
     out = np.empty(2, np.int64)
     numbers.read(np.array([3, 0]), out)
     assert out.tolist() == [14, 5]
+
+
+def test_an_endless_grain_dataset_is_refused():
+    with pytest.raises(hr.ArgumentError, match=r"dataset must be one that ends.*for each epoch"):
+        hr.GetItem(grain.MapDataset.range(5).repeat())

@@ -213,6 +213,30 @@ def test_exif_orientation_is_followed_if_asked_for(kind, orientation):
     assert sum(turned[y, x].min() > 240 for y in (0, -1) for x in (0, -1)) == 1
 
 
+def test_odd_exif_data_are_no_damage():
+    image = Image.new("RGB", (64, 48), "black")
+    image.paste((255, 255, 255), (0, 0, 24, 16))  # at the left of the top
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    exif[0x010F] = "Maker"
+    data = encoded(image, "JPEG", exif=exif, quality=95)
+    # The maker's name becomes that of a compression, a number, which Pillow then can't write again.
+    odd = data.replace(b"\x01\x0f\0\2", b"\x01\x03\0\2")
+    assert odd != data
+    assert decode(odd, (64, 48), exif_orientation=True)[0, -1].min() > 240
+    unreadable = encoded(image, "WEBP", exif=b"no EXIF data")
+    assert decode(unreadable, (48, 64), exif_orientation=True)[0, 0].min() > 240
+
+
+def test_without_antialias_each_channel_is_resized_by_itself():
+    pixels = np.asarray(photograph().convert("RGBA")).copy()
+    pixels[..., 3] = np.arange(375)[:, None] // 2
+    data = encoded(Image.fromarray(pixels), "PNG")
+    rows = nearest_two(pixels.astype(float), 100)
+    expected = nearest_two(rows.transpose(1, 0, 2), 80).transpose(1, 0, 2)
+    assert np.abs(decode(data, (100, 80), channels=4, antialias=False) - expected).max() <= 1.01
+
+
 @functools.cache
 def large_jpeg():
     """One that EXIF data turns by a right angle."""

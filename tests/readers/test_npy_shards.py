@@ -154,6 +154,20 @@ def test_every_cut_of_a_shard_is_refused_at_once(tmp_path, far):
 
 
 @pytest.mark.parametrize("far", [False, True])
+@pytest.mark.parametrize("dtype", ["S3", "U2"])
+def test_samples_may_be_strings(tmp_path, far, dtype):
+    """As a scalar of numpy's, a string has no more bytes than it needs."""
+    stored = np.array(["a", "", "bc", "d"], dtype)
+    np.save(tmp_path / "a.npy", stored[:2])
+    np.save(tmp_path / "b.npy", stored[2:])
+    shards = hr.NpyShards(FarFolder(tmp_path) if far else tmp_path)
+    for before in ("", "zz"):
+        out = np.full(5, before, dtype)
+        shards.read(np.array([2, 3, 0, 1, 2]), out)
+        assert (out == stored[[2, 3, 0, 1, 2]]).all()
+
+
+@pytest.mark.parametrize("far", [False, True])
 def test_longer_header_than_usual_is_read(tmp_path, read, far):
     fields = [(f"field-{number:03}", "<i2") for number in range(300)]
     rows = np.zeros(4, fields)

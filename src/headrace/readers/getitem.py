@@ -8,14 +8,16 @@ import sys
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
 
-from headrace.arguments import check_bool, keeps_kind
+from headrace.arguments import MAX_SAMPLES, check_bool, check_dtype, keeps_kind
 from headrace.arrays import Array, Indices
-from headrace.errors import ArgumentError, SampleFormatError, bad_type
-from headrace.readers.reader import Spec, Specs, check_read, is_specs
+from headrace.errors import ArgumentError, SampleFormatError, bad_type, bad_value
+from headrace.readers.reader import Spec, Specs, check_read, is_specs, map_specs
+from headrace.structure import map_leaves
 
 _NUMBERS = int | float | complex | np.generic
 
@@ -80,6 +82,10 @@ class GetItem:
             raise bad_type("dataset", dataset, "an object with samples by number, and __len__")
         self._dataset = dataset
         self._n = len(dataset)
+        if self._n > MAX_SAMPLES:  # as that of a grain.MapDataset after repeat()
+            raise bad_value(
+                "dataset", dataset, "one that ends", "A loader begins it anew for each epoch."
+            )
         self._thread_safe = check_bool("thread_safe", thread_safe)
         self._lock = _Lock()
         # A `datasets.Dataset` has `__getitems__` too, but that takes its columns apart again.
@@ -96,7 +102,7 @@ class GetItem:
                 raise bad_type("dataset", dataset, f"one of arrays and numbers; {error}") from None
         elif not is_specs(spec):
             raise bad_type("spec", spec, "a headrace.Spec, or a tuple or dict of them")
-        self._spec = spec
+        self._spec: Specs = map_specs(_checked, spec)
 
     @property
     def spec(self) -> Specs:
@@ -122,18 +128,23 @@ class GetItem:
             for row, index in enumerate(numbers):
                 self._write(self._one(index), out, row, index)
             return
-        batch = self._batch(numbers)
-        if isinstance(batch, Mapping):
-            self._write_columns(batch, out, numbers)
-            return
-        if not isinstance(batch, Sequence) or len(batch) != len(numbers):
-            got = f"{len(batch)} samples" if isinstance(batch, Sequence) else type(batch).__name__
+        try:
+            batch = self._batch(numbers)
+        except _UnfitError as error:
             raise SampleFormatError.at(
-                numbers[0],
-                f"{type(self._dataset).__name__}.__getitems__ must return a list of the "
-                f"{len(numbers)} samples that it is asked for, or a dict of columns, but returned "
-                f"{got}, from sample {numbers[0]} on",
-            )
+                numbers[0], f"{error}, from sample {numbers[0]} on"
+            ) from None
+        if isinstance(batch, Mapping):
+            try:
+                self._write_columns(batch, out, numbers)
+            except SampleFormatError:
+                # The dtype of a column may be due to one of its samples, such as one that is null,
+                # which is then named.
+                for row in range(len(numbers)) if len(numbers) > 1 else ():
+                    alone = slice(row, row + 1)
+                    self.read(indices[alone], map_leaves(itemgetter(alone), out))
+                raise
+            return
         for row, (index, sample) in enumerate(zip(numbers, batch, strict=True)):
             self._write(sample, out, row, index)
 
@@ -155,15 +166,29 @@ class GetItem:
             raise
 
     def _batch(self, numbers: list[int]) -> Any:
+        """A list of these samples, or a dict of columns."""
         try:
             with self._turn():
                 if self._by_columns:
-                    return self._dataset[numbers]
-                return self._dataset.__getitems__(numbers)
+                    batch = self._dataset[numbers]
+                else:
+                    batch = self._dataset.__getitems__(numbers)
         except Exception as error:
             listed = str(numbers) if len(numbers) <= 16 else f"{str(numbers[:16])[:-1]}, ...]"
             error.add_note(f"headrace: while reading the samples {listed} of the dataset")
             raise
+        if not isinstance(batch, Mapping) and not (
+            isinstance(batch, Sequence) and len(batch) == len(numbers)
+        ):
+            got = f"{len(batch)} samples" if isinstance(batch, Sequence) else type(batch).__name__
+            method = "__getitem__" if self._by_columns else "__getitems__"
+            remedy = '. Pass dataset.with_format("numpy")' if self._by_columns else ""
+            raise _UnfitError(
+                f"{type(self._dataset).__name__}.{method} must return a list of the "
+                f"{len(numbers)} samples that it is asked for, or a dict of columns, but returned "
+                f"{got}{remedy}"
+            )
+        return batch
 
     def _turn(self) -> AbstractContextManager[Any]:
         return nullcontext() if self._thread_safe else self._lock.of_this_process()
@@ -213,15 +238,20 @@ class _Lock:
     """A lock that a forked child has anew, as a thread of the parent's may hold it."""
 
     def __init__(self) -> None:
-        self._pid, self._lock = os.getpid(), threading.Lock()
+        self._locks: dict[int, threading.Lock] = {}
 
     def of_this_process(self) -> threading.Lock:
-        if self._pid != os.getpid():
-            self.__init__()  # type: ignore[misc]
-        return self._lock
+        return self._locks.setdefault(os.getpid(), threading.Lock())
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _Lock, ()
+
+
+def _checked(spec: Spec) -> Spec:
+    """A spec that a user gave, whose dtype may be anything that numpy makes one of."""
+    if not isinstance(spec.shape, tuple):
+        raise bad_type("spec", spec, "a headrace.Spec whose shape is a tuple")
+    return Spec(spec.shape, check_dtype(spec.dtype))
 
 
 def _learned(sample: Any, place: str) -> Specs:
@@ -246,10 +276,12 @@ def _write(sample: Any, spec: Specs, out: Any, row: int, place: str, converts: b
         if array.shape != spec.shape:
             raise _UnfitError(f"{place} has the shape {array.shape}; expected is {spec.shape}")
         if not _fits(array, spec, converts):
-            raise _UnfitError(
-                f"{place} has the dtype {array.dtype}; expected is {spec.dtype}. "
-                "To convert numbers, pass spec= to the reader"
+            expected = (
+                f", which can't become the {spec.dtype} of spec without changing its kind"
+                if converts
+                else f"; expected is {spec.dtype}. To convert numbers, pass spec= to the reader"
             )
+            raise _UnfitError(f"{place} has the dtype {array.dtype}{expected}")
         out[row] = array
     elif isinstance(spec, dict):
         if not isinstance(sample, Mapping):
@@ -324,6 +356,10 @@ def _row(column: Any, row: int, n: int, name: str) -> Any:
     """One of n samples of a column, which may itself be a dict of columns."""
     if isinstance(column, Mapping):
         return {key: _row(part, row, n, key) for key, part in column.items()}
-    if len(column) != n:
-        raise _UnfitError(f"column {name!r} has {len(column)} values for {n} samples")
+    try:
+        length = len(column)
+    except TypeError:
+        raise _UnfitError(f"column {name!r} is a {type(column).__name__}, not a list") from None
+    if length != n:
+        raise _UnfitError(f"column {name!r} has {length} values for {n} samples")
     return column[row]

@@ -25,6 +25,16 @@ _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 _NAMED_CHANNELS = {"grayscale": 1, "rgb": 3, "rgba": 4}
 _INTERPOLATIONS = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
 _WITHOUT_ANTIALIAS = ("nearest", "bilinear", "bicubic")
+# What undoes them, as Pillow calls it: the orientations 2 to 8 of EXIF data.
+_TURNS = (
+    "FLIP_LEFT_RIGHT",
+    "ROTATE_180",
+    "FLIP_TOP_BOTTOM",
+    "TRANSPOSE",
+    "ROTATE_270",
+    "TRANSVERSE",
+    "ROTATE_90",
+)
 _MAX_SIDE = 2**16
 _MAX_PIXELS = 2**26
 
@@ -63,7 +73,8 @@ class ImageDecoder:
             only interpolates between the nearest pixels, as Keras and TensorFlow do.
         crop_to_aspect_ratio: cut off two sides of an image, equally much, so that what is left can
             be resized without distortion. Otherwise it is stretched.
-        exif_orientation: turn images as their EXIF data say. Keras does not.
+        exif_orientation: turn images as their EXIF data say; where these can't be read, images stay
+            as they are. Keras does not.
         jpeg_scaling: decode a JPEG at a half, a fourth or an eighth of its size where that is still
             no smaller than `size`, which is faster for large images. Their pixels then differ from
             those of an image that was decoded whole and resized.
@@ -176,10 +187,12 @@ class ImageDecoder:
 
     def _turned(self, image: Any) -> Any:
         """The image, turned if wanted, with the wanted channels."""
-        from PIL import Image, ImageOps
+        from PIL import Image
 
         if self._turns:
-            image = ImageOps.exif_transpose(image)
+            orientation = _orientation(image)
+            if 2 <= orientation <= 8:
+                image = image.transpose(Image.Transpose[_TURNS[orientation - 2]])
         mode = _MODES[self._channels]
         if image.mode.startswith("I"):  # sixteen bits, which Pillow would clip to eight
             image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
@@ -199,8 +212,13 @@ class ImageDecoder:
         resampling = Image.Resampling[self._interpolation.upper()]
         if self._antialias:
             return image.resize(wanted, resampling)
+        # Band by band, as Keras does: Pillow would weigh the colours by the opacity.
         whole = (0, 0, *image.size)
-        return image.transform(wanted, Image.Transform.EXTENT, whole, resampling)
+        bands = [
+            band.transform(wanted, Image.Transform.EXTENT, whole, resampling)
+            for band in ([image] if image.mode != "RGBA" else image.split())
+        ]
+        return bands[0] if len(bands) == 1 else Image.merge(image.mode, bands)
 
     def _wanted(self) -> tuple[int, int]:
         """Width and height, in Pillow's order."""
@@ -246,6 +264,17 @@ def _opened(data: bytes) -> Any:
     if not data:
         raise FormatError("it is empty")
     raise FormatError(f"it begins with {data[:12]!r}, as no JPEG, PNG, WebP, BMP or GIF does")
+
+
+def _orientation(image: Any) -> int:
+    """What its EXIF data say; 1, which is as it is, if they say nothing that can be read.
+
+    `ImageOps.exif_transpose` also writes the EXIF data again, and fails at odd ones.
+    """
+    try:
+        return int(image.getexif().get(0x0112, 1))
+    except Exception:  # Pillow raises whatever it meets; the pixels have nothing to do with it
+        return 1
 
 
 def _check_png(data: memoryview) -> None:

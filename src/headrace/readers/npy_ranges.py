@@ -80,7 +80,7 @@ def read_ranges(
     """
     if not out.nbytes:
         return
-    nbytes = out[0].nbytes
+    nbytes = out.nbytes // len(out)
     order = np.lexsort((rows, files))
     file_of = files[order].tolist()
     begins = [layouts[file].data_offset_bytes + row * nbytes
