@@ -100,7 +100,25 @@ def test_the_part_of_the_source_is_named_and_the_largest_block_counts():
     }
     message = warned(source, 64)
     assert "from source['x'][0]: those lie in 200 blocks of 500" in message
-    assert "shuffle=hr.BlockShuffle(block=1000, window=22)" in message
+    assert "shuffle=hr.BlockShuffle(block=1000, window=20)" in message  # two fit in 40
+
+
+def test_a_part_that_is_kept_whole_does_not_decide_what_to_pass():
+    """As of labels in one large row group, beside images in chunks."""
+    source = (InBlocks(10**6, 100, 200), InBlocks(10**6, 10**6, 1))
+    for options in ({}, {"shuffle": hr.BlockShuffle()}):
+        message = warned(source, 64, **options)
+        assert "take reading about 97.8 times the samples that they hold from source[0]" in message
+        assert "With shuffle=hr.BlockShuffle(block=100, window=32) it is about 1 times" in message
+    assert warned(source, 64, shuffle=hr.BlockShuffle(block=100, window=32)) == ""
+
+
+def test_what_to_pass_fits_in_what_each_part_keeps():
+    source = (InBlocks(10**6, 1000, 64), InBlocks(10**6, 1000, 8), np.arange(10**6))
+    message = warned(source, 64)
+    assert "from source[0]" in message
+    assert "With shuffle=hr.BlockShuffle(block=1000, window=4) it is about 1 times" in message
+    assert warned(source, 64, shuffle=hr.BlockShuffle(block=1000, window=4)) == ""
 
 
 def test_of_many_ranks_each_reads_the_blocks_of_its_windows():
@@ -108,6 +126,22 @@ def test_of_many_ranks_each_reads_the_blocks_of_its_windows():
     alone = read_amplification(10**6, 1000, 32, order, 64)
     assert alone == 1
     assert read_amplification(10**6, 1000, 32, order, 64, world_size=8) == pytest.approx(8, 0.01)
+
+
+def test_ranks_do_not_share_windows_that_are_no_larger_than_their_batches():
+    order = hr.BlockShuffle(10, 4)
+    assert read_amplification(10**5, 10, 8, order, 400, world_size=8) == pytest.approx(1, 0.01)
+    reader = InBlocks(10**5, 10, 8)
+    loader = hr.Loader(reader, 400, shuffle=order, rank=3, world_size=8, executor=hr.Inline())
+    for _ in loader:
+        pass
+    assert reader.decoded * 10 == pytest.approx(400 * len(loader), 0.1)
+
+
+def test_an_order_in_blocks_that_are_not_the_readers_is_warned_of():
+    message = warned(InBlocks(10**6, 128, 100), 64, shuffle=hr.BlockShuffle(block=100, window=20))
+    assert "batches of 64 take reading about 2.24 times the samples" in message
+    assert "hr.BlockShuffle(block=128, window=32) it is about 1 times" in message
 
 
 @pytest.mark.parametrize("kept", [0, 1, 8, 40])
@@ -120,6 +154,8 @@ def test_of_many_ranks_each_reads_the_blocks_of_its_windows():
         (hr.BlockShuffle(100, 16), 100),
         (hr.BlockShuffle(20, 30), 100),
         (hr.BlockShuffle(200, 10), 100),
+        (hr.BlockShuffle(150, 10), 100),
+        (hr.BlockShuffle(128, 16), 100),
     ],
 )
 def test_what_is_computed_is_what_a_reader_meets(order, block, kept):

@@ -294,8 +294,8 @@ class Loader:
     def bad_samples(self) -> list[BadSample]:
         """The samples that `on_error="replace"` has replaced, in the order in which they came.
 
-        Those that PyTorch's worker processes or another rank
-        meet are not among them.
+        Those that another rank meets are not among them, nor those of the workers of a PyTorch
+        `DataLoader` that `to_torch` has not made.
         """
         return self._bad_samples.listed()
 

@@ -6,6 +6,7 @@ read.
 
 import math
 import warnings
+from collections.abc import Iterable
 from typing import Any
 
 from headrace.block_shuffle import DEFAULT_WINDOW, BlockShuffle
@@ -46,14 +47,16 @@ def read_amplification(
     blocks = -(-n // block)
     if blocks_kept >= blocks:
         return 1.0  # after the first epoch, nothing is read
-    touched, window = blocks, n
+    touched, window = float(blocks), n
     if order is not None and order.block is not None and order.block > 1:
-        touched = min(blocks, order.window * -(-order.block // block))
+        # Where those of the order do not begin as the reader's do, some of them lie in one more.
+        of_each = 1 + (order.block - math.gcd(order.block, block)) / block
+        touched = min(blocks, order.window * of_each)
         window = min(n, order.window * order.block)
     in_batch = _distinct(touched, batch_size)
     missing = _missing(touched, in_batch, blocks_kept)
     each_batch = in_batch * missing / batch_size
-    share = max(1, window // world_size)
+    share = min(window, max(batch_size, window // world_size))  # of a window, for one rank
     once_each = _distinct(touched, share) / share if world_size > 1 else touched / window
     return max(each_batch, once_each) * min(block, n)
 
@@ -73,16 +76,23 @@ def warn_of_amplification(
     """
     if shuffle is False:
         return
-    largest = natural_block(readers)
-    batch_size, world_size = sampler.batch_size, sampler.world_size
-    for name, reader in named_leaves(readers, "source"):
-        n, block, kept = sampler.n, _block(reader), getattr(reader, "blocks_kept", 0)
-        # Two windows are to fit: where one ends, batches of both are in the making.
-        fitting = max(1, min(DEFAULT_WINDOW, kept * block // largest // 2))
-        advised = BlockShuffle(largest, fitting)
-        order = shuffle if isinstance(shuffle, BlockShuffle) else None
-        times = read_amplification(n, block, kept, order, batch_size, world_size)
-        better = read_amplification(n, block, kept, advised, batch_size, world_size)
+    order = shuffle if isinstance(shuffle, BlockShuffle) else None
+    n, batch_size, world_size = sampler.n, sampler.batch_size, sampler.world_size
+    blocked = {
+        name: (_block(reader), getattr(reader, "blocks_kept", 0))
+        for name, reader in named_leaves(readers, "source")
+        if _block(reader) > 1
+    }
+    # Not always of the largest block: its reader may keep all, as of labels in one row group.
+    sizes = sorted({block for block, _ in blocked.values()}, reverse=True)
+    orders = [BlockShuffle(size, _fitting(size, n, blocked.values())) for size in sizes]
+
+    def times_read(order: BlockShuffle | None, block: int, kept: int) -> float:
+        return read_amplification(n, block, kept, order, batch_size, world_size)
+
+    for name, (block, kept) in blocked.items():
+        advised = min(orders, key=lambda o: max(times_read(o, *of) for of in blocked.values()))
+        times, better = times_read(order, block, kept), times_read(advised, block, kept)
         if times > _LEAST_WARNED_OF and times > _LEAST_WARNED_OF * better:
             given = "True" if order is None else f"hr.{order}"
             warnings.warn(
@@ -97,18 +107,27 @@ def warn_of_amplification(
             return
 
 
+def _fitting(size: int, n: int, blocked: Iterable[tuple[int, int]]) -> int:
+    """A window of blocks of `size` of which each reader of (block, blocks kept) can keep two.
+
+    Where a window ends, batches of two are in the making.
+    """
+    fitting = [kept * block // size // 2 for block, kept in blocked if kept * block < n]
+    return max(1, min([DEFAULT_WINDOW, *fitting]))
+
+
 def _block(reader: Any) -> int:
     return max(1, getattr(reader, "block", 1))
 
 
-def _distinct(blocks: int, samples: int) -> float:
+def _distinct(blocks: float, samples: int) -> float:
     """How many of so many blocks are expected to be among those of samples drawn from them."""
     if blocks == 1:
         return 1.0
     return -blocks * math.expm1(samples * math.log1p(-1 / blocks))
 
 
-def _missing(blocks: int, in_batch: float, kept: int) -> float:
+def _missing(blocks: float, in_batch: float, kept: int) -> float:
     """The share of the blocks of a batch that are not kept any more.
 
     Batches are read in the order of the storage. So what was used last goes round with them, and

@@ -6,6 +6,7 @@ import in_workers
 import numpy as np
 import pytest
 from picklable import noisy
+from spoilt_rows import Recorded
 
 import headrace as hr
 from headrace.structure import leaves
@@ -221,3 +222,44 @@ def test_bad_samples_are_counted_in_the_process_of_the_loader(tmp_path, folder, 
     with pytest.warns(hr.BadSampleWarning), pytest.raises(hr.SampleNotFoundError) as caught:
         list(make_loader(2).to_torch(**WORKERS[workers]))
     assert any("max_bad_samples=2" in note for note in caught.value.__notes__)
+
+
+def as_dict(batch):
+    return {"number": batch[0], "label": batch[1]}
+
+
+@pytest.mark.parametrize("workers", WORKERS)
+def test_a_collate_function_gets_batches_also_where_samples_are_replaced(workers):
+    numbers, bad = np.arange(N), {3, 11}
+
+    def make_loader():
+        source = (Recorded(numbers, bad), numbers % 5)
+        return hr.Loader(source, BATCH, on_error="replace", max_bad_samples=2)
+
+    alone = make_loader()
+    with pytest.warns(hr.BadSampleWarning):
+        wanted = [as_dict(batch) for batch in alone]
+    loader = make_loader()
+    with pytest.warns(hr.BadSampleWarning):
+        taken = list(loader.to_torch(collate_fn=as_dict, **WORKERS[workers]))
+    assert [as_bytes(batch) for batch in taken] == [as_bytes(batch) for batch in wanted]
+    assert loader.bad_samples == alone.bad_samples
+
+
+def test_another_data_loader_over_the_parts_of_one_gives_batches():
+    """As a library makes it that puts a DataLoader of its own in the place of the user's."""
+    loader = hr.Loader(
+        Recorded(np.arange(8), {3}), 4, shuffle=False, on_error="replace", max_bad_samples=1
+    )
+    given = loader.to_torch(num_workers=1, persistent_workers=True)
+    with pytest.warns(hr.BadSampleWarning):
+        wanted = [as_bytes(batch) for batch in given]
+    loader.seek(0)
+    other = torch.utils.data.DataLoader(
+        given.dataset,
+        batch_size=None,
+        sampler=given.sampler,
+        collate_fn=given.collate_fn,
+        num_workers=1,
+    )
+    assert [as_bytes(batch) for batch in other] == wanted

@@ -10,7 +10,7 @@ can't move the loader; for torchdata's StatefulDataLoader, the sampler's iterato
 
 import functools
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -58,12 +58,14 @@ def make_data_loader(
     for name in _OURS:
         if name in options:
             raise bad_value(name, options[name], "left out", "Set it on the Loader.")
-    options.setdefault("collate_fn", _as_it_is)
+    collate = options.get("collate_fn", _as_it_is)
+    if collate is not None:
+        options["collate_fn"] = functools.partial(_collated, collate)
     made: Any = HeadraceDataLoader
     if not issubclass(made, loader_class):
         made = type(made.__name__, (made, loader_class), {})
     data_loader: HeadraceDataLoader = made(
-        Dataset(loader, reports=True), None, sampler=Sampler(loader), **options
+        Dataset(loader), None, sampler=Sampler(loader), **options
     )
     data_loader.device = None if device is None else torch.device(device)
     return data_loader
@@ -81,7 +83,13 @@ class HeadraceDataLoader(torch_data.DataLoader[Any]):
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         loader: Loader = self.dataset.loader  # type: ignore[attr-defined]
         place = loader.place
-        batches: Iterator[Any] = map(functools.partial(_reported, loader), super().__iter__())
+        dataset: Any = self.dataset
+        dataset.reports = True  # to us, in the workers that are made now
+        try:
+            made = super().__iter__()
+        finally:
+            dataset.reports = False
+        batches: Iterator[Any] = map(functools.partial(_reported, loader), made)
         if self.device is not None:
             batches = _put_ahead(batches, _Copier(self.device), loader)
         for batch in batches:
@@ -187,12 +195,12 @@ class Dataset(torch_data.Dataset[Any]):
     """Batches by key: `dataset[key]` is a batch of tensors, `key` one that `Sampler` gives.
 
     Bad samples that a worker process replaces are warned of there, where a DataLoader is not one
-    of `Loader.to_torch`.
+    of `Loader.to_torch`. Where it is, `reports` is set while its workers are made.
     """
 
-    def __init__(self, loader: Loader, *, reports: bool = False) -> None:
+    def __init__(self, loader: Loader) -> None:
         self.loader = loader
-        self._reports = reports
+        self.reports = False
 
     def __len__(self) -> int:
         return len(self.loader)
@@ -200,7 +208,7 @@ class Dataset(torch_data.Dataset[Any]):
     def __getitem__(self, key: BatchKey) -> Any:
         if torch_data.get_worker_info() is None:
             return map_leaves(as_tensor, self.loader.fetch(key.place))
-        if not self._reports:
+        if not self.reports:
             return map_leaves(as_tensor, self.loader.make(key))
         made = self.loader.make_batch.make(key)
         batch = map_leaves(as_tensor, made.batches[0])
@@ -264,6 +272,12 @@ def as_tensor(leaf: Any) -> Any:
     if not leaf.flags.writeable or any(stride < 0 for stride in leaf.strides):
         leaf = leaf.copy()  # of such memory torch makes no tensor, or warns
     return torch.from_numpy(leaf)
+
+
+def _collated(collate: Callable[[Any], Any], batch: Any) -> Any:
+    if isinstance(batch, _FromWorker):
+        return batch._replace(batch=collate(batch.batch))
+    return collate(batch)
 
 
 def _as_it_is(batch: Any) -> Any:
