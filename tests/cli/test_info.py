@@ -70,6 +70,27 @@ def test_samples_of_several_arrays(tmp_path):
     }
 
 
+def test_no_samples(tmp_path):
+    np.save(tmp_path / "x.npy", np.zeros((0, 3), "f4"))
+    done = run(tmp_path / "x.npy")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "samples        0" in done.stdout
+    assert "float32 of shape (3,)" in done.stdout
+    found = json.loads(run(tmp_path / "x.npy", "--json").stdout)
+    assert (found["samples"], found["epoch"], found["advice"]) == (0, None, [])
+
+
+def test_images_are_shown_at_the_size_of_the_first(tmp_path):
+    image = pytest.importorskip("PIL.Image", reason="needs headrace[images]")
+    (tmp_path / "cat").mkdir()
+    for index in range(3):
+        image.new("RGB", (9 + index, 7)).save(tmp_path / "cat" / f"{index}.png")
+    found = json.loads(run(tmp_path, "--json").stdout)
+    assert (found["samples"], found["classes"]) == (3, ["cat"])
+    assert found["arrays"]["sample"]["shape"] == [7, 9, 3]
+    assert any("--size" in advised for advised in found["advice"])
+
+
 def test_nothing_there(tmp_path):
     done = run(tmp_path / "none")
     assert done.returncode == 1

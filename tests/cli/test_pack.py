@@ -1,12 +1,15 @@
 """`headrace pack`: what it writes, what it refuses, and that a kill at any moment costs nothing."""
 
 import hashlib
+import io
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from pathlib import Path
 
@@ -185,6 +188,12 @@ class TestSamplesOfSeveralArrays:
         assert np.load(tmp_path / "x.npy").shape == (9, 3)
         assert np.load(tmp_path / "x.labels.npy").tolist() == list(range(9))
 
+    def test_the_label_need_not_be_named_twice(self, tmp_path, archives):
+        done = run("pack", archives, tmp_path / "x.npy", "--columns", " x ", "--label-field", "y")
+        assert done.returncode == 0, done.stderr
+        assert np.load(tmp_path / "x.npy").shape == (9, 3)
+        assert np.load(tmp_path / "x.labels.npy").tolist() == list(range(9))
+
     def test_or_be_chosen(self, tmp_path, archives):
         done = run("pack", archives, tmp_path / "x.npy", "--columns", "y")
         assert done.returncode == 0, done.stderr
@@ -245,6 +254,8 @@ class TestLabelsFile:
             ("y.json", "[1, 2]", ["2 labels", "25 samples"]),
             ("y.json", "{", ["--labels", "y.json"]),
             ("y.csv", "id-00,cat\nid-01,dog\n", ["--labels", "numbers", "'dog'"]),
+            ("y.csv", "id-00,1\nid-01,2\nid-00,2\n", ["--labels", "2 of 'id-00'"]),
+            ("y.csv", "id,class\n", ["labels must", "has none for 'id-00'"]),
             ("y.txt", "1", ["--labels", ".json, .npy or .csv"]),
         ],
     )
@@ -268,7 +279,27 @@ def test_images_bring_labels_and_the_names_of_their_classes(tmp_path):
     assert np.load(tmp_path / "x.npy")[:, 0, 0, 0].tolist() == [0, 0, 0, 1, 1, 1]
     assert np.load(tmp_path / "x.labels.npy").tolist() == [0, 0, 0, 1, 1, 1]
     assert json.loads((tmp_path / "x.classes.json").read_text()) == ["cat", "dog"]
-    assert_refused(run("pack", tmp_path / "images", tmp_path / "y.npy"), "--size", "224x224")
+    done = run("pack", tmp_path / "images", tmp_path / "y.npy")
+    assert_refused(done, "--size", "224x224", "The first is of 7x9")
+
+
+def test_a_byte_takes_no_four_in_parquet(tmp_path):
+    needed("x.parquet")
+    rows = np.random.default_rng(0).integers(0, 256, (4, 100, 200), np.uint8)
+    for dtype in ("uint8", "int8"):
+        target = tmp_path / f"{dtype}.parquet"
+        packed = pack(ArrayReader(rows.view(dtype)), target, shape=Shape(compressed=False))
+        assert packed.nbytes < 1.5 * rows.nbytes
+        assert (columns_in(target)["sample"] == rows.view(dtype)).all()
+
+
+def test_a_tar_tells_which_fields_there_are(tmp_path):
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        for name in ("0.cls", "0.txt"):
+            member = tarfile.TarInfo(name)
+            member.size = 1
+            tar.addfile(member, io.BytesIO(b"7"))
+    assert_refused(run("pack", tmp_path / "a.tar", tmp_path / "x.npy"), "--columns", "cls,txt")
 
 
 def test_a_dangling_link_is_replaced_by_force(tmp_path, source):
@@ -334,6 +365,9 @@ class TestRefused:
         done = run("pack", source, tmp_path / "x.npy")
         assert_refused(done, "sample 7", "id-07.npy", f"headrace verify {source}")
         assert not (tmp_path / "x.npy").exists()
+        shutil.copytree(source, tmp_path / "my source")
+        done = run("pack", tmp_path / "my source", tmp_path / "y.npy", "--dtype", "float64")
+        assert_refused(done, f"verify '{tmp_path}/my source', with the same options")
         np.save(source / "id-07.npy", samples[7])
         assert run("pack", source, tmp_path / "x.npy").returncode == 0
         assert (np.load(tmp_path / "x.npy") == samples).all()
@@ -350,6 +384,16 @@ class TestForce:
         # Labels of other samples would be wrong ones.
         expected = ["source", "x.mine.json", "x.npy", "x.npy.manifest.json"]
         assert sorted(os.listdir(tmp_path)) == expected
+
+    @pytest.mark.parametrize("name", ["..", "", "precious", "x.npy/../precious"])
+    def test_but_not_what_a_manifest_of_others_names(self, tmp_path, samples, name):
+        (tmp_path / "x.npy").touch()
+        (tmp_path / "precious").touch()
+        empty = {"bytes": 0, "sha256": "", "block_bytes": 1, "crc32": []}
+        manifest = {"format": 1, "files": {name: empty}}
+        (tmp_path / "x.npy.manifest.json").write_text(json.dumps(manifest))
+        pack(ArrayReader(samples), tmp_path / "x.npy", force=True)
+        assert sorted(os.listdir(tmp_path)) == ["precious", "x.npy", "x.npy.manifest.json"]
 
     def test_replaces_a_folder(self, tmp_path, samples):
         pack(ArrayReader(samples), tmp_path / "x", shape=SMALL)
@@ -549,6 +593,20 @@ def test_a_full_disk_is_told_and_gone_on_after(tmp_path):
     assert not (tmp_path / "x").exists()
     assert run(*command).returncode == 0
     assert (columns_in(tmp_path / "x")["sample"] == rows).all()
+
+
+def test_a_disk_too_full_to_close_what_is_open(tmp_path):
+    np.save(tmp_path / "rows.npy", np.zeros((200, 64), np.uint8))
+    command = ["pack", tmp_path / "rows.npy", tmp_path / "x", "--shard-bytes", "64"]
+
+    def limit():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        # No file of samples has so much, but the log of their checksums has.
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2**12, resource.RLIM_INFINITY))
+
+    assert_refused(run(*command, preexec_fn=limit), "can't be written", "too large", "pack again")
+    assert run(*command).returncode == 0
+    assert len(hr.NpyShards(tmp_path / "x")) == 200
 
 
 def test_more_than_the_disk_has_is_refused_at_once(tmp_path):

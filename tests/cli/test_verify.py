@@ -1,9 +1,12 @@
 """`headrace verify`: every bad sample is listed, by name and reason, and the exit code tells."""
 
+import contextlib
+import http.server
 import json
 import os
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -147,7 +150,7 @@ class TestTheCommand:
         assert [(bad["name"], bad["sample"]) for bad in found["bad"]] == [("03", 3)]
 
     def test_ids_that_have_no_file(self, folder, tmp_path):
-        (tmp_path / "ids.txt").write_text("05\nnone\n06\n")
+        (tmp_path / "ids.txt").write_text("\ufeff05\nnone\n\n06\n\n", encoding="utf-8")
         done = run(folder, "--ids", tmp_path / "ids.txt")
         assert done.returncode == 1
         assert "sample 1, none: " in done.stdout
@@ -227,6 +230,23 @@ class TestManifests:
         assert done.returncode == 1
         assert "file, 07.npy: its bytes are not those of the manifest" in done.stdout
 
+    def test_progress_goes_on_within_a_file(self, tmp_path, monkeypatch):
+        rows = np.zeros((40, 2**19), np.uint8)
+        pack(ArrayReader(rows), tmp_path / "x.npy")
+        shown = []
+
+        @contextlib.contextmanager
+        def transfer(text, nbytes):
+            shown.append((text, nbytes, done := []))
+            yield done.append
+
+        monkeypatch.setattr("headrace.cli.verify.transfer", transfer)
+        assert verify(str(tmp_path / "x.npy")).bad == []
+        text, nbytes, done = shown[-1]
+        assert (text, done[-1]) == ("comparing files", nbytes)
+        assert done == sorted(done)
+        assert len(done) > 2
+
     def test_that_is_damaged(self, folder):
         (folder / "manifest.json").write_text("{")
         done = run(folder)
@@ -277,6 +297,12 @@ class TestOtherFormats:
         (tmp_path / "cat" / "3.png").write_bytes(data[: len(data) // 2])
         found = verify(str(tmp_path), options=Options(size=(8, 8)))
         assert [bad.name for bad in found.bad] == ["cat/3.png"]
+        (tmp_path / "cat" / "0.png").write_bytes(b"none")
+        found = verify(str(tmp_path))  # at the size of the first that is one
+        assert [bad.name for bad in found.bad] == ["cat/0.png", "cat/3.png"]
+        for index in range(5):
+            (tmp_path / "cat" / f"{index}.png").write_bytes(b"none")
+        assert [bad.sample for bad in verify(str(tmp_path)).bad] == [0, 1, 2, 3, 4]
 
 
 class TestBehindAUrl:
@@ -302,6 +328,19 @@ class TestBehindAUrl:
         found = verify(server, "npy-files", Options(ids=["a", "b"]))
         assert (found.samples, [bad.name for bad in found.bad]) == (2, ["b"])
 
+    def test_nothing_there(self, server):
+        done = run(f"{server}/none.npy")
+        assert done.returncode == 2
+        assert "there is no object 'none.npy'" in done.stderr
+        with pytest.raises(FileNotFoundError):
+            verify(f"{server}/none.tar", options=Options(columns=("cls",)))
+
+    def test_a_file_that_the_manifest_knows_is_gone(self, tmp_path, server):
+        pack(ArrayReader(np.arange(200.0).reshape(40, 5)), tmp_path / "x.npy")
+        (tmp_path / "x.npy").unlink()
+        found = verify(f"{server}/x.npy")
+        assert {bad.sample for bad in found.bad} == {None}
+
     def test_one_file(self, tmp_path, server):
         pack(ArrayReader(np.arange(200.0).reshape(40, 5)), tmp_path / "x.npy")
         found = verify(f"{server}/x.npy")
@@ -310,6 +349,34 @@ class TestBehindAUrl:
         data[-1] ^= 1
         (tmp_path / "x.npy").write_bytes(data)
         assert [bad.name for bad in verify(f"{server}/x.npy").bad] == ["x.npy"]
+
+    @pytest.mark.parametrize(
+        ("status", "error", "message"),
+        [
+            (418, hr.StorageError, "'manifest.json' .* HTTP status 418"),
+            # So stores answer who asks for what is not there, but may not list what there is.
+            (403, hr.ArgumentError, "is not clear, as its files can't be listed"),
+        ],
+    )
+    def test_a_failure_does_not_count_as_nothing_there(self, status, error, message):
+        pytest.importorskip("obstore", reason="needs headrace[remote]")
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_HEAD(self):
+                self.send_response(status)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *arguments):
+                pass
+
+        with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+            threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+            try:
+                with pytest.raises(error, match=message):
+                    opening.guess_format(f"http://127.0.0.1:{server.server_port}/x")
+            finally:
+                server.shutdown()
 
 
 class TestFormats:

@@ -35,7 +35,12 @@ _Columns = Annotated[
     typer.Option(help="The arrays of a sample, by commas: keys, datasets, columns or fields."),
 ]
 _Dtype = Annotated[str | None, typer.Option(help="Convert the samples, such as to float32.")]
-_Size = Annotated[str | None, typer.Option(help="Height and width of images, such as 224x224.")]
+_Size = Annotated[
+    str | None,
+    typer.Option(
+        help="Height and width of images, such as 224x224. Default, but not for pack: the first's."
+    ),
+]
 _Workers = Annotated[
     int | None, typer.Option(min=1, max=1024, help="Threads. Default: the CPUs, at most 8.")
 ]

@@ -34,8 +34,11 @@ def parse_image_size(text: str) -> tuple[int, int]:
 def read_ids(path: Path) -> list[str]:
     """The ids in a file: a JSON list, or lines."""
     try:
-        text = path.read_text(encoding="utf-8")
-        ids = json.loads(text) if path.suffix.lower() == ".json" else text.splitlines()
+        text = path.read_text(encoding="utf-8-sig")
+        if path.suffix.lower() == ".json":
+            ids = json.loads(text)
+        else:
+            ids = [line for line in text.splitlines() if line]
     except (OSError, ValueError) as error:
         raise ArgumentError(f"--ids must be a file of ids: {path}: {error}") from None
     if not isinstance(ids, list):
@@ -49,7 +52,7 @@ def parse_options(
     """The options of a reader."""
     return Options(
         None if ids is None else read_ids(ids),
-        None if columns is None else tuple(name for name in columns.split(",") if name),
+        None if columns is None else tuple(filter(None, map(str.strip, columns.split(",")))),
         dtype,
         None if size is None else parse_image_size(size),
     )

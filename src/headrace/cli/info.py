@@ -57,11 +57,15 @@ def run_info(
     opened = open_reader(path, format_name, options)
     arrays = arrays_of(opened.reader)
     report = Report()
-    with report.status("reading batches"):
-        epoch, warned = measure(opened.reader, batch_size, _SECONDS)
-    advice = warned + advise(path, opened)
     nbytes = sample_nbytes(opened.reader.spec)
     n = len(opened.reader)
+    epoch, advice = None, []
+    if n:
+        with report.status("reading batches"):
+            epoch, warned = measure(opened.reader, batch_size, _SECONDS)
+        advice = warned + advise(path, opened)
+    if opened.format == "images" and options.size is None:
+        advice.append("The size is that of the first image. Pass the one to train with as --size.")
     block = getattr(opened.reader, "block", 1)
     if as_json:
         content = {
@@ -73,7 +77,7 @@ def run_info(
             "bytes": n * nbytes,
             "block": block,
             "classes": opened.classes,
-            "epoch": epoch._asdict(),
+            "epoch": epoch and epoch._asdict(),
             "advice": advice,
         }
         print(json.dumps(content, indent=1))
@@ -89,15 +93,18 @@ def run_info(
     if block > 1:
         kept = min(getattr(opened.reader, "blocks_kept", 0), -(-n // block))
         report.line(f"blocks         of {block} samples, each read as a whole; {kept} are kept")
-    report.line(
-        f"an epoch       {clock(epoch.seconds)}: {epoch.samples_per_second:,.0f} samples/s, "
-        f"{decimal(int(epoch.samples_per_second * nbytes))}/s"
-    )
-    report.line(
-        f"               told from {epoch.samples_read} samples in shuffled batches of "
-        f"{epoch.batch_size}, made by {epoch.executor}"
-    )
-    report.line("               what the page cache holds already comes faster than from the disk")
+    if epoch is not None:
+        report.line(
+            f"an epoch       {clock(epoch.seconds)}: {epoch.samples_per_second:,.0f} samples/s, "
+            f"{decimal(int(epoch.samples_per_second * nbytes))}/s"
+        )
+        report.line(
+            f"               told from {epoch.samples_read} samples in shuffled batches of "
+            f"{epoch.batch_size}, made by {epoch.executor}"
+        )
+        report.line(
+            "               what the page cache holds already comes faster than from the disk"
+        )
     if advice:
         report.section("Advice")
     for advised in advice:

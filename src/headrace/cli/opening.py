@@ -1,13 +1,16 @@
 """Which reader reads a path: by what its name ends with, or by what a folder holds."""
 
+import io
 import os
 import re
 from collections import Counter
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 import headrace as hr
 from headrace.errors import ArgumentError, HeadraceError, bad_value
+from headrace.readers.tar_index import TarIndex
+from headrace.storage import Request, Storage
 from headrace.storage.opening import Root, is_url, open_storage
 
 IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
@@ -33,6 +36,7 @@ _BY_CONTENTS = {
     **dict.fromkeys(IMAGES, "images"),
 }
 _ZARR_FILES = ("zarr.json", ".zarray", ".zgroup")
+IMAGE_SIZE = "the height and width of the samples, such as 224x224"
 # As `headrace pack` names them.
 INSIDE = ("manifest.json", "_manifest.json")
 _SHARD = re.compile(r"shard-[0-9]+\.npy")
@@ -108,8 +112,9 @@ def guess_format(path: str) -> str:
         return _BY_SUFFIX[suffix]
     if not is_url(path) and not is_folder:
         raise _unclear(path, f"its name ends with {suffix!r}")
+    root = root_of(path)
     try:
-        names = open_storage(root_of(path)).names()
+        names = open_storage(root).names()
     except (HeadraceError, OSError) as error:
         raise _unclear(path, f"its files can't be listed ({error})") from error
     if any(_is_there(path, name) for name in _ZARR_FILES):
@@ -141,8 +146,12 @@ def _is_there(path: str, name: str) -> bool:
         return os.path.exists(os.path.join(path, name))
     try:
         open_storage(path).size(name)
-    except (HeadraceError, OSError):
+    except hr.FileMissingError:
         return False
+    except hr.StorageError as error:
+        if "access is denied" in str(error):  # so stores answer who may not list what there is
+            return False
+        raise
     return True
 
 
@@ -205,35 +214,55 @@ def _open_arrow(path: str, options: Options) -> hr.Reader:
 
 
 def _open_images(path: str, options: Options) -> hr.Reader | Opened:
-    size = _needed("--size", options.size, "the height and width of the samples, such as 224x224")
     root = open_storage(root_of(path))
-    if options.ids is not None or not any("/" in name for name in root.names(IMAGES)):
+    names = root.names(IMAGES) if options.ids is None else options.ids
+    size = options.size or _size_of_first(root, names)
+    if options.ids is not None or not any("/" in name for name in names):
         return hr.Images(root, options.ids, size=size)
     images = hr.ImageFolder(root, size)
     return Opened(images, "images", images.labels(), images.class_names)
 
 
+def _size_of_first(root: Storage, names: Iterable[str]) -> tuple[int, int]:
+    """The height and width of the first image that has any."""
+    hr.ImageDecoder(1)  # says so if Pillow is not there
+    from PIL import Image
+
+    for name in names:
+        try:
+            (data,) = (bytes(part) for _, part in root.fetch([Request(name, 0, None)]))
+            with Image.open(io.BytesIO(data)) as image:
+                return image.height, image.width
+        except hr.StorageError as error:
+            if not isinstance(error, hr.FileMissingError):
+                raise
+        except Exception:  # Pillow raises whatever its many parsers meet; reading it says what
+            continue
+    return 1, 1  # will do for images of which none can be read
+
+
 def _open_tar(path: str, options: Options) -> hr.Reader:
-    fields = _needed("--columns", options.columns, "the extensions of a sample's files: jpg,cls")
     root, shards = root_of(path), None
     if path.lower().endswith(".tar"):
         parent, _, name = path.rpartition("/")
         root, shards = parent or ("/" if path.startswith("/") else "."), [name]
+    fields = options.columns
+    if not fields:
+        storage = open_storage(root)
+        found = TarIndex.of(storage, (shards or storage.names((".tar",)))[:1]).extensions
+        allowed = f"some of the extensions that the samples have: {','.join(found)}"
+        raise bad_value("--columns", fields, allowed)
     if not any(_is_image(field) for field in fields):
         return hr.TarFiles(root, list(fields), shards=shards)
-    size = _needed("--size", options.size, "the height and width of the samples, such as 224x224")
+    if options.size is None:
+        raise bad_value("--size", None, IMAGE_SIZE)
+    size = options.size
     decoders = {name: hr.ImageDecoder(size) if _is_image(name) else int for name in fields}
     return hr.TarFiles(root, decoders, shards=shards)
 
 
 def _is_image(field: str) -> bool:
     return all(f".{name.lower()}" in IMAGES for name in field.split(";"))
-
-
-def _needed(option: str, value: Any, allowed: str) -> Any:
-    if value is None:
-        raise bad_value(option, value, f"given: {allowed}")
-    return value
 
 
 # What opens each format, and the options that it takes.

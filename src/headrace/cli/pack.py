@@ -3,7 +3,9 @@
 import csv
 import json
 import os
+import shlex
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import numpy as np
 from rich.filesize import decimal
 
 import headrace as hr
-from headrace.cli.opening import Options, open_reader
+from headrace.cli.opening import IMAGE_SIZE, Options, check_exists, open_reader
 from headrace.cli.report import Report
 from headrace.cli.transfer import clock, transfer
 from headrace.errors import ArgumentError, bad_value
@@ -38,11 +40,19 @@ def run_pack(
         HeadraceError: an argument is not allowed, a sample can't be read, or the target can't be
             written.
     """
+    check_exists(source)
     _check_apart(source, target)
+    if options.columns is not None and label_field is not None:
+        # The label is a part of the sample that is read, whether it was said twice or not.
+        options = options._replace(columns=tuple(dict.fromkeys((*options.columns, label_field))))
     started = time.perf_counter()
     try:
         opened = open_reader(source, format_name, options)
         reader = opened.reader
+        if opened.format == "images" and options.size is None:
+            assert isinstance(reader.spec, hr.Spec)
+            height, width, _ = reader.spec.shape
+            raise bad_value("--size", None, IMAGE_SIZE, f"The first is of {height}x{width}.")
         labels_reader = opened.labels
         if labels is not None:
             labels_reader = read_labels(labels, reader)
@@ -66,7 +76,11 @@ def run_pack(
                 progress=lambda samples: show(samples * nbytes),
             )
     except hr.SampleError as error:
-        raise type(error)(f"{error}. To list all bad samples: headrace verify {source}") from error
+        alike = ", with the same options" if format_name or any(options) else ""
+        raise type(error)(
+            f"{str(error).rstrip('.')}. To list all bad samples: "
+            f"{shlex.join(['headrace', 'verify', source])}{alike}"
+        ) from error
     seconds = time.perf_counter() - started
     fresh = (packed.samples - packed.continued_at) * nbytes
     report = Report()
@@ -129,6 +143,11 @@ def _labels_of_lines(path: Path) -> Any:
         raise bad_value("--labels", wrong, f"numbers, in {path}", "Number the classes from 0 on.")
     if widths == [1]:
         return values
+    for name, count in Counter(line[0] for line in lines).most_common(1):
+        if count > 1:
+            raise ArgumentError(
+                f"--labels must have one line for each id, but {path} has {count} of {name!r}."
+            )
     return {line[0]: value for line, value in zip(lines, values, strict=True)}
 
 

@@ -108,7 +108,7 @@ def verify(
     workers = min(8, available_cpus()) if workers is None else workers
     format_name = format_name or guess_format(path)
     manifests = _manifests(path, manifest)
-    reader, bad = _open(path, format_name, options)
+    reader, bad = _open(path, format_name, options, bool(manifests))
     samples = sum(one.sample is not None for one in bad)
     if reader is not None:
         bad += _read_all(path, reader, len(bad), workers)
@@ -119,16 +119,21 @@ def verify(
     return Verified(format_name, samples, files, bad)
 
 
-def _open(path: str, format_name: str, options: Options) -> tuple[hr.Reader | None, list[Bad]]:
+def _open(
+    path: str, format_name: str, options: Options, expected: bool
+) -> tuple[hr.Reader | None, list[Bad]]:
     """The reader of all samples but the first ones, if those are bad: these show what is expected.
 
-    None if there is no good one, or the one file that holds all is bad.
+    None if there is no good one, or the one file that holds all is bad, or is gone though it is
+    `expected` by a manifest.
     """
     opened = _opened(path, format_name, options)
-    if not isinstance(opened, str):
+    if isinstance(opened, hr.Reader):
         return opened, []
     if format_name not in _SUFFIXES:
-        return None, [Bad(path, None, opened)]
+        if isinstance(opened, FileNotFoundError) and is_url(path) and not expected:
+            raise opened  # there is nothing; a path of this machine was looked at before
+        return None, [Bad(path, None, _reason(opened))]
     ids = options.ids
     if ids is None:
         suffix = _SUFFIXES[format_name]
@@ -137,21 +142,21 @@ def _open(path: str, format_name: str, options: Options) -> tuple[hr.Reader | No
     bad: list[Bad] = []
     for number, name in enumerate(ids):
         # One alone, as each opening takes as long as there are ids.
-        reason = _opened(path, format_name, options._replace(ids=[name]))
-        if not isinstance(reason, str):
+        opened = _opened(path, format_name, options._replace(ids=[name]))
+        if isinstance(opened, hr.Reader):
             return open_reader(path, format_name, options._replace(ids=ids[number:])).reader, bad
-        bad.append(Bad(name, number, reason))
+        bad.append(Bad(name, number, _reason(opened)))
     return None, bad
 
 
-def _opened(path: str, format_name: str, options: Options) -> hr.Reader | str:
+def _opened(path: str, format_name: str, options: Options) -> hr.Reader | Exception:
     """The reader, or why it can't be opened."""
     try:
         return open_reader(path, format_name, options).reader
     except (hr.SampleError, OSError) as error:
         if isinstance(error, hr.MissingExtraError) or _is_network(path, error):
             raise
-        return _reason(error)
+        return error
 
 
 def _read_all(path: str, reader: hr.Reader, first: int, workers: int) -> list[Bad]:
@@ -248,26 +253,38 @@ def _manifests(path: str, given: str | None) -> list[tuple[str, Manifest]]:
 def _compare_all(root: str, manifest: Manifest, workers: int) -> list[Bad]:
     """The files that are not as the manifest says."""
     storage = open_storage(root)
-    bad, done = [], 0
+    bad, done, stopped, lock = [], 0, False, threading.Lock()
     with transfer("comparing files", sum(entry.bytes for entry in manifest.values())) as show:
         show(0)
-        compare = functools.partial(_compare, storage, manifest)
-        for name, reason in in_threads(compare, manifest, workers):
-            done += manifest[name].bytes
-            show(done)
-            if reason is not None:
-                bad.append(Bad(name, None, reason))
+
+        def count(nbytes: int) -> None:
+            nonlocal done
+            if stopped:  # a large file would keep the process from ending
+                raise InterruptedError
+            with lock:
+                done += nbytes
+                show(done)
+
+        compare = functools.partial(_compare, storage, manifest, count)
+        try:
+            for name, reason in in_threads(compare, manifest, workers):
+                if reason is not None:
+                    bad.append(Bad(name, None, reason))
+        finally:
+            stopped = True
     return bad
 
 
-def _compare(storage: Storage, manifest: Manifest, name: str) -> str | None:
-    """What is wrong with a file."""
+def _compare(
+    storage: Storage, manifest: Manifest, count: Callable[[int], None], name: str
+) -> str | None:
+    """What is wrong with a file; `count` is called with the numbers of bytes that are read."""
     expected = manifest[name]
     try:
         size = storage.size(name)
         if size != expected.bytes:
             return f"it has {size} bytes; the manifest says {expected.bytes}"
-        found = file_sums(storage, name, expected.block_bytes)
+        found = file_sums(storage, name, expected.block_bytes, count)
     except hr.StorageError as error:
         if _is_network(storage.root, error):
             raise
@@ -296,4 +313,4 @@ def in_threads(
         for key, future in waiting:
             yield key, future.result()
     finally:
-        pool.shutdown(cancel_futures=True)
+        pool.shutdown(wait=False, cancel_futures=True)

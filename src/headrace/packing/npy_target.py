@@ -75,7 +75,7 @@ class _NpyWriter:
         files = math.ceil(self._n / self._rows)
         return files * len(_header(self._spec, self._n)) + self._n * self._spec.nbytes
 
-    def begin(self, folder: Path, sums: Sums, done: int, state: Mapping[str, int] | None) -> None:
+    def begin(self, folder: Path, sums: Sums, done: int, state: Mapping[str, Any] | None) -> None:
         self._folder, self._sums, self._done = folder, sums, done
         if state is not None:
             self._open = SummedFile(folder / self._file_name(), state)
@@ -93,7 +93,7 @@ class _NpyWriter:
             self._sums.add(name, self._open.end())
             self._open = None
 
-    def flush(self) -> dict[str, int] | None:
+    def flush(self) -> dict[str, Any] | None:
         return None if self._open is None else self._open.flush()
 
     def close(self) -> None:

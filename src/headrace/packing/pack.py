@@ -23,7 +23,7 @@ from headrace.packing.zarr_target import ZarrTarget
 from headrace.readers.reader import Reader, Spec
 from headrace.storage.manifest import Manifest
 
-_FORMAT = 1
+_FORMAT = 2
 _SECONDS_BETWEEN_SAVES = 2.0
 LABEL = "label"
 
@@ -236,8 +236,11 @@ def _replaced(target: Path, beside: Iterable[str], force: bool) -> list[str]:
     manifest = target.with_name(target.name + ".manifest.json")
     names = {target.name, manifest.name, *beside}
     with contextlib.suppress(OSError, ArgumentError):  # there is none, or something else
-        # Of the old target, with what belongs to it.
-        names.update(name for name in Manifest.load(manifest) if "/" not in name)
+        # Of the old target, with what belongs to it. A manifest of others may name anything.
+        ours = f"{_stem(target)}."
+        names.update(
+            name for name in Manifest.load(manifest) if name.startswith(ours) and "/" not in name
+        )
     existing = sorted(name for name in names if os.path.lexists(target.with_name(name)))
     if existing and not force:
         raise ArgumentError(

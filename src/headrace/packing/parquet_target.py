@@ -65,7 +65,7 @@ class ParquetTarget:
                 self._file,
                 self._schema,
                 compression=self._compression,
-                use_dictionary=False,
+                use_dictionary=_of_bytes(self._columns),
                 write_page_checksum=True,
             )
         arrays = [_arrow(columns[name], self._schema.field(name).type) for name in self._columns]
@@ -88,6 +88,19 @@ class ParquetTarget:
     def close(self) -> None:
         if self._file is not None:
             self._file.close()
+
+
+def _of_bytes(columns: Columns) -> list[str]:
+    """The paths of the columns of 8-bit integers.
+
+    Parquet has none, so that each would take four bytes; as the index of an entry in a dictionary
+    of 256 it takes one.
+    """
+    return [
+        name + ".list.element" * len(spec.shape)
+        for name, spec in columns.items()
+        if spec.dtype.kind in "iu" and spec.dtype.itemsize == 1
+    ]
 
 
 def _schema(columns: Columns) -> Any:

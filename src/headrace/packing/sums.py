@@ -1,8 +1,8 @@
 """Sums: the checksums of files that are being written, kept over a kill."""
 
+import contextlib
 import json
 import os
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -48,7 +48,9 @@ class Sums:
         os.fsync(self._log.fileno())
 
     def close(self) -> None:
-        self._log.close()
+        """Closes the log; what was not flushed may be lost, as on a full disk."""
+        with contextlib.suppress(OSError):
+            self._log.close()
 
 
 class SummedFile:
@@ -64,10 +66,10 @@ class SummedFile:
 
     closed = False
 
-    def __init__(self, path: Path, state: Mapping[str, int] | None = None) -> None:
+    def __init__(self, path: Path, state: Mapping[str, Any] | None = None) -> None:
         self._path = path
         self._sums = Summing()
-        self._nbytes = self._crc32 = 0
+        self._nbytes = 0
         if state is None:
             path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -75,15 +77,15 @@ class SummedFile:
         except FileNotFoundError:
             raise DamagedError(f"{path.name} is gone") from None
         if state is not None:
-            self._go_on(state["bytes"], state["crc32"])
+            self._go_on(state["bytes"], state["sha256"])
 
-    def _go_on(self, nbytes: int, crc32: int) -> None:
+    def _go_on(self, nbytes: int, sha256: str) -> None:
         while self._nbytes < nbytes:
             data = self._file.read(min(_READ_BYTES, nbytes - self._nbytes))
             if not data:
                 break
             self._count(data)
-        if (self._nbytes, self._crc32) != (nbytes, crc32):
+        if self._state() != {"bytes": nbytes, "sha256": sha256}:
             self.close()
             raise DamagedError(f"the first {nbytes} bytes of {self._path.name} are not as written")
         self._file.truncate(nbytes)
@@ -100,10 +102,10 @@ class SummedFile:
     def tell(self) -> int:
         return self._nbytes
 
-    def flush(self) -> dict[str, int]:
+    def flush(self) -> dict[str, Any]:
         """Makes what is written safe; the state to go on from."""
         os.fsync(self._file.fileno())
-        return {"bytes": self._nbytes, "crc32": self._crc32}
+        return self._state()
 
     def end(self) -> FileSums:
         """Makes the file safe and closes it; its entry in a manifest."""
@@ -117,8 +119,10 @@ class SummedFile:
 
     def _count(self, data: Any) -> None:
         self._sums.update(data)
-        self._crc32 = zlib.crc32(data, self._crc32)
         self._nbytes += len(data)
+
+    def _state(self) -> dict[str, Any]:
+        return {"bytes": self._nbytes, "sha256": self._sums.sums().sha256}
 
 
 def sum_file(path: Path) -> FileSums:

@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from headrace.errors import ArgumentError, ChecksumError, bad_type, bad_value
@@ -198,14 +198,20 @@ class Manifest(Mapping[str, FileSums]):
             raise
 
 
-def file_sums(storage: Storage, name: str, block_bytes: int = BLOCK_BYTES) -> FileSums:
-    """Those of one file, which is read in parts."""
+def file_sums(
+    storage: Storage,
+    name: str,
+    block_bytes: int = BLOCK_BYTES,
+    progress: Callable[[int], None] = lambda nbytes: None,
+) -> FileSums:
+    """Those of one file, which is read in parts; `progress` is called with the bytes of each."""
     summing = Summing(block_bytes)
     size = storage.size(name)
     for start in range(0, size, _READ_BYTES):
         request = Request(name, start, min(start + _READ_BYTES, size))
         for _, data in storage.fetch([request]):
             summing.update(data)
+            progress(len(data))
     return summing.sums()
 
 
