@@ -125,6 +125,17 @@ def formats(session: nox.Session, versions: str) -> None:
     session.run("pytest", *format_tests(), *more, *session.posargs)
 
 
+@nox.session(python=FRAMEWORKS_PYTHON, default=False)
+def azure(session: nox.Session) -> None:
+    """gs:// and az://, the latter on Microsoft's emulator: 190 MB, which need npm."""
+    session.install(".[remote]", *group("server"), *group("test"))
+    folder = os.path.abspath(session.create_tmp())
+    session.run("npm", "install", "--prefix", folder, "azurite@3", external=True)
+    path = os.pathsep.join([os.path.join(folder, "node_modules", ".bin"), os.environ["PATH"]])
+    tests = "tests/storage/test_google_and_azure.py"
+    session.run("pytest", tests, *session.posargs, env={"PATH": path})
+
+
 @nox.session(python=FRAMEWORKS_PYTHON)
 def adapters(session: nox.Session) -> None:
     """Each framework, and Keras on each of its backends, in a process of its own."""

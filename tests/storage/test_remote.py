@@ -404,6 +404,28 @@ class TestProcesses:
     def test_a_helper_that_is_killed_is_replaced(self, s3, objects, tmp_path):
         run(HELPER_KILLED, s3, tmp_path, "1000 1000")
 
+    def test_a_helper_knows_the_environment_of_now(self, s3, objects, tmp_path):
+        run(ENVIRONMENT, s3, tmp_path, "1000 1000")
+
+    def test_a_helper_keeps_few_clients(self, tmp_path):
+        """Each has its connections."""
+        if not Path("/proc/self/fd").exists():
+            pytest.skip("needs /proc")
+        with FileServer(tmp_path) as server:
+            storages = []
+            for i in range(100):
+                (tmp_path / f"{i}").mkdir()
+                (tmp_path / f"{i}" / "a").write_bytes(b"%d" % i)
+                storages.append(hr.Remote(f"{server.url}/{i}"))
+                assert fetched(storages[-1], [Request("a")]) == [b"%d" % i]
+            helper = transfers_of_this_process().client._helper._process.pid
+            deadline = time.monotonic() + 60
+            while len(os.listdir(f"/proc/{helper}/fd")) > 90:
+                assert time.monotonic() < deadline, "it keeps the connections of all"
+                time.sleep(0.05)
+            for i, storage in enumerate(storages[:3]):  # whose clients are gone
+                assert fetched(storage, [Request("a")]) == [b"%d" % i]
+
     def test_the_interpreter_ends_while_transfers_are_on_their_way(self, s3, objects, tmp_path):
         with FaultProxy(s3, always("no answer")) as proxy:
             run(UNFINISHED, proxy.url, tmp_path, "leaving")
@@ -471,6 +493,13 @@ def child():
     os.kill(helper(), signal.SIGKILL)
     read()
 in_child(child)
+"""
+ENVIRONMENT = """
+read()
+os.environ["AWS_ENDPOINT_URL"] = sys.argv[1]
+os.environ["AWS_SKIP_SIGNATURE"] = "true"
+storage = hr.Remote("s3://bucket/objects", deadline_seconds=5)
+read()
 """
 UNFINISHED = """
 import threading
@@ -595,6 +624,44 @@ class TestArguments:
         monkeypatch.delenv("AZURE_STORAGE_ACCOUNT_NAME", raising=False)
         with pytest.raises(hr.ArgumentError, match=r"options .*Account must be specified"):
             hr.Remote("az://container/folder")
+
+    @pytest.mark.parametrize(
+        ("url", "option", "variable"),
+        [
+            ("s3://bucket/x", "endpoint", "AWS_ENDPOINT_URL"),
+            ("gs://bucket/x", "base_url", "GOOGLE_BASE_URL"),
+            ("az://container/x", "endpoint", "AZURE_STORAGE_ENDPOINT"),
+            ("az://container/x", "account_name", "AZURE_STORAGE_ACCOUNT_NAME"),
+            ("az://container/x", "use_emulator", "AZURITE_BLOB_STORAGE_URL"),
+        ],
+    )
+    def test_other_stores_have_other_entries_of_a_cache(self, url, option, variable, monkeypatch):
+        needed = {"account_name": "me", "skip_signature": True}
+        options = needed if url.startswith("az") else {"skip_signature": True}
+        value = True if option == "use_emulator" else "http://127.0.0.1:1"
+        found = {hr.Remote(url, options=options)._place.identity}
+        found.add(hr.Remote(url, options={**options, option: value})._place.identity)
+        monkeypatch.setenv(variable, "http://127.0.0.1:1")
+        found.add(hr.Remote(url, options=options)._place.identity)
+        assert len(found) == 3
+
+    @pytest.mark.parametrize(
+        ("url", "variable"),
+        [("gs://bucket/x", "GOOGLE_BASE_URL"), ("az://container/x", "AZURE_STORAGE_ENDPOINT")],
+    )
+    def test_an_endpoint_of_the_environment_may_be_http(self, url, variable, monkeypatch):
+        monkeypatch.setenv(variable, "http://127.0.0.1:1")
+        monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "account")
+        storage = hr.Remote(url, options={"skip_signature": True}, deadline_seconds=1.0)
+        with pytest.raises(hr.StorageError, match="Connection refused"):
+            storage.names()
+
+    def test_http_that_was_not_asked_for(self):
+        key = '{"gcs_base_url": "http://127.0.0.1:1", "disable_oauth": true, '
+        key += '"client_email": "", "private_key": "", "private_key_id": ""}'
+        storage = hr.Remote("gs://bucket/x", options={"service_account_key": key})
+        with pytest.raises(hr.StorageError, match=r"1 attempt .*'allow_http': True"):
+            storage.names()
 
     @pytest.mark.parametrize(
         ("arguments", "error", "message"),

@@ -51,7 +51,7 @@ def _running(folder: Path) -> Iterator[str]:
     # Ports that are not given are fixed ones, which others may use.
     names = ["master.port", "volume.port", "filer.port", "s3.port"]
     names += [f"{name}.grpc" for name in names] + ["s3.port.iceberg", "s3.port.lance"]
-    ports = dict(zip(names, _free_ports(len(names)), strict=True))
+    ports = dict(zip(names, free_ports(len(names)), strict=True))
     address = f"http://127.0.0.1:{ports['s3.port']}"
     command = [
         program, f"-logdir={folder}", "server", f"-dir={folder}", "-ip=127.0.0.1",
@@ -61,7 +61,7 @@ def _running(folder: Path) -> Iterator[str]:
     ]  # fmt: skip
     with (folder / "output.txt").open("wb") as output:
         server = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, preexec_fn=_die_too
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, preexec_fn=die_too
         )
     try:
         _wait_until_ready(server, address, folder / "output.txt")
@@ -82,13 +82,13 @@ def put(address: str, name: str, data: bytes, timeout_seconds: float = 60.0) -> 
         pass
 
 
-def _die_too() -> None:
+def die_too() -> None:
     """Has this process killed when the one that started it ends, where Linux can."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _free_ports(n: int) -> list[int]:
+def free_ports(n: int) -> list[int]:
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(n)]
         for each in sockets:

@@ -130,7 +130,8 @@ class _FaultHandler(_Handler):
 
     def pass_on(self, proxy):
         time.sleep(proxy.delay_seconds)
-        name = urllib.parse.unquote(urllib.parse.urlsplit(self.path).path.rpartition("/")[2])
+        # Some clients write the / between folders as %2F.
+        name = urllib.parse.unquote(urllib.parse.urlsplit(self.path).path).rpartition("/")[2]
         fault = proxy.fault(name)
         if fault and fault.isdigit():
             return self.reply(int(fault), {"Content-Length": "4"}, b"busy")

@@ -32,6 +32,10 @@ _START = (
 )
 
 
+# Of the environment, what obstore reads: a helper is told, as it may have changed since it started.
+_VARIABLES = ("AWS_", "AZURE_", "AZURITE_", "GOOGLE_")
+# Clients that a helper keeps, those used last; each holds its connections.
+_MOST_PLACES = 64
 _LENGTHS = struct.Struct("=QQ")  # of a message, and of the data after it plus one, 0 without any
 _SOCKET_BYTES = 2**20
 
@@ -144,7 +148,7 @@ class _Helper:
     async def call(self, number: int, method: str, place: Place, arguments: tuple[Any, ...]) -> Any:
         if place not in self._places:
             try:
-                self._places[place] = pickle.dumps(place)
+                self._places[place] = pickle.dumps((place, _environment()))
             except Exception as error:
                 raise AttemptFailed(
                     f"options must be picklable, as a process of its own makes the requests, "
@@ -199,6 +203,10 @@ class _Helper:
             self._settle(number, AttemptFailed("the helper process has ended"))
 
 
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name.startswith(_VARIABLES)}
+
+
 def serve(descriptor: int) -> None:
     """Makes the requests that come through the socket, until it is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that it works for
@@ -237,13 +245,25 @@ class _Server:
         self, number: int, method: str, place_bytes: bytes, arguments: tuple[Any, ...]
     ) -> None:
         try:
-            place = self._places.get(place_bytes)
-            if place is None:
-                place = self._places[place_bytes] = pickle.loads(place_bytes)
+            # Nothing is awaited before its client is made of this environment.
+            place = self._place(place_bytes)
             outcome = await getattr(self._client, method)(place, *arguments)
         except Exception as error:
             outcome = error
         self._answers.put((number, outcome))
+
+    def _place(self, place_bytes: bytes) -> Place:
+        place = self._places.pop(place_bytes, None)
+        if place is None:
+            place, environment = pickle.loads(place_bytes)
+            before = _environment()
+            for name in before.keys() - environment.keys():
+                del os.environ[name]
+            os.environ.update(environment.items() - before.items())
+            if len(self._places) == _MOST_PLACES:
+                del self._places[next(iter(self._places))]
+        self._places[place_bytes] = place  # the last one now
+        return place
 
     def _answer(self) -> None:
         """Sends what comes of the requests."""

@@ -14,7 +14,13 @@ from headrace.errors import bad_value, missing_extra
 from headrace.storage.retries import PAST_THE_END, AttemptFailed, Patience, explained
 
 _SCHEMES = ("s3", "s3a", "gs", "az", "azure", "abfs", "abfss", "adl", "http", "https")
-_ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT", "AZURE_ENDPOINT")
+# What says which store is meant: parts of the names of options, and variables of the environment.
+_WHERE = ("endpoint", "account_name", "base_url", "emulator")
+_ENDPOINTS = (
+    *("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT", "AZURE_ENDPOINT"),
+    *("AZURE_STORAGE_ENDPOINT", "AZURITE_BLOB_STORAGE_URL", "GOOGLE_BASE_URL"),
+)
+_ACCOUNTS = ("AZURE_STORAGE_ACCOUNT_NAME", "AZURE_STORAGE_USE_EMULATOR")
 _PAGE = 1000
 
 
@@ -64,11 +70,11 @@ class Place:
         named = {
             key.lower(): value
             for key, value in self._settings().items()
-            if "endpoint" in key.lower() or "account_name" in key.lower()
+            if any(word in key.lower() for word in _WHERE)
         }
-        here = {name: os.environ[name] for name in _ENDPOINTS if name in os.environ}
-        account = os.environ.get("AZURE_STORAGE_ACCOUNT_NAME")
-        return repr((self.url, sorted(named.items()), sorted(here.items()), account))
+        names = (*_ENDPOINTS, *_ACCOUNTS)
+        here = {name: os.environ[name] for name in names if name in os.environ}
+        return repr((self.url, sorted(named.items()), sorted(here.items())))
 
     def new_store(self) -> Any:
         """A client of obstore."""

@@ -119,8 +119,9 @@ def explained(error: Exception) -> AttemptFailed:
         return error
     cause = _cause(error)
     kind = type(error).__name__
-    if "NoSuchBucket" in str(error):
-        return AttemptFailed(f"there is no such bucket ({cause})", "never")
+    for code, what in (("NoSuchBucket", "bucket"), ("ContainerNotFound", "container")):
+        if code in str(error):
+            return AttemptFailed(f"there is no such {what} ({cause})", "never")
     if isinstance(error, FileNotFoundError):
         return AttemptFailed("there is no such object", "never", FileMissingError)
     if isinstance(error, TimeoutError):
@@ -134,10 +135,13 @@ def explained(error: Exception) -> AttemptFailed:
     if any(service in str(error) for service in _METADATA_SERVICES):
         remedy = "no credentials were found: set them, or skip_signature for public data"
         return AttemptFailed(f"{remedy} ({cause})", "twice")
+    if "BadScheme" in str(error):
+        remedy = "allow it with options={'client_options': {'allow_http': True}}"
+        return AttemptFailed(f"http:// without encryption is not allowed: {remedy}", "never")
     if "Range request not supported" in str(error):
         return AttemptFailed("the server sent the whole object in place of a range")
     status = _status(error)
-    if status == 416:
+    if status == 416 or "Wanted range starting at" in str(error):
         return AttemptFailed(PAST_THE_END, "twice")
     permanent = 300 <= status < 500 and status not in _TRANSIENT_STATUS
     return AttemptFailed(cause, "never" if permanent else "always")
