@@ -118,6 +118,17 @@ def test_types_become_their_dtypes_and_shapes(tmp_path, array, expected, compres
     assert batch["y"].tolist() == [2, 0, 1, 2]
 
 
+@pytest.mark.parametrize("compression", [None, "zstd"])
+def test_a_column_of_binaries_may_be_read_as_several_arrays(tmp_path, compression):
+    x = np.arange(5, dtype="float32")
+    array = pa.Array.from_buffers(pa.binary(4), 5, [None, pa.py_buffer(x.tobytes())])
+    path = write(tmp_path / "a.arrow", {"x": array}, 2, compression)
+    keys = {"float": "x", "int": "x"}
+    batch = read(hr.Arrow(path, keys, dtype={"float": "float32", "int": "int32"}))
+    assert (batch["float"] == x).all()
+    assert (batch["int"] == x.view("int32")).all()
+
+
 def test_slices_of_tables_are_read_where_they_begin(tmp_path):
     x = np.arange(60).reshape(20, 3)
     table = pa.table({"x": fixed_lists(x), "l": lists(x), "b": fixed_lists(x % 2 == 0)})

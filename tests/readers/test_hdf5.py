@@ -1,5 +1,6 @@
 """Hdf5: what a file may look like, and what is said of one that can't be read."""
 
+import ctypes
 import os
 import pickle
 import signal
@@ -226,11 +227,39 @@ def test_a_chunk_that_a_filter_left_out_is_read(path, read, filters):
     assert (read(hr.Hdf5(path)) == X).all()
 
 
+def test_chunks_at_the_edge_may_be_left_unfiltered(path, read):
+    create = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    create.set_chunk((4, 2, 2))
+    create.set_deflate(4)
+    # h5py has no name for it, but the library that it is linked with has.
+    set_chunk_opts = ctypes.CDLL(h5py.h5p.__file__).H5Pset_chunk_opts
+    assert set_chunk_opts(ctypes.c_int64(create.id), ctypes.c_uint(2)) >= 0
+    with h5py.File(path, "w") as file:
+        space = h5py.h5s.create_simple(X.shape)
+        made = h5py.h5d.create(file.id, b"x", h5py.h5t.py_create(X.dtype), space, create)
+        h5py.Dataset(made)[...] = X
+    assert (read(hr.Hdf5(path)) == X).all()
+
+
 @EVERY_WAY
 def test_a_user_block_does_not_matter(path, read, options):
     with h5py.File(path, "w", userblock_size=512) as file:
         file.create_dataset("x", data=X, **options)
     assert (read(hr.Hdf5(path)) == X).all()
+
+
+@pytest.mark.parametrize("name", ["chunks", "gzip"])
+@pytest.mark.parametrize("part", [np.s_[:], np.s_[:, :1]], ids=["all", "part"])
+@pytest.mark.parametrize("axes", [(0,), (1,), (2,), (0, 2), (1, 2), (0, 1, 2)], ids=str)
+def test_a_dataset_may_grow_along_any_axis(path, read, axes, part, name):
+    x = np.arange(1, 1 + 6 * 6 * 5, dtype="int16").reshape(6, 6, 5)
+    expected = np.zeros_like(x)
+    expected[part] = x[part]
+    maxshape = [None if axis in axes else n for axis, n in enumerate(x.shape)]
+    options = WAYS[name] | {"chunks": (1, 2, 2), "maxshape": maxshape}
+    with h5py.File(path, "w", libver="latest") as file:
+        file.create_dataset("x", x.shape, x.dtype, **options)[part] = x[part]
+    assert (read(hr.Hdf5(path)) == expected).all()
 
 
 def test_data_in_other_files_are_read(path, tmp_path, read):
@@ -355,6 +384,20 @@ def test_a_file_that_is_cut_while_it_is_open_is_an_error(path, read, options):
     assert (read(reader) == X).all()
     path.unlink()  # but what is open stays
     assert (read(reader) == X).all()
+
+
+@EVERY_WAY
+def test_a_file_behind_a_link_that_is_cut_while_it_is_open_is_an_error(path, read, options):
+    target = path.with_name("target.h5")
+    with h5py.File(target, "w") as file:
+        file.create_dataset("x", data=X, **options)
+    with h5py.File(path, "w") as file:
+        file["x"] = h5py.ExternalLink("target.h5", "x")
+    reader = hr.Hdf5(path, "x", cache_bytes=0)
+    assert (read(reader) == X).all()
+    os.truncate(target, 100)
+    with pytest.raises(hr.SampleFormatError, match=r"target\.h5'.* it has become shorter"):
+        read(reader)
 
 
 def test_another_file_in_its_place_is_refused(path, read):

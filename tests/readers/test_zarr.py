@@ -117,6 +117,8 @@ def test_arrays_are_chosen_renamed_and_converted(root):
     batch = read_structure(reader, [4])
     assert (batch["x"] == X[4]).all()
     assert batch["y"].dtype == np.float32
+    copy = pickle.loads(pickle.dumps(hr.Zarr(root, {"": "b"})))  # even a key like this one
+    assert read_structure(copy, [4])[""].tolist() == [4]
     with hr.Loader(reader, batch_size=5, shuffle=False, executor=hr.Processes(1)) as loader:
         assert [batch["y"].tolist() for batch in loader] == [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9]]
     with pytest.raises(hr.ArgumentError, match="dtype must be one that 'a'"):

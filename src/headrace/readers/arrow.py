@@ -205,9 +205,9 @@ class Arrow:
         at = indices[rows] - self._starts[block]
         for column in columns:
             part = out[column.key] if isinstance(out, dict) else out
-            bad = arrow_columns.copy_rows(part, rows, values[column.name], at)
+            bad = arrow_columns.copy_rows(part, rows, values[column.key], at)
             if bad is not None:
-                fault = arrow_columns.fault_of(values[column.name], int(at[bad]))
+                fault = arrow_columns.fault_of(values[column.key], int(at[bad]))
                 index = int(indices[rows[bad]])
                 raise self._error(block, index, f"column {column.name!r} {fault}")
 
@@ -307,10 +307,11 @@ class _Columns(NamedTuple):
 
 
 def _values(batch: Any, columns: "list[Column]") -> dict[str, Any]:
+    """The columns of a record batch as `arrow_columns.Values`, by their keys."""
     from headrace.readers import arrow_columns
 
     return {
-        column.name: arrow_columns.decode(batch.column(column.name), column) for column in columns
+        column.key: arrow_columns.decode(batch.column(column.name), column) for column in columns
     }
 
 

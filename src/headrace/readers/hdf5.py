@@ -132,10 +132,12 @@ class Hdf5:
             if reason is not None:
                 raise SampleFormatError(f"{self._path!r} can't be read: {reason}")
             self._opened = opened
-        elif opened.was_cut():
-            raise SampleFormatError(
-                f"{self._path!r} can't be read: it has become shorter since it was opened"
-            )
+        else:
+            cut = opened.cut()
+            if cut is not None:
+                raise SampleFormatError(
+                    f"{cut!r} can't be read: it has become shorter since it was opened"
+                )
         return opened
 
     def _read_blocks(
@@ -180,11 +182,13 @@ class _Opened:
         self.stored: dict[str, StoredArray] = {}
         self.data: dict[str, Mapped | MappedChunks | Deflated | ThroughH5py] = {}
         try:
-            self._path, self._status = path, os.stat(path)
+            self._statuses = {path: os.stat(path)}
             # Where the file system has no locks, none is needed to read.
             self._file = h5py.File(path, "r", locking="best-effort")
             for key, name in _names(self._file, chosen, h5py).items():
                 dataset = _dataset(self._file, name, h5py)
+                behind_link = os.path.abspath(dataset.file.filename)
+                self._statuses.setdefault(behind_link, os.stat(behind_link))
                 # First, as it refuses what can't be read.
                 stored = stored_array("datasets", name, dataset.shape, dataset.dtype, 1, path)
                 data = self.data[key] = open_dataset(dataset)
@@ -199,14 +203,16 @@ class _Opened:
                 raise
             raise SampleFormatError(f"{path!r} can't be read: {error}") from error
 
-    def was_cut(self) -> bool:
-        """Whether the file is shorter than it was; HDF5 would read zeros, and a map crash."""
-        try:
-            now = os.stat(self._path)
-        except OSError:
-            return False  # what is removed or out of reach by its name is still open
-        same = (now.st_ino, now.st_dev) == (self._status.st_ino, self._status.st_dev)
-        return same and now.st_size < self._status.st_size
+    def cut(self) -> str | None:
+        """A file that is shorter than it was, if any; HDF5 would read zeros, and a map crash."""
+        for path, was in self._statuses.items():
+            try:
+                now = os.stat(path)
+            except OSError:
+                continue  # what is removed or out of reach by its name is still open
+            if os.path.samestat(now, was) and now.st_size < was.st_size:
+                return path
+        return None
 
 
 def _h5py() -> Any:

@@ -41,8 +41,10 @@ def open_dataset(dataset: Any) -> "Mapped | MappedChunks | Deflated | ThroughH5p
                 return Mapped(dataset)
         elif dataset.chunks and hasattr(dataset.id, "chunk_iter"):
             filters = [layout.get_filter(i)[0] for i in range(layout.get_nfilters())]
-            # Where a file begins with a user block, HDF5 has not always counted it in.
-            if not dataset.file.userblock_size:
+            # HDF5 names wrong places for the chunks of a dataset that may grow along one axis, if
+            # that is not the first; and it has not always counted in a block before its data.
+            grows = [axis for axis, most in enumerate(dataset.maxshape) if most is None]
+            if (grows in ([], [0]) or len(grows) > 1) and not dataset.file.userblock_size:
                 if not filters:
                     return MappedChunks(dataset)
                 if filters in ([_DEFLATE], [_SHUFFLE, _DEFLATE]):
@@ -154,6 +156,8 @@ class Deflated(_Chunks):
 
     def __init__(self, dataset: Any, shuffled: bool) -> None:
         super().__init__(dataset)
+        # A writer may have asked to leave chunks at the edge as they are, which no mask tells.
+        self._places[self._sizes == self.nbytes] = _NOWHERE
         self.block = self._chunk[0]
         self._shuffled = shuffled
 

@@ -117,6 +117,8 @@ class Parquet:
                 chosen, schema, self._path(file), first, dtype is not None
             )
             self._columns.append(chosen if fitted == chosen else fitted)
+        names_in_file = [column.name for column in chosen]
+        self._leaves = [parquet_files.leaves(footer, names_in_file) for footer in self._footers]
         specs: Specs = {column.key: column.spec for column in chosen}
         several = isinstance(choice, dict) or len(chosen) > 1
         self._spec = specs if several else chosen[0].spec
@@ -166,7 +168,7 @@ class Parquet:
             rows = rows_of[block]
             at = indices[rows] - self._starts[block]
             for column in self._columns[0]:
-                values = table[column.name]
+                values = table[column.key]
                 part = out[column.key] if isinstance(out, dict) else out
                 bad = arrow_columns.copy_rows(part, rows, values, at)
                 if bad is not None:
@@ -195,22 +197,27 @@ class Parquet:
 
     def _ranges(self, block: int, index: int) -> list[tuple[int, int]]:
         """Where the columns of a row group lie in their file."""
-        file = self._files[block]
-        group = self._footers[file].row_group(int(self._groups[block]))
-        wanted = {column.name for column in self._columns[0]}
+        from headrace.readers import arrow_columns, parquet_files
+
+        file, number = int(self._files[block]), int(self._groups[block])
+        footer, size = self._footers[file], self._sizes[file]
+        unread = parquet_files.Unread(self._storage, self._names[file], size, {})
+        names = list({column.name for column in self._columns[file]})
+        try:
+            parquet_files.check_group(unread, footer, number, names)
+        except arrow_columns.ARROW_ERRORS as error:
+            raise self._error(block, index, str(error)) from None
+        group = footer.row_group(number)
         ranges: list[tuple[int, int]] = []
-        for number in range(group.num_columns):
-            chunk = group.column(number)
-            path = chunk.path_in_schema
-            if path not in wanted and not any(path.startswith(f"{name}.") for name in wanted):
-                continue
+        for leaf in self._leaves[file]:
+            chunk = group.column(leaf)
             start = chunk.data_page_offset
             if chunk.has_dictionary_page and 0 < chunk.dictionary_page_offset < start:
                 start = chunk.dictionary_page_offset
             ranges.append((start, start + chunk.total_compressed_size))
         joined: list[tuple[int, int]] = []
         for start, stop in sorted(ranges):
-            if not 0 <= start <= stop <= self._sizes[file]:
+            if not 0 <= start <= stop <= size:
                 raise self._error(block, index, "its footer names places that it does not have")
             if joined and start - joined[-1][1] <= _MOST_BETWEEN_BYTES:
                 joined[-1] = joined[-1][0], max(stop, joined[-1][1])
@@ -219,7 +226,7 @@ class Parquet:
         return joined
 
     def _decoded(self, block: int, pieces: dict[int, memoryview], index: int) -> dict[str, Any]:
-        """The columns of a row group as `arrow_columns.Values`."""
+        """The columns of a row group as `arrow_columns.Values`, by their keys."""
         from headrace.readers import arrow_columns, parquet_files
 
         file = int(self._files[block])
@@ -232,7 +239,7 @@ class Parquet:
             if table.num_rows != n:
                 raise arrow_columns.UnfitError(f"it has {table.num_rows} rows in place of {n}")
             return {
-                column.name: arrow_columns.decode(
+                column.key: arrow_columns.decode(
                     arrow_columns.whole(table.column(column.name)), column
                 )
                 for column in self._columns[file]

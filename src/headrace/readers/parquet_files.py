@@ -3,6 +3,7 @@
 Requires pyarrow.
 """
 
+import contextlib
 import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -80,11 +81,47 @@ class Pieces:
         self.closed = True
 
 
-def parquet_file(source: Pieces | bytes, footer: Any = None) -> Any:
+class _ReachedError(Exception):
+    """Data would be read."""
+
+
+class Unread(Pieces):
+    """A file whose data must not be read."""
+
+    def read(self, nbytes: int = -1) -> memoryview:
+        raise _ReachedError
+
+
+def parquet_file(source: Pieces | bytes, footer: Any = None, buffer_size: int = 0) -> Any:
     opened = pa.BufferReader(source) if isinstance(source, bytes) else pa.PythonFile(source, "r")
     return pq.ParquetFile(
-        opened, metadata=footer, pre_buffer=False, page_checksum_verification=True
+        opened,
+        metadata=footer,
+        buffer_size=buffer_size,
+        pre_buffer=False,
+        page_checksum_verification=True,
     )
+
+
+def leaves(footer: Any, names: list[str]) -> list[int]:
+    """The numbers of the columns of numbers that make up the columns of those names."""
+    paths = [footer.schema.column(number).path for number in range(footer.num_columns)]
+    return [
+        number
+        for number, path in enumerate(paths)
+        if path in names or any(path.startswith(f"{name}.") for name in names)
+    ]
+
+
+def check_group(unread: Unread, footer: Any, group: int, columns: list[str]) -> None:
+    """Raises one of `ARROW_ERRORS` if the footer can't tell where the columns of a row group lie.
+
+    To ask it for a column that it describes wrongly would end the process, as pyarrow's Python does
+    not expect an error there. So they are opened for reading first, up to where data are needed.
+    """
+    opened = parquet_file(unread, footer, buffer_size=1)
+    with contextlib.suppress(_ReachedError):
+        next(opened.iter_batches(1, [group], columns, use_threads=False), None)
 
 
 def open_files(root: Root, names: Iterable[str] | None) -> tuple[Storage, list[str]]:
@@ -140,7 +177,8 @@ def read_footers(storage: Storage, names: list[str], sizes: list[int]) -> list[A
 def _footer(end: bytes, path: str) -> Any:
     try:
         footer = parquet_file(end).metadata
-    except ARROW_ERRORS as error:
+        _ = leaves(footer, [])  # to decode the names
+    except (*ARROW_ERRORS, UnicodeDecodeError) as error:
         raise SampleFormatError(f"{path!r} can't be read: {error}") from None
     rows = group_rows(footer)
     if rows.min(initial=0) < 0 or rows.sum() != footer.num_rows:

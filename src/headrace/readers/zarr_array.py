@@ -135,7 +135,7 @@ class Zarr:
         if opened is None or opened.pid != os.getpid():
             # Threads may open it twice at first; one of the two is then dropped again.
             names = self._arrays.names
-            opened = _Opened(self._root, None if "" in names else names)
+            opened = _Opened(self._root, None if "" in names.values() else names)
             reason = self._arrays.check_again(opened.stored)
             if reason is not None:
                 raise SampleFormatError(f"{_location(self._root)!r} can't be read: {reason}")
