@@ -292,6 +292,22 @@ def test_the_block_is_the_chunk_that_must_be_decoded(path):
     assert not hr.Hdf5(path).in_memory
 
 
+def test_labels_in_one_chunk_do_not_make_all_samples_one_block(path):
+    n = 40
+    with h5py.File(path, "w") as file:
+        # No chunk of it is written, so it takes no room.
+        file.create_dataset("x", (n, 2**20), "u1", chunks=(4, 2**20), compression="gzip")
+        file.create_dataset("y", data=np.arange(n), chunks=(n,), compression="gzip")
+    reader = hr.Hdf5(path, cache_bytes=2**23)
+    assert (reader.block, reader.blocks_kept) == (4, 2)
+    with pytest.warns(hr.ReadAmplificationWarning, match=r"block=4"):
+        hr.Loader(reader, 2)
+    out = {"x": np.ones((3, 2**20), "u1"), "y": np.zeros(3, "i8")}
+    reader.read(np.array([39, 0, 7]), out)
+    assert out["y"].tolist() == [39, 0, 7]
+    assert not out["x"].any()
+
+
 @pytest.mark.parametrize("name", ["gzip", "shuffled", "checksums"])
 def test_a_batch_decodes_each_chunk_once(path, monkeypatch, name):
     with h5py.File(path, "w") as file:

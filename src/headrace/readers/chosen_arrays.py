@@ -12,6 +12,9 @@ from headrace.arrays import Array
 from headrace.errors import ArgumentError, bad_type, bad_value
 from headrace.readers.reader import Spec, Specs
 
+# Not a share of the cache, as the order of samples must not depend on it.
+_LARGE_BYTES = 2**25
+
 # One name, names by the keys of a sample, or all there are.
 Chosen = str | dict[str, str] | None
 
@@ -69,8 +72,11 @@ class ChosenArrays:
         self._several = isinstance(chosen, dict) or len(found) > 1
         self.length = next(iter(lengths.values()))
         in_blocks = [array for array in found.values() if array.block > 1]
-        self.block = max((array.block for array in in_blocks), default=1)
-        self.block_nbytes = self.block * sum(array.spec.nbytes for array in in_blocks)
+        # Labels are often one chunk in all, which stays in memory, so only what is large counts.
+        large = [one for one in in_blocks if one.length * one.spec.nbytes > _LARGE_BYTES]
+        counted = large or in_blocks
+        self.block = max((array.block for array in counted), default=1)
+        self.block_nbytes = self.block * sum(array.spec.nbytes for array in counted)
 
     @property
     def names(self) -> dict[str, str]:

@@ -107,6 +107,7 @@ class Parquet:
         self._files = np.repeat(np.arange(len(groups)), [len(rows) for rows in groups])
         self._groups = np.concatenate([np.arange(len(rows)) for rows in groups])
         self._starts = np.concatenate([[0], np.cumsum(np.concatenate(groups))])
+        self._checked = np.zeros(len(self._groups), np.bool_)
 
         schemas = [parquet_files.parquet_file(b"", footer).schema_arrow for footer in self._footers]
         first = self._path(0)
@@ -201,12 +202,14 @@ class Parquet:
 
         file, number = int(self._files[block]), int(self._groups[block])
         footer, size = self._footers[file], self._sizes[file]
-        unread = parquet_files.Unread(self._storage, self._names[file], size, {})
-        names = list({column.name for column in self._columns[file]})
-        try:
-            parquet_files.check_group(unread, footer, number, names)
-        except arrow_columns.ARROW_ERRORS as error:
-            raise self._error(block, index, str(error)) from None
+        if not self._checked[block]:
+            unread = parquet_files.Unread(self._storage, self._names[file], size, {})
+            names = list({column.name for column in self._columns[file]})
+            try:
+                parquet_files.check_group(unread, footer, number, names)
+            except arrow_columns.ARROW_ERRORS as error:
+                raise self._error(block, index, str(error)) from None
+            self._checked[block] = True
         group = footer.row_group(number)
         ranges: list[tuple[int, int]] = []
         for leaf in self._leaves[file]:
