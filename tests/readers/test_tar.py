@@ -439,6 +439,19 @@ def test_a_sample_without_a_field_is_named(tmp_path):
         hr.TarFiles(tmp_path, "npy")
 
 
+def test_the_first_sample_may_lack_a_field(tmp_path):
+    write_tar(tmp_path / "a.tar", {"0.cls": b"7", "1.id": b"3", "2.cls": b"8", "2.id": b"4"})
+    files = hr.TarFiles(tmp_path, ["cls", "id"])
+    out = {"cls": np.zeros(1, "i8"), "id": np.zeros(1, "i8")}
+    files.read(np.array([2]), out)
+    assert (out["cls"].tolist(), out["id"].tolist()) == ([8], [4])
+    with pytest.raises(hr.SampleFormatError, match=r"sample 0 .*no file with the extension 'id'"):
+        files.read(np.array([0]), out)
+    write_tar(tmp_path / "a.tar", {"0.cls": b"7", "1.id": b"3"})
+    with pytest.raises(hr.SampleFormatError, match=r"sample 0 .*no file with the extension 'id'"):
+        hr.TarFiles(tmp_path, ["cls", "id"])
+
+
 def test_damaged_npy_files_are_named(tmp_path):
     good = npy(IMAGES[0])
     bad = {"b": good[:-1], "c": b"", "d": good[:20], "e": b"?" * len(good), "f": npy(IMAGES[0].T)}

@@ -53,7 +53,7 @@ class TarFiles:
         ArgumentError: (a ValueError) there is no such folder or shard, no sample has a field, or
             the index is of other shards.
         SampleFormatError: (a ValueError) a shard is damaged or compressed; a sample lacks a field,
-            can't be decoded, or has another shape or dtype than the first.
+            can't be decoded, or has another shape or dtype than the first that has all fields.
         StorageError: (an OSError) a shard does not exist, or can't be read.
 
     Example:
@@ -102,7 +102,9 @@ class TarFiles:
             del row
             first[field] = self._fields[field].decode(data)
 
-        self._read(np.array([0]), keep)
+        # The first that has all; if none has, the error is that of the first sample.
+        complete = int((self._members >= 0).all(axis=1).argmax())
+        self._read(np.array([complete]), keep)
         self._specs = [Spec(array.shape, array.dtype.newbyteorder("=")) for array in first]
 
     @property
@@ -148,7 +150,7 @@ class TarFiles:
             if array.shape != spec.shape or array.dtype.newbyteorder("=") != spec.dtype:
                 raise FormatError(
                     f"it has shape {array.shape} and dtype {array.dtype}; expected are "
-                    f"{spec.shape} and {spec.dtype}, those of the first sample"
+                    f"{spec.shape} and {spec.dtype}, those of the first whole sample"
                 )
             arrays[field][row] = array
 
