@@ -159,7 +159,9 @@ class GetItem:
 
     def _one(self, index: int) -> Any:
         try:
-            with self._turn():
+            if self._thread_safe:  # without _turn, which takes a fifth as long as a small sample
+                return self._dataset[index]
+            with self._lock.of_this_process():
                 return self._dataset[index]
         except Exception as error:
             error.add_note(f"headrace: while reading sample {index} of {len(self)} of the dataset")
