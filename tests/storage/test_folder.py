@@ -165,6 +165,7 @@ def test_one_bad_request_among_many_is_named(many):
         (whole, Request("."), hr.StorageError),
         (parts, Request("200.x", 3000, 3401), hr.StorageError),
         (parts, Request("nope.x", 0, 1), hr.FileMissingError),
+        (parts, Request("200.x", -1, 1), hr.StorageError),
     ):
         requests = [*requests[:40], bad, *requests[40:]]
         with pytest.raises(error) as raised:

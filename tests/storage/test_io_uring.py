@@ -262,6 +262,35 @@ def test_interrupted_reads_leave_the_next_ones_right(folder, kind):
     assert_all_right(range(N))
 
 
+def test_what_was_not_begun_is_not_done_later_with_descriptors_of_others(tmp_path, monkeypatch):
+    (tmp_path / "file").write_bytes(bytes(range(200)))
+    requests = [Request("file", i, i + 20) for i in range(100)]
+    storage = Folder(tmp_path)
+    ring = io_uring.ring_of_thread()
+    list(storage.fetch(requests))
+
+    def interrupted(*_arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ring, "_call", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            list(storage.fetch(requests))
+    with open(tmp_path / "file", "rb") as file:
+        number = file.fileno()  # the one that the interrupted call had
+    reader, writer = os.pipe()
+    try:
+        assert number in (reader, writer)
+        os.set_blocking(reader, False)
+        os.write(writer, b"for somebody else")
+        for position, data in storage.fetch(requests):
+            assert data == bytes(range(position, position + 20))
+        assert os.read(reader, 100) == b"for somebody else"
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
 def run(script, *arguments):
     prelude = "import os, sys\nimport numpy as np\nimport headrace as hr\n"
     command = [sys.executable, "-c", prelude + textwrap.dedent(script), *map(str, arguments)]

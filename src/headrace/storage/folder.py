@@ -117,7 +117,7 @@ class Folder:
         total = int(lengths.sum())
         if (
             len(names) * _LEAST_PARTS_OF_A_FILE > len(requests)
-            or lengths.min() < 0
+            or min(lengths.min(), bounds.min()) < 0
             or total > len(requests) * _MOST_BYTES_EACH
         ):
             return []
@@ -193,7 +193,7 @@ class Folder:
 def _read(file: int, size: int, request: Request, position: int) -> memoryview:
     _, start, stop = request
     end = size if stop is None else stop
-    if end > size:
+    if end > size or start < 0:
         raise StorageError.at(position, f"{request} can't be read: the file has {size} bytes")
     data = memoryview(bytearray(max(0, end - start)))
     received = 0

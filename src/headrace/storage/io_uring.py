@@ -96,13 +96,14 @@ class Ring:
         no_files = np.full(self.MOST_FILES, -1, np.int32)
         self._call(_REGISTER, self._file, _REGISTER_FILES, address(no_files), len(no_files))
         self._map(*(int(parameters[name][0]) for name in (
-            "sq_entries", "cq_entries", "sq_tail", "sq_array", "cq_head", "cq_tail", "cqes"
+            "sq_entries", "cq_entries", "sq_head", "sq_tail", "sq_array", "cq_head", "cq_tail",
+            "cqes",
         )))  # fmt: skip
         self._prepare()
 
     def _map(
-        self, entries: int, completions: int, sq_tail: int, sq_array: int, cq_head: int,
-        cq_tail: int, cqes: int,
+        self, entries: int, completions: int, sq_head: int, sq_tail: int, sq_array: int,
+        cq_head: int, cq_tail: int, cqes: int,
     ) -> None:  # fmt: skip
         """Maps the queues; the arguments are their lengths, and where in them what is."""
         nbytes = max(sq_array + 4 * entries, cqes + _COMPLETION.itemsize * completions)
@@ -113,6 +114,7 @@ class Ring:
         self._submissions = np.frombuffer(memory, f"V{_SUBMISSION.itemsize}", entries)
         np.frombuffer(queues, np.uint32, entries, sq_array)[:] = np.arange(entries)
         self._completions = np.frombuffer(queues, _COMPLETION, completions, cqes)
+        self._begun = np.frombuffer(queues, np.uint32, 1, sq_head)
         self._submitted = np.frombuffer(queues, np.uint32, 1, sq_tail)
         self._taken = np.frombuffer(queues, np.uint32, 1, cq_head)
         self._completed = np.frombuffer(queues, np.uint32, 1, cq_tail)
@@ -173,7 +175,7 @@ class Ring:
         Raises:
             RingLostError: nothing can be read with this ring any more.
         """
-        self._finish()  # what an interrupted call has left
+        self._settle()
         if self._heads.shape[1] != head_nbytes:
             self._heads = np.empty((self.MOST_FILES, head_nbytes), np.uint8)
             self._parts[:, 0, 0] = address(self._heads) + self._slots * np.uintp(head_nbytes)
@@ -197,7 +199,7 @@ class Ring:
         Raises:
             RingLostError: nothing can be read with this ring any more.
         """
-        self._finish()
+        self._settle()
         received, more = self._read_files(self._whole, folder, names, owner, rows)
         return np.where(more == 0, received, -1)
 
@@ -223,7 +225,7 @@ class Ring:
         Raises:
             RingLostError: nothing can be read with this ring any more.
         """
-        self._finish()
+        self._settle()
         n = len(files)
         ranges = self._ranges
         ranges["fd"][:n], ranges["offset"][:n] = files, starts
@@ -259,6 +261,18 @@ class Ring:
         self._submissions[at : at + before_end] = requests[:before_end]
         self._submissions[: n - before_end] = requests[before_end:]
         self._submitted[0] = (submitted + n) % 2**32
+
+    def _settle(self) -> None:
+        """Ends what an interrupted call has left.
+
+        Descriptors that it names may be others' by now, so what the kernel has not begun is
+        replaced by requests for nothing.
+        """
+        begun, submitted = int(self._begun[0]), int(self._submitted[0])
+        if begun != submitted:
+            left = np.arange((submitted - begun) % 2**32) + begun
+            self._submissions[left % len(self._submissions)] = np.zeros((), self._submissions.dtype)
+        self._finish()
 
     def _finish(self) -> None:
         """Waits until all that was submitted is done, and stores the results in its order."""
