@@ -62,7 +62,7 @@ def read(reader, *indices):
         ([1, 2.5], (2,), "float64"),
         ([np.float32(1), np.float32(2)], (2,), "float32"),
         (np.datetime64(5, "s"), (), "M8[s]"),
-        (memoryview(b"abc"), None, None),
+        pytest.param(memoryview(b"abc"), None, None, id="a memoryview"),
     ],
     ids=repr,
 )
@@ -151,7 +151,11 @@ def test_samples_that_are_no_numbers_are_refused_at_once(sample):
         hr.GetItem([sample])
 
 
-@pytest.mark.parametrize("dataset", [iter([1]), Of, {"a": 1}, "text", 3, {1, 2}], ids=repr)
+@pytest.mark.parametrize(
+    "dataset",
+    [pytest.param(iter([1]), id="an iterator"), Of, {"a": 1}, "text", 3, {1, 2}],
+    ids=repr,
+)
 def test_other_things_are_refused(dataset):
     with pytest.raises(hr.ArgumentTypeError, match="dataset must be"):
         hr.GetItem(dataset)
@@ -218,7 +222,7 @@ def test_too_few_samples_are_an_error(returned, said):
         ([], "must return a list of the 1 samples .* but returned 0 samples"),
         (None, "returned NoneType"),
         (np.zeros(1), "returned ndarray"),
-        (iter([1]), "returned list_iterator"),
+        pytest.param(iter([1]), "returned list_iterator", id="an iterator"),
         ({"x": 3}, "column 'x' is a int, not a list"),
         ({"x": np.array(3)}, "column 'x' is a ndarray, not a list"),
         ({"x": [1, 2]}, "column 'x' has 2 values for 1 samples"),

@@ -41,7 +41,7 @@ def numbers(read, reader):
         (range(7, 8), [2]),
         ({"id-1": "a", "id-0": "b"}, [1, 0]),
         ({"id-1": "a", "id-0": "b"}.keys(), [1, 0]),
-        ((name for name in ["id-1", "id-0"]), [1, 0]),
+        pytest.param((name for name in ["id-1", "id-0"]), [1, 0], id="a generator"),
     ],
     ids=str,
 )

@@ -61,7 +61,9 @@ def test_out_that_does_not_fit_is_named_with_what_would(out, said):
         assert part in str(caught.value)
 
 
-@pytest.mark.parametrize("out", [[[0.0]], None, memoryview(bytearray(48))], ids=repr)
+@pytest.mark.parametrize(
+    "out", [[[0.0]], None, pytest.param(memoryview(bytearray(48)), id="a memoryview")], ids=repr
+)
 def test_out_that_is_no_array_is_refused_by_name(out):
     with pytest.raises((hr.ArgumentError, hr.ArgumentTypeError), match=r"^out must be a"):
         check_read(5, SPEC, np.arange(2), out)
