@@ -27,6 +27,8 @@ FORMATS = ("hdf5", "zarr", "arrow", "images", "remote")
 FORMAT_TESTS = (
     *("hdf5", "zarr", "parquet", "arrow", "getitem_frameworks", "images", "tar", "npy_remote"),
 )
+# A file of tests at a time for each of two processes.
+PARALLEL = ("-n", "2", "--dist", "loadfile")
 TRAINING_BACKENDS = ["tensorflow", "jax", "torch"]
 READING_BACKENDS = ["numpy", "openvino"]
 # Ray starts its processes in a way that JAX warns of once it is imported.
@@ -87,8 +89,8 @@ def typing(session: nox.Session) -> None:
 @nox.session(python=found_pythons())
 def tests(session: nox.Session) -> None:
     """The core, the readers and the executors, without any framework."""
-    session.install(".[cli]", *group("test"))
-    session.run("pytest", *without_frameworks(), *session.posargs)
+    session.install(".[cli]", *group("test"), *group("parallel"))
+    session.run("pytest", *PARALLEL, *without_frameworks(), *session.posargs)
 
 
 @nox.session(python=found_free_threaded(), default=False)
@@ -103,8 +105,9 @@ def free_threaded(session: nox.Session) -> None:
 @nox.session(python=FRAMEWORKS_PYTHON)
 def minimums(session: nox.Session) -> None:
     """The lowest versions that are allowed, of numpy, and of Keras and JAX with it."""
-    session.install(".[cli]", *group("test"), "numpy==1.26.0", "keras==3.11.0", "jax==0.4.30")
-    session.run("pytest", *without_frameworks(), "--ignore=tests/cli")
+    lowest = ["numpy==1.26.0", "keras==3.11.0", "jax==0.4.30"]
+    session.install(".[cli]", *group("test"), *group("parallel"), *lowest)
+    session.run("pytest", *PARALLEL, *without_frameworks(), "--ignore=tests/cli")
     session.run("pytest", "tests/adapters/test_jax.py")
     session.run("pytest", *keras_tests(), env=backend("jax"))
 
