@@ -5,7 +5,7 @@ import itertools
 import in_workers
 import numpy as np
 import pytest
-from picklable import noisy
+from picklable import as_dict, noisy
 from spoilt_rows import Recorded
 
 import headrace as hr
@@ -222,10 +222,6 @@ def test_bad_samples_are_counted_in_the_process_of_the_loader(tmp_path, folder, 
     with pytest.warns(hr.BadSampleWarning), pytest.raises(hr.SampleNotFoundError) as caught:
         list(make_loader(2).to_torch(**WORKERS[workers]))
     assert any("max_bad_samples=2" in note for note in caught.value.__notes__)
-
-
-def as_dict(batch):
-    return {"number": batch[0], "label": batch[1]}
 
 
 @pytest.mark.parametrize("workers", WORKERS)

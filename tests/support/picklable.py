@@ -17,3 +17,8 @@ def noisy_x(sample, rng):
 def shifted(batch, rng):
     """A batch to whose arrays random numbers were added."""
     return map_leaves(lambda array: array + rng.integers(1000), batch)
+
+
+def as_dict(batch):
+    """The arrays of a batch (number, label) by name."""
+    return {"number": batch[0], "label": batch[1]}
