@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch.distributed as dist
+from gloo_end import end
 
 import headrace as hr
 
@@ -27,7 +28,7 @@ def main(rank: int, world_size: int, store: str, saved: Path, size: int, steps: 
     if rank == 0:
         saved.write_text(json.dumps(loader.state_dict()))
     print(json.dumps(batches), flush=True)
-    dist.destroy_process_group()
+    end()
 
 
 if __name__ == "__main__":

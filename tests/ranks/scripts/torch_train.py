@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import torch
 import torch.distributed as dist
+from gloo_end import end
 
 import headrace as hr
 
@@ -59,7 +60,7 @@ def main(rank: int, world_size: int, store: str, global_batch: int) -> None:
         "everything": everything,
     }
     print(json.dumps(answer), flush=True)
-    dist.destroy_process_group()
+    end()
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import torch.distributed as dist
+from gloo_end import end
 
 import headrace as hr
 
@@ -18,7 +19,7 @@ def launched(folder: Path) -> None:
     dist.init_process_group("gloo")
     after = hr.world()
     (folder / f"{dist.get_rank()}.json").write_text(json.dumps([before, after]))
-    dist.destroy_process_group()
+    end()
 
 
 def alone(store: str) -> None:
@@ -28,7 +29,7 @@ def alone(store: str) -> None:
     except hr.ArgumentError as error:
         answer = str(error)
     print(json.dumps(answer), flush=True)
-    dist.destroy_process_group()
+    end()
 
 
 if __name__ == "__main__":
