@@ -375,6 +375,34 @@ def test_nothing_is_left_after_close(executor, tmp_path, lost):
     assert ray.is_initialized(), "Ray is not ours to end"
 
 
+def test_tasks_are_cancelled_where_ctrl_c_is_ignored(run):
+    """As it is by what a script runs in its background."""
+    output = run("""
+        import signal
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False)
+        folder = os.getcwd()
+
+        def slow(key):
+            open(f"{folder}/started", "w").close()
+            for _ in range(3000):
+                time.sleep(0.1)
+
+        executor = hr.Ray(1)
+        batches = executor.map(slow, itertools.count())
+        taking = threading.Thread(target=lambda: list(batches), daemon=True)
+        threading.excepthook = lambda _: None
+        taking.start()
+        while not os.path.exists("started"):
+            time.sleep(0.05)
+        executor.close()
+        while ray.available_resources().get("CPU") != 1:
+            time.sleep(0.1)
+        print("passed")
+    """)
+    assert output.splitlines()[-1] == "passed"
+
+
 def test_a_map_that_is_dropped_lets_its_tasks_be(executor, tmp_path):
     started = tmp_path / "started"
 

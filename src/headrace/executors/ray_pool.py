@@ -8,7 +8,9 @@ Ray does not retry these tasks; the thread that waits for one submits it again. 
 worker, which its batch may be the reason of, can be told from that of a node, and counted apart.
 """
 
+import contextlib
 import pickle
+import signal
 import threading
 import warnings
 import weakref
@@ -295,6 +297,7 @@ def _make(call: tuple[Any, Any]) -> Packed | Failed:
     name = reference.hex()
     # What fails here is Ray's failure, as when this node is about to end.
     sent = None if name in _loaded_functions else ray.get(reference)
+    _allow_interrupts()
     try:
         return _packed(_function(name, sent)(argument))
     except BaseException as error:
@@ -303,6 +306,16 @@ def _make(call: tuple[Any, Any]) -> Packed | Failed:
             _loaded_functions.clear()  # whatever they were in the midst of
             raise
         return Failed.of(error, cloudpickle.dumps)
+
+
+def _allow_interrupts() -> None:
+    """Has Python act on those by which Ray cancels a task.
+
+    It does not where Ray was started with SIGINT ignored, as in the background of a script.
+    """
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        with contextlib.suppress(ValueError):  # not the main thread, so it is not Ray's to cancel
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _function(name: str, sent: Packed | None) -> Callable[[Any], Any]:
