@@ -230,9 +230,7 @@ class Ring:
         ranges = self._ranges
         ranges["fd"][:n], ranges["offset"][:n] = files, starts
         ranges["length"][:n], ranges["address"][:n] = lengths, addresses
-        self._held = owner
-        self._submit(ranges[:n])
-        self._finish()
+        self._do(ranges[:n], owner)
         return self._results[:n].copy()
 
     def _read_files(
@@ -245,15 +243,14 @@ class Ring:
         np.multiply(self._slots[:n], rows.strides[0], out=self._parts[:n, 1, 0])
         self._parts[:n, 1, 0] += address(rows)
         self._parts[:n, 1, 1] = rows.strides[0]
-        # What the kernel reads and writes is kept until it is done, should an exception, such as a
-        # KeyboardInterrupt, end this call before.
-        self._held = owner, rows
-        self._submit(chains.requests[: n * chains.steps])
-        self._finish()
+        self._do(chains.requests[: n * chains.steps], (owner, rows))
         return self._results[: n * chains.steps].reshape(n, chains.steps)[:, 1:-1].T
 
-    def _submit(self, requests: Array) -> None:
-        """Puts the requests, numbered from 0, into the queue."""
+    def _do(self, requests: Array, owners: Any) -> None:
+        """Has the kernel do the requests, numbered from 0, with memory that `owners` own."""
+        # It is kept until the kernel is done, should an exception, such as a KeyboardInterrupt,
+        # end this call before.
+        self._held = owners
         n, submitted = len(requests), int(self._submitted[0])
         requests = requests.view(self._submissions.dtype)
         at = submitted % len(self._submissions)
@@ -261,6 +258,7 @@ class Ring:
         self._submissions[at : at + before_end] = requests[:before_end]
         self._submissions[: n - before_end] = requests[before_end:]
         self._submitted[0] = (submitted + n) % 2**32
+        self._finish()
 
     def _settle(self) -> None:
         """Ends what an interrupted call has left.
