@@ -29,6 +29,8 @@ FORMAT_TESTS = (
 )
 # A file of tests at a time for each of two processes.
 PARALLEL = ("-n", "2", "--dist", "loadfile")
+# In each session that imports others of them, as it collects what can be imported there.
+COLLECTION = "tests/test_collection.py"
 TRAINING_BACKENDS = ["tensorflow", "jax", "torch"]
 READING_BACKENDS = ["numpy", "openvino"]
 # Ray starts its processes in a way that JAX warns of once it is imported.
@@ -121,7 +123,7 @@ def formats(session: nox.Session, versions: str) -> None:
     if versions == "present":
         session.install(TORCH)
         session.install(*group("formats"))
-        more = ["tests/storage", "tests/cli", "--ignore=tests/cli/test_demo.py"]
+        more = ["tests/storage", "tests/cli", "--ignore=tests/cli/test_demo.py", COLLECTION]
     else:
         session.install(*group("server"))
         more = ["tests/storage/test_remote.py"]
@@ -144,7 +146,7 @@ def adapters(session: nox.Session) -> None:
     """Each framework, and Keras on each of its backends, in a process of its own."""
     install_frameworks(session, ".[demo,images]")
     asked = {"HEADRACE_FRAMEWORKS": FRAMEWORKS}
-    session.run("pytest", *torch_tests(), "tests/test_imports.py", env=asked)
+    session.run("pytest", *torch_tests(), "tests/test_imports.py", COLLECTION, env=asked)
     session.run(
         "pytest", "tests/adapters/test_jax.py", "tests/adapters/test_jax_state.py", env=asked
     )
@@ -160,7 +162,7 @@ def cluster(session: nox.Session) -> None:
     session.install(TORCH)
     session.install(".[ray,keras,jax,torch]", *group("cluster"), *group("docs"), *group("test"))
     session.run("pytest", "tests/ranks", env=backend("jax"))
-    session.run("pytest", "tests/cluster", env=backend("jax"))
+    session.run("pytest", "tests/cluster", COLLECTION, env=backend("jax"))
     session.run("pytest", CLUSTER_GUIDE, "-p", "no:cacheprovider", env=backend("jax"))
 
 

@@ -153,7 +153,14 @@ def test_samples_that_are_no_numbers_are_refused_at_once(sample):
 
 @pytest.mark.parametrize(
     "dataset",
-    [pytest.param(iter([1]), id="an iterator"), Of, {"a": 1}, "text", 3, {1, 2}],
+    [
+        pytest.param(iter([1]), id="an iterator"),
+        Of,
+        {"a": 1},
+        "text",
+        3,
+        pytest.param({1, 2}, id="a set"),
+    ],
     ids=repr,
 )
 def test_other_things_are_refused(dataset):

@@ -153,7 +153,7 @@ def test_datasets_are_chosen_and_renamed(path, read):
         ([], ValueError, "at least one name"),
         (3, TypeError, "datasets must be an iterable"),
         ({"a": 3}, TypeError, "datasets must be a str"),
-        ({"b", "a"}, TypeError, "order"),
+        pytest.param({"b", "a"}, TypeError, "order", id="a set"),
     ],
     ids=str,
 )
