@@ -25,7 +25,8 @@ STREAMING = "mosaicml-streaming==0.13.0"
 FRAMEWORKS = "keras,tensorflow,jax,torch,openvino"
 FORMATS = ("hdf5", "zarr", "arrow", "images", "remote")
 FORMAT_TESTS = (
-    *("hdf5", "zarr", "parquet", "arrow", "getitem_frameworks", "images", "tar", "npy_remote"),
+    *("hdf5", "zarr", "arrow", "images", "tar", "npy/test_npy_remote.py"),
+    "test_getitem_frameworks.py",
 )
 # A file of tests at a time for each of two processes.
 PARALLEL = ("-n", "2", "--dist", "loadfile")
@@ -126,7 +127,7 @@ def formats(session: nox.Session, versions: str) -> None:
         more = ["tests/storage", "tests/cli", "--ignore=tests/cli/test_demo.py", COLLECTION]
     else:
         session.install(*group("server"))
-        more = ["tests/storage/test_remote.py"]
+        more = ["tests/storage/remote/test_remote.py"]
     session.run("pytest", *format_tests(), *more, *session.posargs)
 
 
@@ -137,7 +138,7 @@ def azure(session: nox.Session) -> None:
     folder = os.path.abspath(session.create_tmp())
     session.run("npm", "install", "--prefix", folder, "azurite@3", external=True)
     path = os.pathsep.join([os.path.join(folder, "node_modules", ".bin"), os.environ["PATH"]])
-    tests = "tests/storage/test_google_and_azure.py"
+    tests = "tests/storage/remote/test_google_and_azure.py"
     session.run("pytest", tests, *session.posargs, env={"PATH": path})
 
 
@@ -200,7 +201,7 @@ def without_frameworks() -> list[str]:
 
 def format_tests() -> list[str]:
     """The tests of readers that need an extra."""
-    return [f"tests/readers/test_{name}.py" for name in FORMAT_TESTS]
+    return [f"tests/readers/{name}" for name in FORMAT_TESTS]
 
 
 def lowest_versions(*extras: str) -> list[str]:
@@ -214,11 +215,11 @@ def torch_tests() -> list[str]:
 
 
 def keras_tests() -> list[str]:
-    return [f"tests/adapters/test_keras_{part}.py" for part in ("training", "dataset", "resume")]
+    return [f"tests/adapters/keras/test_{part}.py" for part in ("passes", "dataset", "resume")]
 
 
 def keras_images() -> str:
-    return "tests/adapters/test_keras_images.py"
+    return "tests/adapters/keras/test_images.py"
 
 
 def backend(name: str) -> dict[str, str]:

@@ -105,7 +105,7 @@ def with_headrace_scaled(data: bytes) -> Pixels:
 
 
 def _headrace(data: bytes, jpeg_scaling: bool) -> Pixels:
-    from headrace.readers.image_decoding import ImageDecoder
+    from headrace.readers.images.decoder import ImageDecoder
 
     decoder = ImageDecoder(SIZE, jpeg_scaling=jpeg_scaling)
     return decoder(data)

@@ -154,7 +154,7 @@ def tiny(executor: str, *arguments: int) -> Numbers:
 def stats(root: str) -> Numbers:
     """What counting a batch for `Loader.stats` takes of the time of loading it."""
     import headrace as hr
-    from headrace.stats import Meter
+    from headrace.batching.stats import Meter
 
     with hr.Loader(hr.NpyFiles(root), batch_size=BATCH_SIZE, executor=hr.Threads(2)) as loader:
         made = loader.make_batch.make(loader.sampler.key(0, 0))

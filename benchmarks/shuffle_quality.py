@@ -32,7 +32,7 @@ matplotlib.use("agg")
 from matplotlib import pyplot
 
 import headrace as hr
-from headrace.read_amplification import read_amplification
+from headrace.batching.read_amplification import read_amplification
 
 BATCH_SIZE = 128
 BLOCK, BLOCKS = 256, 256

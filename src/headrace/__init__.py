@@ -1,6 +1,9 @@
 """headrace: exact, fast, resumable batches for Keras, PyTorch, JAX and plain loops."""
 
-from headrace.block_shuffle import BlockShuffle
+from headrace.batching.bad_samples import BadSample, BadSampleWarning
+from headrace.batching.read_amplification import ReadAmplificationWarning
+from headrace.batching.stats import Stats
+from headrace.batching.transforms import per_sample
 from headrace.errors import (
     ArgumentError,
     ArgumentTypeError,
@@ -21,9 +24,6 @@ from headrace.errors import (
 )
 from headrace.executors import Executor, Inline, Processes, Ray, Threads
 from headrace.loader import Loader
-from headrace.permutation import Permutation
-from headrace.ranks import World, world
-from headrace.read_amplification import ReadAmplificationWarning
 from headrace.readers import (
     Arrow,
     GetItem,
@@ -42,11 +42,11 @@ from headrace.readers import (
     TarFiles,
     Zarr,
 )
-from headrace.replacement import BadSample, BadSampleWarning
-from headrace.sampler import BatchSampler
-from headrace.stats import Stats
+from headrace.sampling.batch_sampler import BatchSampler
+from headrace.sampling.block_shuffle import BlockShuffle
+from headrace.sampling.permutation import Permutation
+from headrace.sampling.world import World, world
 from headrace.storage import Cache, Remote
-from headrace.transforms import per_sample
 
 __all__ = [
     "ArgumentError",

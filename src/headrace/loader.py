@@ -15,9 +15,13 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from headrace.arguments import MAX_SAMPLES, check_int
 from headrace.arrays import KEPT_BYTES, Indices, MemoryPool
-from headrace.batch_maker import BatchMaker, Repeated
-from headrace.batches import Batches
-from headrace.block_shuffle import BlockShuffle
+from headrace.batching.bad_samples import BadSample, BadSamples, Replacement
+from headrace.batching.batch_maker import BatchMaker, Repeated
+from headrace.batching.batches import Batches
+from headrace.batching.read_amplification import natural_block, warn_of_amplification
+from headrace.batching.source import common_length, data_hash, readers_of
+from headrace.batching.stats import Meter, Stats
+from headrace.batching.transforms import Transform, per_sample
 from headrace.errors import (
     ArgumentError,
     ArgumentTypeError,
@@ -30,12 +34,8 @@ from headrace.errors import (
 from headrace.executors.executor import Executor
 from headrace.executors.inline import Inline
 from headrace.executors.threads import Threads
-from headrace.read_amplification import natural_block, warn_of_amplification
-from headrace.replacement import BadSample, BadSamples, Replacement
-from headrace.sampler import BatchKey, BatchSampler, Block, Place, Tail
-from headrace.sources import common_length, data_hash, readers_of
-from headrace.stats import Meter, Stats
-from headrace.transforms import Transform, per_sample
+from headrace.sampling.batch_sampler import BatchKey, BatchSampler, Block, Place, Tail
+from headrace.sampling.block_shuffle import BlockShuffle
 
 if TYPE_CHECKING:
     import jax

@@ -9,7 +9,7 @@ from picklable import as_dict, noisy
 from spoilt_rows import Recorded
 
 import headrace as hr
-from headrace.structure import leaves
+from headrace.pytree import leaves
 
 torch = pytest.importorskip("torch")
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import headrace as hr
-from headrace.structure import leaves
+from headrace.pytree import leaves
 
 torch = pytest.importorskip("torch")
 

@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 
 import headrace as hr
-from headrace.packing import Shape, pack, workplace
+from headrace.packing import Shape, pack
+from headrace.packing import staging as workplace
 from headrace.readers.array import ArrayReader
 from headrace.storage.manifest import Manifest
 

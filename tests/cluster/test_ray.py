@@ -18,8 +18,8 @@ import ray
 from picklable import noisy_x
 
 import headrace as hr
-from headrace.executors import ray_pool
-from headrace.structure import leaves
+from headrace.executors.ray import pool as ray_pool
+from headrace.pytree import leaves
 from headrace.testing import ExecutorContract
 
 # For what takes seconds at most: only something that hangs takes longer.

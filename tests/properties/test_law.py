@@ -12,7 +12,7 @@ from picklable import noisy_x as noisy
 from picklable import shifted
 
 import headrace as hr
-from headrace.structure import leaves
+from headrace.pytree import leaves
 
 N, BATCH = 26, 4
 

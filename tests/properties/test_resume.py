@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from picklable import noisy_x as noisy
 
 import headrace as hr
-from headrace.structure import leaves
+from headrace.pytree import leaves
 
 N, BATCH = 26, 4
 IDS = [f"id-{i}" for i in range(N)]

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from headrace import Labels, NpyFile, NpyFiles
-from headrace.readers import ArrayReader, npy_files
+from headrace.readers import ArrayReader
+from headrace.readers.npy import npy_files
 from headrace.testing import ReaderContract
 
 

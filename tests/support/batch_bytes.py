@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from headrace.structure import leaves
+from headrace.pytree import leaves
 
 
 def as_bytes(batch):

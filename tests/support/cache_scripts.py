@@ -14,7 +14,7 @@ import zlib
 from pathlib import Path
 
 import headrace as hr
-from headrace.storage import cache as cache_module
+from headrace.storage.cache import cache as cache_module
 
 
 def data_of(key: str, nbytes: int) -> bytes:

@@ -1,6 +1,6 @@
 """Functions that a spawned process can import."""
 
-from headrace.structure import map_leaves
+from headrace.pytree import map_leaves
 
 
 def noisy(sample, rng):

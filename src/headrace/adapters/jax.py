@@ -18,7 +18,7 @@ except ModuleNotFoundError as error:
     raise missing_extra("headrace.adapters.jax", "JAX", "jax") from error
 
 from headrace.loader import Loader
-from headrace.structure import map_leaves
+from headrace.pytree import map_leaves
 
 
 class JaxBatches:

@@ -24,10 +24,10 @@ try:
 except ModuleNotFoundError as error:
     raise missing_extra("headrace.adapters.torch", "PyTorch", "torch") from error
 
+from headrace.batching.bad_samples import BadSample
 from headrace.loader import Loader
-from headrace.replacement import BadSample
-from headrace.sampler import BatchKey
-from headrace.structure import leaves, map_leaves
+from headrace.pytree import leaves, map_leaves
+from headrace.sampling.batch_sampler import BatchKey
 
 _OURS = ("dataset", "batch_size", "shuffle", "sampler", "batch_sampler", "drop_last")
 

@@ -15,9 +15,9 @@ from headrace.cli.opening import FORMATS, Opened, Options, open_reader
 from headrace.cli.report import Report
 from headrace.cli.transfer import clock
 from headrace.packing import parts_of
+from headrace.pytree import named_leaves
 from headrace.readers.reader import Spec, sample_nbytes
 from headrace.storage.opening import is_url
-from headrace.structure import named_leaves
 
 _SECONDS = 2.0
 _BATCH_SIZE = 128

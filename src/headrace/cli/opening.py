@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import headrace as hr
 from headrace.errors import ArgumentError, HeadraceError, bad_value
-from headrace.readers.tar_index import TarIndex
+from headrace.readers.tar.index import TarIndex
 from headrace.storage import Request, Storage
 from headrace.storage.opening import Root, is_url, open_storage
 

@@ -19,11 +19,11 @@ from headrace.cli.report import Report
 from headrace.cli.transfer import transfer
 from headrace.errors import bad_value
 from headrace.executors.lookahead import available_cpus
+from headrace.pytree import map_leaves
 from headrace.readers.reader import map_specs, sample_nbytes
 from headrace.storage import Request, Storage, open_storage
 from headrace.storage.manifest import Manifest, file_sums
 from headrace.storage.opening import is_url
-from headrace.structure import map_leaves
 
 _BATCH_BYTES = 2**23
 _MOST_IN_A_BATCH = 1024

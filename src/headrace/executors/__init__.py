@@ -2,8 +2,8 @@
 
 from headrace.executors.executor import Executor
 from headrace.executors.inline import Inline
-from headrace.executors.processes import Processes
-from headrace.executors.ray import Ray
+from headrace.executors.processes.processes import Processes
+from headrace.executors.ray.ray import Ray
 from headrace.executors.threads import Threads
 
 __all__ = ["Executor", "Inline", "Processes", "Ray", "Threads"]

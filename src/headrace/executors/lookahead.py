@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from headrace.arguments import check_int
 from headrace.errors import ExecutorClosedError
-from headrace.structure import nbytes
+from headrace.pytree import nbytes
 
 _LEAST_LOOKAHEAD_BYTES = 64 * 2**20
 _LOOKAHEAD_BYTES_EACH = 32 * 2**20

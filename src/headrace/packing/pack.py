@@ -16,9 +16,9 @@ from headrace.executors.threads import Threads
 from headrace.loader import Loader
 from headrace.packing.npy_target import NpyTarget
 from headrace.packing.parquet_target import ParquetTarget
+from headrace.packing.staging import Workplace
 from headrace.packing.sums import DamagedError, SummedFile
 from headrace.packing.target import Columns, Shape, Target, parts_of
-from headrace.packing.workplace import Workplace
 from headrace.packing.zarr_target import ZarrTarget
 from headrace.readers.reader import Reader, Spec
 from headrace.storage.manifest import Manifest

@@ -1,23 +1,23 @@
 """Readers: how a sample is stored. One file for each storage, one contract for all: `Reader`."""
 
 from headrace.readers.array import ArrayReader
-from headrace.readers.arrow import Arrow
-from headrace.readers.block_cache import BlockCache
+from headrace.readers.arrow.arrow import Arrow
+from headrace.readers.arrow.parquet import Parquet
 from headrace.readers.getitem import GetItem
-from headrace.readers.hdf5 import Hdf5
-from headrace.readers.image_decoding import ImageDecoder
-from headrace.readers.image_folder import ImageFolder
-from headrace.readers.images import Images
+from headrace.readers.hdf5.hdf5 import Hdf5
+from headrace.readers.images.decoder import ImageDecoder
+from headrace.readers.images.image_folder import ImageFolder
+from headrace.readers.images.images import Images
 from headrace.readers.labels import Labels
-from headrace.readers.npy_file import NpyFile
-from headrace.readers.npy_files import NpyFiles
-from headrace.readers.npy_shards import NpyShards
-from headrace.readers.npz_files import NpzFiles
-from headrace.readers.parquet import Parquet
+from headrace.readers.npy.npy_file import NpyFile
+from headrace.readers.npy.npy_files import NpyFiles
+from headrace.readers.npy.npy_shards import NpyShards
+from headrace.readers.npy.npz_files import NpzFiles
 from headrace.readers.reader import Reader, Spec, check_read
-from headrace.readers.sample_files import FormatError, SampleFiles
-from headrace.readers.tar_files import TarFiles
-from headrace.readers.zarr_array import Zarr
+from headrace.readers.shared.block_cache import BlockCache
+from headrace.readers.shared.sample_files import FormatError, SampleFiles
+from headrace.readers.tar.tar_files import TarFiles
+from headrace.readers.zarr.zarr import Zarr
 
 __all__ = [
     "ArrayReader",

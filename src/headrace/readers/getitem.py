@@ -16,8 +16,8 @@ import numpy as np
 from headrace.arguments import MAX_SAMPLES, check_bool, check_dtype, keeps_kind
 from headrace.arrays import Array, Indices
 from headrace.errors import ArgumentError, SampleFormatError, bad_type, bad_value
+from headrace.pytree import map_leaves
 from headrace.readers.reader import Spec, Specs, check_read, is_specs, map_specs
-from headrace.structure import map_leaves
 
 _NUMBERS = int | float | complex | np.generic
 

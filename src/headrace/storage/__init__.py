@@ -1,10 +1,10 @@
 """Storage: where the bytes of files lie. One file for each place, one contract: `Storage`."""
 
-from headrace.storage.cache import Cache
-from headrace.storage.folder import Folder
+from headrace.storage.cache.cache import Cache
+from headrace.storage.local.folder import Folder
 from headrace.storage.manifest import FileSums, Manifest, Summing
 from headrace.storage.opening import open_storage
-from headrace.storage.remote import Remote
+from headrace.storage.remote.remote import Remote
 from headrace.storage.storage import Request, Storage
 
 __all__ = [

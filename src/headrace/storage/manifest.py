@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from headrace.errors import ArgumentError, ChecksumError, bad_type, bad_value
-from headrace.storage.folder import Folder
+from headrace.storage.local.folder import Folder
 from headrace.storage.storage import Request, Storage
 
 BLOCK_BYTES = 2**20

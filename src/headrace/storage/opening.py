@@ -4,8 +4,8 @@ import os
 import re
 
 from headrace.errors import bad_type
-from headrace.storage.folder import Folder
-from headrace.storage.remote import Remote
+from headrace.storage.local.folder import Folder
+from headrace.storage.remote.remote import Remote
 from headrace.storage.storage import Storage
 
 Root = str | os.PathLike[str] | Storage

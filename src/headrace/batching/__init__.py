@@ -1,0 +1,1 @@
+"""Batching: a key -> a batch, and the feed of batches that loaders and adapters take from."""

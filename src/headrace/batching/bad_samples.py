@@ -1,0 +1,185 @@
+"""Replacement: good samples in place of those that can't be read.
+
+Requires the errors of readers. Promises that the substitute of a sample is a pure function of
+(data, number of samples, index): the first good one on a walk over all samples that the index alone
+decides. So it is the same on every run, on every executor and in every batch.
+"""
+
+import pickle
+import threading
+import warnings
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from headrace.arrays import Indices
+from headrace.errors import SampleError
+from headrace.sampling.permutation import Permutation
+
+# Of orders.py is stream 0, of transforms.py 1, of block_shuffle.py 2 to 4.
+_REPLACEMENT_STREAM = 5
+# If so many in a row are bad, most are.
+_MOST_CANDIDATES = 64
+_MOST_LISTED = 20
+
+
+class BadSampleWarning(UserWarning):
+    """A sample can't be read, and another one is taken in its place."""
+
+
+@dataclass(frozen=True)
+class BadSample:
+    """A sample that can't be read.
+
+    Attributes:
+        index: of the sample.
+        substitute: index of the sample that is taken in its place.
+        reason: why it can't be read: what `error` says.
+        error: that came of reading it.
+    """
+
+    index: int
+    substitute: int
+    reason: str
+    error: SampleError = field(compare=False, repr=False)
+
+
+class Replacement:
+    """Reads batches, with substitutes for samples that can't be read. Threads may use it at once.
+
+    Args:
+        n: number of samples.
+        most_remembered: how many bad samples are remembered, so as not to be looked for again.
+    """
+
+    def __init__(self, n: int, most_remembered: int) -> None:
+        self._n = n
+        self._most_remembered = most_remembered
+        self._remembered: dict[int, BadSample] = {}
+
+    def read(
+        self, read: Callable[[Indices], Any], indices: Indices
+    ) -> tuple[Any, tuple[BadSample, ...]]:
+        """`read(indices)`, and what was replaced for it, in the order of the indices.
+
+        Raises:
+            SampleError: one that doesn't say which of the indices it is about; or no substitute can
+                be found; or a sample that was good can't be read any more.
+        """
+        found: dict[int, BadSample] = {}
+        while True:
+            bad: dict[int, BadSample] = {}
+            wanted = indices
+            if found or self._remembered:
+                numbers: list[int] = indices.tolist()
+                for index in numbers:
+                    known = found.get(index) or self._remembered.get(index)
+                    if known is not None:
+                        bad[index] = known
+                chosen = [bad[index].substitute if index in bad else index for index in numbers]
+                wanted = np.array(chosen, np.int64)
+            try:
+                return read(wanted), tuple(bad.values())
+            except SampleError as error:
+                if error.index is None or error.index in bad or error.index not in indices:
+                    raise
+                found[error.index] = self._found(read, error.index, error)
+
+    def _found(self, read: Callable[[Indices], Any], index: int, error: SampleError) -> BadSample:
+        bad = BadSample(index, self._substitute(read, index, error), str(error), _plain(error))
+        if len(self._remembered) < self._most_remembered:
+            self._remembered[index] = bad
+        return bad
+
+    def _substitute(self, read: Callable[[Indices], Any], index: int, error: SampleError) -> int:
+        """The first sample on the walk of `index` that can be read."""
+        seed = np.random.SeedSequence(index, spawn_key=(_REPLACEMENT_STREAM,))
+        walk = Permutation(self._n, seed)
+        tried = min(self._n, _MOST_CANDIDATES)
+        for candidate in walk[np.arange(tried)].tolist():
+            if candidate == index or candidate in self._remembered:
+                continue
+            try:
+                read(np.array([candidate], np.int64))
+            except SampleError as another:
+                if another.index != candidate:
+                    raise
+            else:
+                return int(candidate)
+        error.add_note(
+            f"headrace: on_error='replace' has tried {tried} samples in its place, and none of "
+            "them can be read"
+        )
+        raise error
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Replacement, (self._n, self._most_remembered)
+
+
+class BadSamples:
+    """The bad samples that a loader has met and replaced, of which there is a budget.
+
+    Args:
+        budget: how many different ones there may be.
+    """
+
+    def __init__(self, budget: int) -> None:
+        self._budget = budget
+        self._found: dict[int, BadSample] = {}
+        self._lock = threading.Lock()
+
+    def take(self, replaced: Iterable[BadSample], made_for: str) -> None:
+        """Counts those of a batch that is handed over, and warns of those that are new.
+
+        Args:
+            replaced: in the batch.
+            made_for: names the batch.
+
+        Raises:
+            SampleError: the error of the first one beyond the budget.
+        """
+        for bad in replaced:
+            with self._lock:
+                if bad.index in self._found:
+                    continue
+                if len(self._found) >= self._budget:
+                    raise self._beyond(bad, made_for)
+                self._found[bad.index] = bad
+                count = len(self._found)
+            warnings.warn(
+                f"{bad.reason}. Sample {bad.substitute} is taken in its place, in every epoch. It "
+                f"is bad sample {count} of at most {self._budget} (max_bad_samples).",
+                BadSampleWarning,
+                stacklevel=2,
+            )
+
+    def listed(self) -> list[BadSample]:
+        """All that were replaced, in the order in which they were met."""
+        with self._lock:
+            return list(self._found.values())
+
+    def _beyond(self, bad: BadSample, made_for: str) -> SampleError:
+        before = [str(index) for index in self._found]
+        more = f", ... {len(before)} in all" if len(before) > _MOST_LISTED else ""
+        error = _plain(bad.error)
+        error.add_note(f"headrace: while making the batch of {made_for}")
+        error.add_note(
+            f"headrace: max_bad_samples={self._budget}, and before it these were replaced: "
+            f"{', '.join(before[:_MOST_LISTED])}{more}"
+        )
+        return error
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return BadSamples, (self._budget,)
+
+
+def _plain(error: SampleError) -> SampleError:
+    """The error without what it was raised from, or its words if it can't be pickled."""
+    try:
+        plain: SampleError = pickle.loads(pickle.dumps(error))
+    except Exception:
+        plain = SampleError(f"{type(error).__name__}: {error}")
+    plain.index = error.index
+    return plain

@@ -1,0 +1,201 @@
+"""BatchMaker: the pure function (data, configuration, key) -> batch.
+
+It is all that travels to where batches are made: it knows no position, no executor and no
+framework.
+"""
+
+import time
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from headrace.arrays import ALIGNMENT_BYTES, Array, Indices, MemoryPool, Weights
+from headrace.batching.bad_samples import BadSample, Replacement
+from headrace.batching.transforms import RandomStreams, Transform, apply, per_sample
+from headrace.errors import ArgumentError
+from headrace.pytree import leaves, map_leaves, nbytes
+from headrace.readers.reader import Reader, Spec, map_specs, sample_nbytes
+from headrace.sampling.batch_sampler import BatchKey, Block, padding_weights
+
+# Batches that together are no larger are views of one array: reading into it takes one call. A
+# consumer that keeps one of them keeps the memory of all.
+_MOST_BYTES_TOGETHER = 2**19
+
+
+class Made(NamedTuple):
+    """The batches of a block, or keys that are left to be made one by one, and what it took.
+
+    `samples`, without padding, and `batch_nbytes` are those of one batch. `replaced` are the bad
+    samples of the batch that `made_for` then names.
+    """
+
+    batches: list[Any]
+    samples: int
+    batch_nbytes: int
+    reading_s: float
+    transforming_s: float
+    left: Sequence[BatchKey] = ()
+    replaced: tuple[BadSample, ...] = ()
+    made_for: str = ""
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of all batches."""
+        return len(self.batches) * self.batch_nbytes
+
+
+class BatchMaker:
+    """Makes the batch of a key: reads its samples, transforms them, adds weights for padding.
+
+    Args:
+        readers: a structure of readers.
+        transform: as `Loader` takes it.
+        seed: of the transform's random numbers.
+        weighted: whether each batch gets float32 weights at its end, 0 for padding.
+        memory: what the arrays that are read into are made of.
+        replacement: finds substitutes for samples that can't be read. Without it, they are errors.
+    """
+
+    def __init__(
+        self,
+        readers: Any,
+        transform: Transform | per_sample | None,
+        seed: int,
+        weighted: bool,
+        memory: MemoryPool,
+        replacement: Replacement | None = None,
+    ) -> None:
+        self._readers = readers
+        self._transform = transform
+        self._seed = seed
+        self._weighted = weighted
+        self._memory = memory
+        self._replacement = replacement
+
+    def __call__(self, block: Block) -> Made:
+        """The batches of a block; of several steps only if it `reads_together`."""
+        if len(block.indices) == 1:
+            return self.make(block.key(0))
+        began = time.perf_counter()
+        try:
+            batches = self._read_together(block.indices)
+        except Exception:  # so that each failure comes at its turn
+            return Made([], 0, 0, 0.0, 0.0, list(block.batch_keys()))
+        read = time.perf_counter()
+        return Made(batches, block.n_valid, nbytes(batches[0]), read - began, 0.0)
+
+    def make(self, key: BatchKey) -> Made:
+        """The batch of a key."""
+        began = time.perf_counter()
+        try:
+            replaced: tuple[BadSample, ...] = ()
+            if self._replacement is None:
+                batch = self._read_batch(key.indices)
+            else:
+                batch, replaced = self._replacement.read(self._read_batch, key.indices)
+            read = time.perf_counter()
+            if self._transform is not None:
+                batch = apply(self._transform, batch, key, RandomStreams(self._seed))
+            if self._weighted:
+                batch = _with_weights(batch, padding_weights(key))
+        except Exception as error:
+            error.add_note(f"headrace: while making the batch of {key}")
+            raise
+        taken = time.perf_counter() - read
+        made_for = str(key) if replaced else ""
+        return Made(
+            [batch], key.n_valid, nbytes(batch), read - began, taken, (), replaced, made_for
+        )
+
+    @property
+    def reads_together(self) -> bool:
+        """Whether a batch costs little more than handing it over: rows of memory, as they are."""
+        return (
+            self._transform is None
+            and not self._weighted
+            and all(
+                getattr(reader, "in_memory", False) and isinstance(reader.spec, Spec)
+                for reader in leaves(self._readers)
+            )
+        )
+
+    @property
+    def sample_nbytes(self) -> int:
+        """The bytes of one sample as it is read."""
+        return sum(sample_nbytes(reader.spec) for reader in leaves(self._readers))
+
+    def release_memory(self) -> None:
+        """Frees the memory that is kept for the batches to come."""
+        self._memory.clear()
+
+    def _read_batch(self, indices: Indices) -> Any:
+        return map_leaves(lambda reader: self._read(reader, indices), self._readers)
+
+    def _read(self, reader: Reader, indices: Indices) -> Any:
+        spec = reader.spec
+        if isinstance(spec, Spec):
+            out: Any = self._memory.empty((len(indices), *spec.shape), spec.dtype)
+        else:
+            out = map_specs(
+                lambda leaf: self._memory.empty((len(indices), *leaf.shape), leaf.dtype), spec
+            )
+        reader.read(indices, out)
+        return out
+
+    def _read_together(self, indices: Indices) -> list[Any]:
+        """The batches of the rows of `indices`."""
+        rows = map_leaves(lambda reader: self._read_rows(reader, indices), self._readers)
+        if not isinstance(rows, tuple | dict):
+            return list(rows)
+        if type(rows) is tuple and not any(isinstance(part, tuple | dict) for part in rows):
+            return list(zip(*rows, strict=True))
+        return [map_leaves(lambda leaf, i=i: leaf[i], rows) for i in range(len(indices))]
+
+    def _read_rows(self, reader: Reader, indices: Indices) -> Sequence[Array]:
+        """An array for each row of `indices`, each of which begins at an aligned address."""
+        steps, samples = indices.shape
+        assert isinstance(reader.spec, Spec), "only plain arrays are read together"
+        nbytes = samples * reader.spec.nbytes
+        if nbytes % ALIGNMENT_BYTES or steps * nbytes > _MOST_BYTES_TOGETHER:
+            return [self._read(reader, row) for row in indices]
+        shape, dtype = reader.spec
+        out = self._memory.empty((steps * samples, *shape), dtype)
+        reader.read(indices.reshape(-1), out)
+        return list(out.reshape(steps, samples, *shape))
+
+
+class Repeated:
+    """In place of a `BatchMaker`: gives a few ready batches again and again."""
+
+    def __init__(self, ready: list[Made]) -> None:
+        self._ready = ready
+
+    def __call__(self, block: Block) -> Made:
+        return self.make(block.key(0))
+
+    def make(self, key: BatchKey) -> Made:
+        """The batch of a key."""
+        made = self._ready[key.step % len(self._ready)]
+        return Made(list(made.batches), made.samples, made.batch_nbytes, 0.0, 0.0)
+
+    @property
+    def reads_together(self) -> bool:
+        return False
+
+    @property
+    def sample_nbytes(self) -> int:
+        return 0
+
+    def release_memory(self) -> None:
+        """There is none but that of the batches."""
+
+
+def _with_weights(batch: Any, weights: Weights) -> Any:
+    for leaf in leaves(batch):
+        if isinstance(leaf, np.ndarray) and leaf.shape[:1] != weights.shape:
+            raise ArgumentError(
+                f"the transform must keep the {len(weights)} samples of a batch when tail='pad', "
+                f"as each has a weight, but returned an array of shape {leaf.shape}."
+            )
+    return (*batch, weights) if isinstance(batch, tuple) else (batch, weights)

@@ -1,0 +1,142 @@
+"""Read amplification: how much more than its samples a shuffled loader reads from blocks.
+
+Requires what readers say of their blocks. Everything here is computed, in constant time; nothing is
+read.
+"""
+
+import math
+import warnings
+from collections.abc import Iterable
+from typing import Any
+
+from headrace.pytree import named_leaves
+from headrace.sampling.batch_sampler import BatchSampler
+from headrace.sampling.block_shuffle import DEFAULT_WINDOW, BlockShuffle
+
+# With less, other orders would gain hardly anything.
+_LEAST_WARNED_OF = 1.5
+
+
+class ReadAmplificationWarning(UserWarning):
+    """A shuffled loader will read much more than its samples, and another order would not."""
+
+
+def natural_block(readers: Any) -> int:
+    """How many samples the largest blocks of the readers have."""
+    return max(_block(reader) for _, reader in named_leaves(readers))
+
+
+def read_amplification(
+    n: int,
+    block: int,
+    blocks_kept: int,
+    order: BlockShuffle | None,
+    batch_size: int,
+    world_size: int = 1,
+) -> float:
+    """How many samples one rank's reader is expected to read for each of those it gives.
+
+    Args:
+        n: number of samples.
+        block: samples in a block of the reader.
+        blocks_kept: how many blocks the reader keeps in memory, those used last.
+        order: with its block; None is a full shuffle.
+        batch_size: of this rank.
+        world_size: all ranks have their samples from the same windows.
+    """
+    blocks = -(-n // block)
+    if blocks_kept >= blocks:
+        return 1.0  # after the first epoch, nothing is read
+    touched, window = float(blocks), n
+    if order is not None and order.block is not None and order.block > 1:
+        # Where those of the order do not begin as the reader's do, some of them lie in one more.
+        of_each = 1 + (order.block - math.gcd(order.block, block)) / block
+        touched = min(blocks, order.window * of_each)
+        window = min(n, order.window * order.block)
+    in_batch = _distinct(touched, batch_size)
+    missing = _missing(touched, in_batch, blocks_kept)
+    each_batch = in_batch * missing / batch_size
+    share = min(window, max(batch_size, window // world_size))  # of a window, for one rank
+    once_each = _distinct(touched, share) / share if world_size > 1 else touched / window
+    return max(each_batch, once_each) * min(block, n)
+
+
+def warn_of_amplification(
+    readers: Any,
+    shuffle: bool | BlockShuffle,
+    sampler: BatchSampler,
+    stacklevel: int,
+) -> None:
+    """Warns, once for a loader, if its order makes one of the readers read much more than needed.
+
+    Args:
+        shuffle: the order of the sampler; with its block, if it is a `BlockShuffle`.
+        sampler: the loader's.
+        stacklevel: as of `warnings.warn`, counted from the caller.
+    """
+    if shuffle is False:
+        return
+    order = shuffle if isinstance(shuffle, BlockShuffle) else None
+    n, batch_size, world_size = sampler.n, sampler.batch_size, sampler.world_size
+    blocked = {
+        name: (_block(reader), getattr(reader, "blocks_kept", 0))
+        for name, reader in named_leaves(readers, "source")
+        if _block(reader) > 1
+    }
+    # Not always of the largest block: its reader may keep all, as of labels in one row group.
+    sizes = sorted({block for block, _ in blocked.values()}, reverse=True)
+    orders = [BlockShuffle(size, _fitting(size, n, blocked.values())) for size in sizes]
+
+    def times_read(order: BlockShuffle | None, block: int, kept: int) -> float:
+        return read_amplification(n, block, kept, order, batch_size, world_size)
+
+    for name, (block, kept) in blocked.items():
+        advised = min(orders, key=lambda o: max(times_read(o, *of) for of in blocked.values()))
+        times, better = times_read(order, block, kept), times_read(advised, block, kept)
+        if times > _LEAST_WARNED_OF and times > _LEAST_WARNED_OF * better:
+            given = "True" if order is None else f"hr.{order}"
+            warnings.warn(
+                f"with shuffle={given}, batches of {batch_size} take reading about {times:.3g} "
+                f"times the samples that they hold from {name}: those lie in {-(-n // block)} "
+                f"blocks of {block}, each of which is read as a whole, and {kept} are kept in "
+                f"memory. With shuffle=hr.{advised} it is about {better:.3g} times; or have the "
+                "reader keep more blocks.",
+                ReadAmplificationWarning,
+                stacklevel=stacklevel + 1,
+            )
+            return
+
+
+def _fitting(size: int, n: int, blocked: Iterable[tuple[int, int]]) -> int:
+    """A window of blocks of `size` of which each reader of (block, blocks kept) can keep two.
+
+    Where a window ends, batches of two are in the making.
+    """
+    fitting = [kept * block // size // 2 for block, kept in blocked if kept * block < n]
+    return max(1, min([DEFAULT_WINDOW, *fitting]))
+
+
+def _block(reader: Any) -> int:
+    return max(1, getattr(reader, "block", 1))
+
+
+def _distinct(blocks: float, samples: int) -> float:
+    """How many of so many blocks are expected to be among those of samples drawn from them."""
+    if blocks == 1:
+        return 1.0
+    return -blocks * math.expm1(samples * math.log1p(-1 / blocks))
+
+
+def _missing(blocks: float, in_batch: float, kept: int) -> float:
+    """The share of the blocks of a batch that are not kept any more.
+
+    Batches are read in the order of the storage. So what was used last goes round with them, and
+    whole batches are remembered, or none.
+    """
+    if kept >= blocks:
+        return 0.0
+    if kept < in_batch:
+        return 1.0
+    unused = math.log1p(-in_batch / blocks)  # in a batch, of any block
+    remembered = math.floor(math.log1p(-kept / blocks) / unused)
+    return math.exp(remembered * unused)

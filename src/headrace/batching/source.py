@@ -1,0 +1,72 @@
+"""Sources: what a loader is given, as readers.
+
+Requires the readers. A source is a reader, an array, or a structure of them, all equally long.
+"""
+
+import hashlib
+from typing import Any
+
+import numpy as np
+
+from headrace.errors import ArgumentError, bad_type
+from headrace.pytree import map_leaves, named_leaves
+from headrace.readers.array import ArrayReader
+from headrace.readers.reader import Reader, Spec, Specs, is_specs, map_specs
+
+
+def readers_of(source: Any) -> Any:
+    """The readers of a source, in its structure.
+
+    Raises:
+        ArgumentTypeError: (a TypeError) a part of it is neither a reader nor an array.
+    """
+    names = iter([name for name, _ in named_leaves(source, "source")])
+    return map_leaves(lambda leaf: _reader_of(leaf, next(names)), source)
+
+
+def _reader_of(leaf: Any, name: str) -> Reader:
+    if isinstance(leaf, np.ndarray):
+        return ArrayReader(leaf)
+    if isinstance(leaf, Reader) and not isinstance(leaf, type):
+        if not is_specs(leaf.spec):
+            raise bad_type(f"{name}.spec", leaf.spec, "a headrace.Spec, or a tuple or dict of them")
+        return leaf
+    remedy = "Pass numpy.asarray(...) of it, if it fits in memory."
+    if hasattr(leaf, "__fspath__") or isinstance(leaf, str):
+        remedy = "Pass a reader, such as NpyFiles(root) or Hdf5(path); docs/formats.md has all."
+    elif hasattr(leaf, "__getitem__") and not isinstance(leaf, list):
+        remedy = "For a dataset with samples by number use GetItem(dataset)."
+    raise bad_type(name, leaf, "a reader, a numpy array, or a tuple or dict of them", remedy)
+
+
+def common_length(readers: Any) -> int:
+    """The number of samples that all of them have.
+
+    Raises:
+        ArgumentError: (a ValueError) they have different ones, or none.
+    """
+    lengths = {name: len(reader) for name, reader in named_leaves(readers, "source")}
+    if not lengths:
+        raise ArgumentError("source must have at least one reader or array, but has none.")
+    if len(set(lengths.values())) > 1:
+        listed = ", ".join(f"{name} has {length}" for name, length in lengths.items())
+        raise ArgumentError(f"all parts of source must have as many samples: {listed}.")
+    n = next(iter(lengths.values()))
+    if not n:
+        raise ArgumentError("source must have at least one sample, but is empty.")
+    return n
+
+
+def data_hash(readers: Any) -> str:
+    """A hash of the structure, the specs and the fingerprints of readers, for states."""
+    parts = []
+    for name, reader in named_leaves(readers):
+        fingerprint = getattr(reader, "fingerprint", str)
+        parts.append((name, type(reader).__name__, *_described(reader.spec), fingerprint()))
+    return hashlib.blake2b(repr(parts).encode(), digest_size=8).hexdigest()
+
+
+def _described(spec: Specs) -> tuple[Any, ...]:
+    if isinstance(spec, Spec):
+        return spec.shape, str(spec.dtype)
+    return map_specs(_described, spec), ""

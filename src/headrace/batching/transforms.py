@@ -1,0 +1,148 @@
+"""Transforms and their random numbers.
+
+Random numbers are a pure function of what they are drawn for. They come from Philox, a
+counter-based generator (J. Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3", SC 2011):
+the seed gives the key, and the counter begins at (0, number, epoch, kind), so that no two samples
+or batches of any epoch ever share one. What is drawn thus depends neither on the worker, nor on the
+executor, nor on what was drawn before.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from headrace.arrays import Array, aligned_empty
+from headrace.errors import ArgumentError, bad_type
+from headrace.pytree import leaves, map_leaves, named_leaves
+from headrace.sampling.batch_sampler import BatchKey
+
+Transform = Callable[[Any, np.random.Generator], Any]
+
+_TRANSFORM_STREAM = 1
+_OF_SAMPLE, _OF_BATCH = 0, 1
+
+
+class RandomStreams:
+    """One generator, set to the stream of a sample or of a batch. Not to be shared by threads."""
+
+    def __init__(self, seed: int) -> None:
+        key = np.random.SeedSequence(seed, spawn_key=(_TRANSFORM_STREAM,))
+        self._counter = np.zeros(4, np.uint64)
+        self._state: Any = {
+            "bit_generator": "Philox",
+            "state": {"counter": self._counter, "key": key.generate_state(2, np.uint64)},
+            "buffer": np.zeros(4, np.uint64),
+            "buffer_pos": 4,  # the buffer is used up: the next number comes from the counter
+            "has_uint32": 0,
+            "uinteger": 0,
+        }
+        self._bits = np.random.Philox(0)
+        self._generator = np.random.Generator(self._bits)
+
+    def of_sample(self, epoch: int, index: int) -> np.random.Generator:
+        """The generator at the beginning of the stream of sample `index` in `epoch`."""
+        return self._at(_OF_SAMPLE, epoch, index)
+
+    def of_batch(self, epoch: int, first: int) -> np.random.Generator:
+        """The generator at the beginning of the stream of the batch whose first position it is."""
+        return self._at(_OF_BATCH, epoch, first)
+
+    def _at(self, kind: int, epoch: int, number: int) -> np.random.Generator:
+        self._counter[:] = (0, number, epoch, kind)
+        # Setting a state takes a tenth of the time of making a generator.
+        self._bits.state = self._state
+        return self._generator
+
+
+class per_sample:  # noqa: N801  (it reads as a function where it is used)
+    """A transform of a batch, made of a function of one sample.
+
+    Args:
+        function: called as `function(sample, rng)`. `sample` has the structure of the source, its
+            arrays without the batch axis; its arrays may be changed in place. `rng` is a
+            `numpy.random.Generator` that gives the same numbers for the same seed, epoch and
+            sample, in whatever batch it comes; it is only good during the call. The function
+            returns a sample of any structure, of arrays or numbers of the same shape and dtype for
+            all.
+
+    Example:
+        >>> import headrace as hr
+        >>> import numpy as np
+        >>> def noisy(sample, rng):
+        ...     return sample + rng.normal()
+        >>> loader = hr.Loader(np.zeros(4), batch_size=2, transform=hr.per_sample(noisy))
+        >>> batch = loader.batch(epoch=0, step=1)
+        >>> batch.shape, bool(batch[0] == batch[1])
+        ((2,), False)
+    """
+
+    def __init__(self, function: Transform) -> None:
+        if not callable(function):
+            raise bad_type("function", function, "a function of (sample, rng)")
+        self.function = function
+
+    def __repr__(self) -> str:
+        return f"per_sample({getattr(self.function, '__qualname__', self.function)!s})"
+
+    def apply(self, batch: Any, key: BatchKey, streams: RandomStreams) -> Any:
+        """The batch of the transformed samples of `batch`."""
+        out: Any = None
+        n = len(key.indices)
+        for row, index in enumerate(key.indices.tolist()):
+            try:
+                sample = self.function(
+                    map_leaves(lambda array, row=row: array[row], batch),
+                    streams.of_sample(key.place.epoch, index),
+                )
+                sample = map_leaves(_as_array, sample)
+                if row == 0:
+                    out = map_leaves(
+                        lambda leaf: aligned_empty((n, *leaf.shape), leaf.dtype), sample
+                    )
+                _put(sample, out, row)
+            except Exception as error:
+                error.add_note(f"headrace: in {self!r} of sample {index}, row {row} of its batch")
+                raise
+        return batch if out is None else out
+
+
+def apply(
+    transform: Transform | per_sample, batch: Any, key: BatchKey, streams: RandomStreams
+) -> Any:
+    """The batch that `transform` makes of `batch`."""
+    if isinstance(transform, per_sample):
+        return transform.apply(batch, key, streams)
+    batch = transform(batch, streams.of_batch(key.place.epoch, key.first))
+    if batch is None:
+        raise ArgumentError("the transform must return the batch, but returned None.")
+    if any(isinstance(leaf, list) for leaf in leaves(batch)):
+        raise ArgumentError("the transform must return tuples or dicts of arrays, not lists.")
+    return batch
+
+
+def _as_array(leaf: Any) -> Array:
+    array = np.asarray(leaf)
+    if array.dtype.hasobject:
+        raise ArgumentError(
+            f"the transform must return arrays or numbers, but returned a {type(leaf).__name__}."
+        )
+    return array
+
+
+def _put(sample: Any, out: Any, row: int) -> None:
+    """Copies the leaves of `sample` to `row` of the leaves of `out`, which they must fit."""
+    names = [name for name, _ in named_leaves(sample)]
+    if row and names != [name for name, _ in named_leaves(out)]:
+        raise ArgumentError(
+            "the transform must return the same structure for all samples, but returned leaves "
+            f"at {names} after those at {[name for name, _ in named_leaves(out)]}."
+        )
+    for name, leaf, rows in zip(names, leaves(sample), leaves(out), strict=True):
+        if leaf.shape != rows.shape[1:] or leaf.dtype != rows.dtype:
+            raise ArgumentError(
+                "the transform must return the same shape and dtype for all samples, but returned "
+                f"{leaf.shape} {leaf.dtype}{' at ' + name if name else ''} after "
+                f"{rows.shape[1:]} {rows.dtype}."
+            )
+        rows[row] = leaf

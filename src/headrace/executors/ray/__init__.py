@@ -1,0 +1,1 @@
+"""Batches made by the nodes of a Ray cluster."""

@@ -1,0 +1,1 @@
+"""Arrow tables: IPC files and Parquet."""

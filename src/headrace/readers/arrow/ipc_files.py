@@ -1,0 +1,183 @@
+"""Arrow IPC files, mapped into memory: where their record batches lie, without reading those.
+
+Requires pyarrow. Its own memory maps ask the system to read ahead all that is looked at, which
+would be whole files here; so these are Python's.
+"""
+
+import mmap
+import os
+import struct
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from headrace.arrays import Indices
+from headrace.errors import SampleFormatError, SampleNotFoundError
+from headrace.readers.arrow.columns import ARROW_ERRORS, UnfitError
+
+_MAGIC = b"ARROW1"
+_FIRST_MESSAGE = 8
+_FEATHER_1 = b"FEA1"
+_DAMAGED = (*ARROW_ERRORS, UnfitError, struct.error, UnicodeDecodeError)
+
+
+class ArrowFile(NamedTuple):
+    """What is known of a file.
+
+    Attributes:
+        path: where it lies.
+        size: in bytes.
+        rows: the number of rows of each record batch.
+        compressed: whether any of them is.
+        is_stream: without the footer of a file, as `datasets` writes them.
+    """
+
+    path: str
+    size: int
+    rows: Indices
+    compressed: bool
+    is_stream: bool
+
+    @property
+    def schema(self) -> Any:
+        source = _source(self.map())
+        return pa.ipc.open_stream(source).schema if self.is_stream else _open(source).schema
+
+    def map(self) -> mmap.mmap:
+        """The file in memory; a file descriptor goes with it.
+
+        Raises:
+            UnfitError: it has another size than before.
+        """
+        with open(self.path, "rb", buffering=0) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size != self.size:
+                raise UnfitError(f"it has {size} bytes of {self.size}")
+            return mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ)
+
+    def batches(self, data: mmap.mmap) -> list[Any]:
+        """All record batches of a file that is not compressed, in the memory of its map."""
+        if self.is_stream:
+            batches = list(pa.ipc.open_stream(_source(data)))
+        else:
+            opened = _open(_source(data))
+            batches = [opened.get_batch(i) for i in range(opened.num_record_batches)]
+        if [len(batch) for batch in batches] != self.rows.tolist():
+            raise UnfitError("it is not what it was when the reader was made")
+        for batch in batches:
+            batch.validate()
+        return batches
+
+    def batch(self, number: int, names: list[str]) -> Any:
+        """These columns of one record batch of a file that is no stream."""
+        source = _source(self.map())
+        schema = _open(source).schema
+        fields = [schema.get_field_index(name) for name in names]
+        options = pa.ipc.IpcReadOptions(included_fields=fields, use_threads=False)
+        batch = pa.ipc.open_file(source, options=options).get_batch(number)
+        if len(batch) != self.rows[number]:
+            raise UnfitError("it is not what it was when the reader was made")
+        batch.validate()
+        return batch
+
+
+def scan(path: str) -> ArrowFile:
+    """What is known of the file at `path` from its metadata.
+
+    Raises:
+        SampleNotFoundError: there is no such file.
+        SampleFormatError: it is damaged, or in another format.
+    """
+    try:
+        found = ArrowFile(path, os.path.getsize(path), np.empty(0, np.int64), False, False)
+        if not found.size:
+            raise UnfitError("it is empty")
+        source = _source(found.map())
+        start = bytes(source.read(_FIRST_MESSAGE))
+        if start.startswith(_FEATHER_1):
+            raise UnfitError(
+                "it is of version 1 of Feather. Write it anew with pyarrow.feather.write_feather"
+            )
+        is_stream = not start.startswith(_MAGIC)
+        source.seek(0 if is_stream else _FIRST_MESSAGE)
+        headers = list(_batch_headers(source))
+        rows = np.array([length for length, _ in headers], np.int64)
+        compressed = any(compressed for _, compressed in headers)
+        source.seek(0)
+        if not is_stream and _open(source).num_record_batches != len(rows):
+            raise UnfitError(f"its footer does not name the {len(rows)} record batches that it has")
+        if rows.min(initial=0) < 0:
+            raise UnfitError("it has a record batch of less than no rows")
+        if is_stream and compressed:
+            raise UnfitError(
+                "it is a compressed stream, of which no part can be read by itself. Write it as a "
+                "file, with pyarrow.ipc.new_file"
+            )
+        found = found._replace(rows=rows, compressed=compressed, is_stream=is_stream)
+        _ = found.schema.names  # which are only decoded when they are asked for
+    except FileNotFoundError:
+        raise SampleNotFoundError(f"there is no file {path!r}") from None
+    except _DAMAGED as error:
+        if isinstance(error, OSError) and error.errno:
+            raise
+        raise SampleFormatError(f"{path!r} can't be read: {error}") from None
+    return found
+
+
+def _open(source: Any) -> Any:
+    return pa.ipc.open_file(source)
+
+
+def _source(data: mmap.mmap) -> Any:
+    """A map as a file of pyarrow's."""
+    return pa.BufferReader(pa.py_buffer(data))
+
+
+def _batch_headers(source: Any) -> Iterator[tuple[int, bool]]:
+    """The number of rows of each record batch of a stream, and whether it is compressed.
+
+    pyarrow tells neither without decompressing it, so their headers are parsed here: tables of
+    Flatbuffers, as Arrow's Message.fbs lays them out.
+    """
+    for message in pa.ipc.MessageReader.open_stream(source):
+        if message.type == "record batch":
+            header = _Table.root(memoryview(message.metadata)).table(2)
+            yield header.int64(0), header.place(3) is not None
+
+
+class _Table:
+    """A table of Flatbuffers: fields by their numbers."""
+
+    def __init__(self, data: memoryview, at: int) -> None:
+        self._data, self._at = data, at
+
+    @classmethod
+    def root(cls, data: memoryview) -> "_Table":
+        return cls(data, struct.unpack_from("<I", data, 0)[0])
+
+    def place(self, field: int) -> int | None:
+        """Where the field lies, if it is there."""
+        fields = self._at - self._unpack("<i", self._at)
+        entry = 4 + 2 * field
+        if entry >= self._unpack("<H", fields):
+            return None
+        offset = self._unpack("<H", fields + entry)
+        return self._at + offset if offset else None
+
+    def table(self, field: int) -> "_Table":
+        place = self.place(field)
+        if place is None:
+            raise UnfitError("a record batch has no header")
+        return _Table(self._data, place + self._unpack("<I", place))
+
+    def int64(self, field: int) -> int:
+        place = self.place(field)
+        return 0 if place is None else self._unpack("<q", place)
+
+    def _unpack(self, code: str, at: int) -> int:
+        if at < 0:
+            raise UnfitError("a record batch has no header")
+        value: int = struct.unpack_from(code, self._data, at)[0]
+        return value

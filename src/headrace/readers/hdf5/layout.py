@@ -1,0 +1,201 @@
+"""How a dataset lies in an HDF5 file, and reading it there without h5py where that is possible.
+
+h5py lets one thread at a time into the HDF5 library, also to decompress. But where h5py can tell at
+which bytes of the file the data lie, they can be read past it: from a memory map if they lie there
+as they are, and with zlib, which threads can use at once, if their chunks went through gzip, with
+or without the shuffle filter. All else goes through h5py.
+"""
+
+import mmap
+import os
+import zlib
+from collections.abc import Iterator
+from math import prod
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from headrace.arrays import Array, Indices
+from headrace.readers.array import take_rows
+from headrace.readers.shared.block_cache import copy_rows, rows_of_blocks
+from headrace.readers.shared.sample_files import FormatError
+
+_DEFLATE, _SHUFFLE = 1, 2  # as HDF5 numbers its filters
+_CONTIGUOUS = 1
+_NOWHERE = 2**64 - 1
+
+
+def open_dataset(dataset: Any) -> "Mapped | MappedChunks | Deflated | ThroughH5py":
+    """The way to read an `h5py.Dataset` that takes the least time.
+
+    The first two `read` samples, the others `load` a block of them.
+    """
+    import h5py
+
+    stored_as = h5py.h5t.py_create(dataset.dtype, logical=True)
+    if dataset.size and dataset.dtype.subdtype is None and dataset.id.get_type() == stored_as:
+        layout = dataset.id.get_create_plist()
+        if layout.get_layout() == _CONTIGUOUS:
+            if not layout.get_external_count() and dataset.id.get_offset() is not None:
+                return Mapped(dataset)
+        elif dataset.chunks and hasattr(dataset.id, "chunk_iter"):
+            filters = [layout.get_filter(i)[0] for i in range(layout.get_nfilters())]
+            # HDF5 names wrong places for the chunks of a dataset that may grow along one axis, if
+            # that is not the first; and it has not always counted in a block before its data.
+            grows = [axis for axis, most in enumerate(dataset.maxshape) if most is None]
+            if (grows in ([], [0]) or len(grows) > 1) and not dataset.file.userblock_size:
+                if not filters:
+                    return MappedChunks(dataset)
+                if filters in ([_DEFLATE], [_SHUFFLE, _DEFLATE]):
+                    return Deflated(dataset, shuffled=len(filters) == 2)
+    return ThroughH5py(dataset)
+
+
+class ThroughH5py:
+    """A dataset of any kind.
+
+    Attributes:
+        block: how many samples are read together.
+    """
+
+    def __init__(self, dataset: Any) -> None:
+        self._dataset = dataset
+        self.block: int = dataset.chunks[0] if dataset.chunks else 1
+
+    def load(self, block: int) -> Array:
+        """The samples of a block, as they are stored."""
+        start = block * self.block
+        array: Array = self._dataset[start : start + self.block]
+        return array
+
+
+class Mapped:
+    """A contiguous dataset, memory-mapped."""
+
+    block = 1
+
+    def __init__(self, dataset: Any) -> None:
+        offset = dataset.id.get_offset()
+        file = _map(dataset.file.filename, offset + dataset.nbytes)
+        self._array: Array = np.ndarray(dataset.shape, dataset.dtype, file, offset)
+
+    def read(self, indices: Indices, out: Array) -> None:
+        take_rows(self._array, indices, out)
+
+
+class _Chunks:
+    """Where each chunk of a dataset lies in the file; those over the same samples make a row."""
+
+    def __init__(self, dataset: Any) -> None:
+        self._dataset = dataset
+        self._chunk: tuple[int, ...] = dataset.chunks
+        self.nbytes = prod(self._chunk) * dataset.dtype.itemsize
+        grid = [-(-n // length) for n, length in zip(dataset.shape, self._chunk, strict=True)]
+        self._inner_grid = grid[1:]
+        self._places = np.full(grid, _NOWHERE, np.uint64)
+        self._sizes = np.zeros(grid, np.uint64)
+        dataset.id.chunk_iter(self._note)
+        self._places.shape = self._sizes.shape = (grid[0], prod(self._inner_grid))
+        known = self._places != _NOWHERE
+        end = int((self._places[known] + self._sizes[known]).max(initial=0))
+        self._file = _map(dataset.file.filename, end)
+
+    def _note(self, chunk: Any) -> None:
+        # One that a filter was not applied to is left to h5py, as are those not in the file.
+        if not chunk.filter_mask:
+            at = tuple(i // n for i, n in zip(chunk.chunk_offset, self._chunk, strict=True))
+            self._places[at] = chunk.byte_offset
+            self._sizes[at] = chunk.size
+
+    def _parts(self, block: int) -> Iterator[tuple[tuple[slice, ...], Array]]:
+        """The chunks of the samples in a block: what part of a sample they hold, and their data."""
+        start = block * self._chunk[0]
+        samples = slice(start, min(start + self._chunk[0], self._dataset.shape[0]))
+        for number, at in enumerate(np.ndindex(*self._inner_grid)):
+            part = tuple(
+                slice(i * length, min((i + 1) * length, n))
+                for i, length, n in zip(at, self._chunk[1:], self._dataset.shape[1:], strict=True)
+            )
+            place, size = int(self._places[block, number]), int(self._sizes[block, number])
+            if place == _NOWHERE:
+                yield part, self._dataset[(samples, *part)]
+            else:
+                lengths = tuple(slice(s.stop - s.start) for s in (samples, *part))
+                data = self._decode(self._file[place : place + size])
+                yield part, np.ndarray(self._chunk, self._dataset.dtype, data)[lengths]
+
+    def _decode(self, data: Array) -> Any:
+        """The bytes of a chunk, of its bytes in the file."""
+        raise NotImplementedError
+
+
+class MappedChunks(_Chunks):
+    """Chunks that lie in the file as they are, memory-mapped."""
+
+    block = 1
+
+    def __init__(self, dataset: Any) -> None:
+        super().__init__(dataset)
+        sizes = self._sizes[self._places != _NOWHERE]
+        if (sizes != self.nbytes).any():
+            raise FormatError(f"it has chunks that are not {self.nbytes} bytes long")
+
+    def read(self, indices: Indices, out: Array) -> None:
+        length = self._chunk[0]
+        for block, rows in rows_of_blocks(indices // length):
+            for part, array in self._parts(block):
+                copy_rows(array, indices[rows] - block * length, out[(slice(None), *part)], rows)
+
+    def _decode(self, data: Array) -> Array:
+        return data
+
+
+class Deflated(_Chunks):
+    """Chunks that went through gzip, perhaps after their bytes were shuffled."""
+
+    def __init__(self, dataset: Any, shuffled: bool) -> None:
+        super().__init__(dataset)
+        # A writer may have asked to leave chunks at the edge as they are, which no mask tells.
+        self._places[self._sizes == self.nbytes] = _NOWHERE
+        self.block = self._chunk[0]
+        self._shuffled = shuffled
+
+    def load(self, block: int) -> Array:
+        samples = min(self.block, self._dataset.shape[0] - block * self.block)
+        whole = None
+        for part, array in self._parts(block):
+            if array.shape[1:] == self._dataset.shape[1:]:
+                return array
+            if whole is None:
+                whole = np.empty((samples, *self._dataset.shape[1:]), self._dataset.dtype)
+            whole[(slice(None), *part)] = array
+        assert whole is not None
+        return whole
+
+    def _decode(self, data: npt.NDArray[np.uint8]) -> Any:
+        inflate = zlib.decompressobj()
+        try:
+            decoded = inflate.decompress(data.data, self.nbytes)
+            rest = inflate.decompress(inflate.unconsumed_tail, 1)  # the checksum
+        except zlib.error as error:
+            raise FormatError(f"a chunk of it can't be decompressed: {error}") from None
+        if len(decoded) != self.nbytes or rest or not inflate.eof:
+            raise FormatError(f"a chunk of it does not decompress to {self.nbytes} bytes")
+        if not self._shuffled:
+            return decoded
+        # The first byte of every item came first, then the second of every item, and so on.
+        shuffled = np.frombuffer(decoded, np.uint8).reshape(self._dataset.dtype.itemsize, -1)
+        items = np.empty(shuffled.shape[::-1], np.uint8)
+        for place, of_all_items in enumerate(shuffled):
+            items[:, place] = of_all_items
+        return items
+
+
+def _map(path: str, end: int) -> npt.NDArray[np.uint8]:
+    """The file as an array; what is read of it must lie before `end`."""
+    with open(path, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        if size < end:
+            raise FormatError(f"{path!r} ends after {size} bytes; it should have {end}")
+        return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)

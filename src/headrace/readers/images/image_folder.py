@@ -1,0 +1,216 @@
+"""ImageFolder: images in a folder for each class, as Keras takes them.
+
+Requires Pillow, imported when a reader is made.
+"""
+
+import os
+from collections.abc import Sequence
+from typing import Any, Literal, Unpack
+
+import numpy as np
+import numpy.typing as npt
+
+from headrace.arguments import check_bool, check_ids, check_int
+from headrace.arrays import Indices
+from headrace.errors import ArgumentError, bad_type, bad_value
+from headrace.readers.images.decoder import ImageOptions
+from headrace.readers.images.images import SUFFIXES, Images, is_image
+from headrace.readers.labels import Labels
+from headrace.storage import Folder, Storage, open_storage
+from headrace.storage.opening import Root
+
+LabelMode = Literal["int", "categorical", "binary"]
+
+
+class ImageFolder(Images):
+    """Images in a folder for each class, as `keras.utils.image_dataset_from_directory` takes them.
+
+    Class names, labels, the files of a subset and their order are the same as there. `shuffle`,
+    `seed`, `validation_split` and `subset` only choose the files and their order in this reader;
+    the order of batches is the loader's, whose seed is its own.
+
+    Args:
+        root: a folder, or a URL, that holds a folder for each class.
+        size: (height, width) of the samples, or one int for both.
+        class_names: the folders to take, in the order of their labels. Default: all but those whose
+            name begins with a dot, sorted.
+        validation_split: the share of the files, between 0 and 1, that are for validation.
+        subset: "training" or "validation". Needed with `validation_split`.
+        shuffle: whether the files are shuffled before they are split; otherwise they are sorted,
+            and the last classes are for validation.
+        seed: what to shuffle with, from 0 to 2**32 - 1. Needed with `validation_split`; without
+            either the files stay sorted.
+        follow_links: whether links to folders within those of the classes are followed.
+        suffixes: what the names of images end with, in lower or upper case. Keras passes over
+            .webp; leave it out for the same split where there are some.
+        **options: as those of `Images`: see `ImageDecoder`.
+
+    Attributes:
+        class_names: the names of the classes, in the order of their labels.
+
+    Raises:
+        ArgumentError: (a ValueError) there is no such folder or class, no image, the subset is
+            empty, or an option is not allowed.
+
+    Example:
+        >>> import headrace as hr
+        >>> import os, tempfile
+        >>> from PIL import Image
+        >>> root = tempfile.mkdtemp()
+        >>> for name in ("cat", "dog"):
+        ...     os.mkdir(os.path.join(root, name))
+        ...     for i in range(5):
+        ...         Image.new("RGB", (64, 48)).save(os.path.join(root, name, f"{i}.png"))
+        >>> images = hr.ImageFolder(root, (32, 32), validation_split=0.2, subset="training", seed=1)
+        >>> images.class_names, len(images)
+        (['cat', 'dog'], 8)
+        >>> loader = hr.Loader((images, images.labels()), batch_size=4)
+        >>> x, y = loader.batch(0, 0)
+        >>> x.shape, y.shape, y.dtype
+        ((4, 32, 32, 3), (4,), dtype('int32'))
+    """
+
+    def __init__(
+        self,
+        root: Root,
+        size: int | tuple[int, int],
+        *,
+        class_names: Sequence[str] | None = None,
+        validation_split: float | None = None,
+        subset: Literal["training", "validation"] | None = None,
+        shuffle: bool = True,
+        seed: int | None = None,
+        follow_links: bool = False,
+        suffixes: Sequence[str] = SUFFIXES,
+        **options: Unpack[ImageOptions],
+    ) -> None:
+        _check_split(validation_split, subset, check_bool("shuffle", shuffle), seed)
+        endings = _check_suffixes(suffixes)
+        storage = open_storage(root)
+        names, self.class_names, classes = _listed(
+            storage, class_names, endings, check_bool("follow_links", follow_links)
+        )
+        if not names:
+            raise ArgumentError(
+                f"root must contain images ({', '.join(endings)}) in a folder for each class, "
+                f"but {storage.root!r} has none."
+            )
+        order = np.arange(len(names))
+        if shuffle and seed is not None:
+            # Keras' own generator, as the split must be Keras'.
+            np.random.RandomState(check_int("seed", seed, 0, 2**32 - 1)).shuffle(order)
+        order = _subset(order, validation_split, subset)
+        super().__init__(storage, [names[index] for index in order.tolist()], size=size, **options)
+        self._classes: npt.NDArray[np.int32] = classes[order]
+
+    def labels(self, mode: LabelMode = "int") -> Labels:
+        """The labels of the images, in their order, to be read beside them.
+
+        Args:
+            mode: "int" for int32 numbers, shape (); "categorical" for float32 one-hot vectors,
+                shape (classes,); "binary", of two classes, for float32 0 or 1, shape (1,).
+        """
+        if mode not in ("int", "categorical", "binary"):
+            raise bad_value("mode", mode, "'int', 'categorical' or 'binary'")
+        if mode == "categorical":
+            return Labels(self._classes, n_classes=len(self.class_names))
+        if mode == "int":
+            return Labels(self._classes)
+        if len(self.class_names) != 2:
+            raise ArgumentError(
+                f"mode must be 'int' or 'categorical' for {len(self.class_names)} classes, "
+                "but 'binary' was given, which is for two."
+            )
+        return Labels(self._classes[:, None], dtype=np.float32)
+
+
+def _listed(
+    storage: Storage,
+    class_names: Sequence[str] | None,
+    suffixes: tuple[str, ...],
+    follow_links: bool,
+) -> tuple[list[str], list[str], npt.NDArray[np.int32]]:
+    """The names of all images, those of the classes, and the class of each image."""
+    if isinstance(storage, Folder):
+        found = sorted(
+            name
+            for name in os.listdir(storage.root)
+            if not name.startswith(".") and os.path.isdir(storage.path(name))
+        )
+        chosen = _chosen(class_names, found, storage.root)
+        of_class = {name: _below(storage, name, follow_links) for name in chosen}
+    else:
+        of_class = {}
+        for name in storage.names():
+            top, slash, _ = name.partition("/")
+            if slash:
+                of_class.setdefault(top, []).append(name)
+        chosen = _chosen(class_names, sorted(of_class), storage.root)
+    names: list[str] = []
+    counts = []
+    for one in chosen:
+        images = [name for name in of_class[one] if is_image(name, suffixes)]
+        # Folder by folder, each sorted, and not by their whole names.
+        names += sorted(images, key=lambda name: name.rpartition("/")[::2])
+        counts.append(len(images))
+    return names, chosen, np.repeat(np.arange(len(chosen), dtype=np.int32), counts)
+
+
+def _below(storage: Folder, class_name: str, follow_links: bool) -> list[str]:
+    """The names of all files in the folder of a class, those with a dot at their front included."""
+    return [
+        os.path.relpath(os.path.join(folder, file), storage.root).replace(os.sep, "/")
+        for folder, _, files in os.walk(storage.path(class_name), followlinks=follow_links)
+        for file in files
+    ]
+
+
+def _chosen(class_names: Sequence[str] | None, found: list[str], root: str) -> list[str]:
+    if class_names is None:
+        return found
+    chosen = check_ids(class_names, "class_names")
+    missing = [name for name in chosen if name not in found]
+    if missing or not chosen or len(set(chosen)) < len(chosen):
+        raise bad_value(
+            "class_names", chosen, f"different ones of the folders in {root!r}, {found}"
+        )
+    return chosen
+
+
+def _check_split(split: Any, subset: Any, shuffle: bool, seed: Any) -> None:
+    if split is not None and (isinstance(split, bool) or not isinstance(split, int | float)):
+        raise bad_type("validation_split", split, "a number between 0 and 1")
+    if split is not None and not 0 < split < 1:
+        raise bad_value("validation_split", split, "a number between 0 and 1")
+    if subset not in ("training", "validation", None):
+        raise bad_value("subset", subset, "'training' or 'validation'")
+    if (split is None) != (subset is None):
+        raise ArgumentError(
+            f"validation_split and subset must be given together, but are {split!r} and {subset!r}."
+        )
+    if split is not None and shuffle and seed is None:
+        raise bad_value(
+            "seed",
+            seed,
+            "given with validation_split",
+            "Pass the same seed for both subsets, or shuffle=False.",
+        )
+
+
+def _check_suffixes(suffixes: Sequence[str]) -> tuple[str, ...]:
+    checked = tuple(check_ids(suffixes, "suffixes"))
+    if not checked or not all(isinstance(one, str) and one.startswith(".") for one in checked):
+        raise bad_value("suffixes", suffixes, "one or more such as '.png'")
+    return tuple(suffix.lower() for suffix in checked)
+
+
+def _subset(order: Indices, split: float | None, subset: str | None) -> Indices:
+    if split is None:
+        return order
+    validating = int(split * len(order))
+    if not 0 < validating < len(order):
+        raise ArgumentError(
+            f"validation_split must leave images for both subsets, but {split} of {len(order)} "
+            f"are {validating}."
+        )
+    return order[-validating:] if subset == "validation" else order[:-validating]

@@ -1,0 +1,105 @@
+"""Images: one image file for each sample.
+
+Requires Pillow, imported when a reader is made.
+"""
+
+from collections.abc import Iterable
+from typing import Unpack
+
+from headrace.arrays import Array, Indices
+from headrace.errors import ArgumentError
+from headrace.readers.images.decoder import ImageDecoder, ImageOptions
+from headrace.readers.reader import Spec, check_read
+from headrace.readers.shared.sample_files import SampleFiles
+from headrace.storage import open_storage
+from headrace.storage.opening import Root
+
+SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
+
+
+class Images:
+    """Samples in image files, decoded and resized: JPEG, PNG, WebP, BMP, GIF.
+
+    Args:
+        root: a folder, or a URL such as "s3://bucket/images".
+        ids: the names of the files below root, with their suffixes ("cats/17.jpg"), in the order of
+            the samples. Default: all that end with .jpg, .jpeg, .png, .webp, .bmp or .gif, in lower
+            or upper case, sorted; those whose name begins with a dot are passed over.
+        size: (height, width) of the samples, or one int for both.
+        **options: channels, layout, dtype, interpolation, antialias, crop_to_aspect_ratio,
+            exif_orientation, jpeg_scaling, max_pixels: see `ImageDecoder`.
+
+    Raises:
+        ArgumentError: (a ValueError) there is no such folder or no image, or an option is not
+            allowed.
+        MissingExtraError: (an ImportError) Pillow is not installed.
+        SampleNotFoundError: (a FileNotFoundError) a file does not exist.
+        SampleFormatError: (a ValueError) a file is damaged, or no image.
+
+    Example:
+        >>> import headrace as hr
+        >>> import os, tempfile
+        >>> from PIL import Image
+        >>> root = tempfile.mkdtemp()
+        >>> Image.new("RGB", (64, 48), "red").save(os.path.join(root, "a.png"))
+        >>> Image.new("L", (30, 30), 200).save(os.path.join(root, "b.png"))
+        >>> images = hr.Images(root, size=(8, 12))
+        >>> images.ids, images.spec.shape
+        (['a.png', 'b.png'], (8, 12, 3))
+        >>> hr.Loader(images, batch_size=2, shuffle=False).batch(0, 0)[:, 0, 0].tolist()
+        [[255, 0, 0], [200, 200, 200]]
+    """
+
+    def __init__(
+        self,
+        root: Root,
+        ids: Iterable[str | int] | None = None,
+        *,
+        size: int | tuple[int, int],
+        **options: Unpack[ImageOptions],
+    ) -> None:
+        self._decoder = ImageDecoder(size, **options)
+        storage = open_storage(root)
+        if ids is None:
+            ids = [name for name in storage.names() if is_image(name, SUFFIXES)]
+            if not ids:
+                raise ArgumentError(
+                    f"root must contain images ({', '.join(SUFFIXES)}), "
+                    f"but {storage.root!r} has none."
+                )
+        self._files = SampleFiles(storage, ids, SUFFIXES)
+
+    @property
+    def spec(self) -> Spec:
+        return self._decoder.spec
+
+    @property
+    def ids(self) -> list[str]:
+        """The names of the files, in order; made anew from their compact form at each call."""
+        return self._files.names.without_suffix()
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}({self._files.storage.root!r}, n={len(self)}, "
+            f"shape={self.spec.shape}, dtype={self.spec.dtype})"
+        )
+
+    def fingerprint(self) -> str:
+        """A hash of the names of the files."""
+        return self._files.names.fingerprint()
+
+    def read(self, indices: Indices, out: Array) -> None:
+        check_read(len(self), self.spec, indices, out)
+
+        def decode(data: memoryview, row: int) -> None:
+            out[row] = self._decoder(data)
+
+        self._files.read(indices, decode)
+
+
+def is_image(name: str, suffixes: tuple[str, ...]) -> bool:
+    """Whether a file of that name is taken for an image."""
+    return name.lower().endswith(suffixes)

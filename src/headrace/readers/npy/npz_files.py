@@ -1,0 +1,263 @@
+"""NpzFiles: one .npz file for each sample, as `numpy.savez` and `numpy.savez_compressed` write it.
+
+An .npz is a zip archive of .npy files. Its table of contents is read by `zipfile`; an array is then
+unpacked with one call, its CRC-32 compared, and its bytes copied into the batch's row. An array
+that claims to be larger than a sample is refused before it is unpacked.
+"""
+
+import contextlib
+import hashlib
+import io
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from headrace.arguments import check_dtype, check_ids
+from headrace.arrays import Array, DType, Indices
+from headrace.errors import bad_type, bad_value
+from headrace.readers.npy.decoder import NpyDecoder
+from headrace.readers.npy.header import MAX_START_BYTES, parse_header, read_header
+from headrace.readers.reader import Specs, check_read
+from headrace.readers.shared.sample_files import FormatError, SampleFiles
+from headrace.storage.opening import Root
+
+_SUFFIX = ".npz"
+_LOCAL_HEADER = struct.Struct("<4s22xHH")
+_ENCRYPTED = 1
+# Deflate packs at most 258 bytes into 2 bits.
+_MOST_DEFLATED = 1032
+# As much as almost any header has; of a longer one more is unpacked.
+_USUAL_START_BYTES = 1024
+
+
+class NpzFiles:
+    """Samples in files `root/<id>.npz`, each of which holds one array or several by name.
+
+    A sample of several arrays is a dict. Byte order, memory order and compression may differ from
+    file to file. Each array's checksum is compared when it is read. Arrays of Python objects are
+    refused, never unpickled.
+
+    Args:
+        root: the folder, a URL such as "s3://bucket/folder", or a `headrace.Remote`.
+        ids: the ids, in the order of the samples, as for `headrace.NpyFiles`. Default: all .npz
+            files below root, sorted by id.
+        keys: the names of the arrays to read, in the order of the dict; or one name, of the array
+            that the sample then is. Default: all arrays of the first file in its order, or the
+            array itself if there is only one. What else a file holds is passed over.
+        dtype: of the samples, or a dict of those of some arrays. Default: that of the first file,
+            which all others must then have. When given, arrays are converted, if that is possible
+            without changing their kind.
+
+    Raises:
+        ArgumentError: (a ValueError) there is no such folder, no id, or one that would leave root;
+            the first file has no array of that key.
+        SampleNotFoundError: (a FileNotFoundError) a file does not exist.
+        SampleFormatError: (a ValueError) a file is damaged, lacks an array, or holds one of another
+            shape or dtype.
+        StorageError: (an OSError) a file can't be read.
+
+    Example:
+        >>> import headrace as hr
+        >>> import numpy as np
+        >>> import pathlib, tempfile
+        >>> root = pathlib.Path(tempfile.mkdtemp())
+        >>> for i in range(3):
+        ...     np.savez(root / f"{i}.npz", x=np.full(2, i, "float32"), y=i)
+        >>> hr.NpzFiles(root, keys="x").spec
+        Spec(shape=(2,), dtype=dtype('float32'))
+        >>> loader = hr.Loader(hr.NpzFiles(root), batch_size=3, shuffle=False)
+        >>> batch = loader.batch(epoch=0, step=0)
+        >>> batch["x"].shape, batch["y"].tolist()
+        ((3, 2), [0, 1, 2])
+    """
+
+    def __init__(
+        self,
+        root: Root,
+        ids: Iterable[str | int] | None = None,
+        *,
+        keys: str | Iterable[str] | None = None,
+        dtype: npt.DTypeLike | dict[str, npt.DTypeLike] | None = None,
+    ) -> None:
+        wanted = None if keys is None else _check_keys(keys)
+        self._files = SampleFiles(root, ids, (_SUFFIX,))
+        self._decoders: dict[str, NpyDecoder] = {}
+
+        def look(data: memoryview, _: int) -> None:
+            archive = _Archive(data)
+            found = list(archive.members)
+            if not found:
+                raise FormatError("it holds no arrays")
+            if wanted is not None and not set(wanted) <= set(found):
+                raise bad_value("keys", keys, f"among those of the first file: {_listed(found)}")
+            selected = found if wanted is None else wanted
+            dtypes = _dtypes(dtype, selected)
+            self._decoders = {key: archive.decoder(key, dtypes[key]) for key in selected}
+
+        self._files.read(np.array([0]), look)
+        specs: dict[str, Specs] = {key: one.spec for key, one in self._decoders.items()}
+        self._is_one = isinstance(keys, str) or (keys is None and len(specs) == 1)
+        self._spec: Specs = next(iter(specs.values())) if self._is_one else specs
+
+    @property
+    def spec(self) -> Specs:
+        return self._spec
+
+    @property
+    def ids(self) -> list[str]:
+        """The ids, in order; made anew from their compact form at each call."""
+        return self._files.names.without_suffix()
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def __repr__(self) -> str:
+        return f"NpzFiles({self._files.storage.root!r}, n={len(self)}, {self.spec})"
+
+    def path(self, index: int) -> str:
+        """The file of sample `index`, or its URL."""
+        return self._files.location(index)
+
+    def fingerprint(self) -> str:
+        """A hash of the ids and the keys."""
+        described = repr((self._files.names.fingerprint(), list(self._decoders)))
+        return hashlib.blake2b(described.encode(), digest_size=8).hexdigest()
+
+    def read(self, indices: Indices, out: Any) -> None:
+        check_read(len(self), self.spec, indices, out)
+        arrays = dict.fromkeys(self._decoders, out) if self._is_one else out
+
+        def decode(data: memoryview, row: int) -> None:
+            archive = _Archive(data)
+            for key, decoder in self._decoders.items():
+                archive.read(key, decoder, arrays[key][row : row + 1])
+
+        self._files.read(indices, decode)
+
+
+class _Archive:
+    """The arrays in the bytes of an .npz file, as `members`, by name.
+
+    Raises:
+        FormatError: it is damaged.
+    """
+
+    def __init__(self, data: memoryview) -> None:
+        self._data = data
+        try:
+            with zipfile.ZipFile(io.BytesIO(data)) as archive:
+                members = archive.infolist()
+        except Exception as error:  # zipfile raises whatever its many steps meet
+            raise FormatError(f"it is not a zip archive that can be read: {error}") from None
+        self.members = {
+            member.filename.removesuffix(".npy"): member
+            for member in members
+            if member.filename.endswith(".npy")
+        }
+
+    def decoder(self, key: str, dtype: DType | None) -> NpyDecoder:
+        """The decoder of arrays that are like the one of that name."""
+        with _naming(key):
+            member = self.members[key]
+            header = self._header(member)
+            decoder = NpyDecoder(header, dtype=dtype)
+            # On its word all batches are allocated, so its size is checked before.
+            _check_claim(member, header)
+            return decoder
+
+    def read(self, key: str, decoder: NpyDecoder, row: Array) -> None:
+        """Writes the array of that name into `row`, which has shape (1, *shape)."""
+        member = self.members.get(key)
+        if member is None:
+            raise FormatError(f"it has no array {key!r}, but {_listed(self.members)}")
+        with _naming(key):
+            plain = decoder.plain_header
+            if plain is None or member.file_size != len(plain) + row.nbytes:
+                header = self._header(member)
+                decoder.layout(header)  # before anything as large as it says is unpacked
+                _check_claim(member, header)
+            data = self._unpacked(member, member.file_size)
+            if len(data) != member.file_size:
+                raise FormatError(f"it has {len(data)} bytes; its archive says {member.file_size}")
+            if zlib.crc32(data) != member.CRC:
+                raise FormatError("its bytes do not have the checksum (CRC-32) that they should")
+            decoder.decode(data, row)
+
+    def _header(self, member: zipfile.ZipInfo) -> bytes:
+        start = self._unpacked(member, _USUAL_START_BYTES)
+        if len(start) >= _USUAL_START_BYTES:
+            start = self._unpacked(member, MAX_START_BYTES)
+        return read_header(io.BytesIO(start))
+
+    def _unpacked(self, member: zipfile.ZipInfo, most: int) -> memoryview:
+        """The first bytes of a member, at most one more than `most`."""
+        begin, size = member.header_offset, member.compress_size
+        if member.flag_bits & _ENCRYPTED:
+            raise FormatError("it is encrypted")
+        local = self._data[begin : begin + _LOCAL_HEADER.size]
+        if begin < 0 or len(local) < _LOCAL_HEADER.size:
+            raise FormatError("it lies outside of the file")
+        magic, name_bytes, extra_bytes = _LOCAL_HEADER.unpack(local)
+        if magic != b"PK\3\4":
+            raise FormatError(f"its entry begins with {magic!r}")
+        begin += len(local) + name_bytes + extra_bytes
+        packed = self._data[begin : begin + size]
+        if len(packed) < size:
+            raise FormatError(f"the file has {len(packed)} of its {size} bytes")
+        if member.compress_type == zipfile.ZIP_STORED:
+            return packed[: most + 1]
+        if member.compress_type != zipfile.ZIP_DEFLATED:
+            raise FormatError(
+                f"it is compressed with method {member.compress_type}; known are 0 (stored) and "
+                "8 (deflated), those of numpy.savez and numpy.savez_compressed"
+            )
+        try:
+            return memoryview(zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed, most + 1))
+        except zlib.error as error:
+            raise FormatError(f"it can't be decompressed: {error}") from None
+
+
+@contextlib.contextmanager
+def _naming(key: str) -> Iterator[None]:
+    try:
+        yield
+    except FormatError as error:
+        raise FormatError(f"array {key!r}: {error}") from None
+
+
+def _check_claim(member: zipfile.ZipInfo, header: bytes) -> None:
+    """Raises an error unless the size that an archive claims is what the array has."""
+    size, promised = member.file_size, parse_header(header).nbytes
+    if size != promised:
+        raise FormatError(f"it has {size} bytes; its header promises {promised}")
+    if size > _MOST_DEFLATED * member.compress_size:
+        raise FormatError(f"its {size} bytes can't be in {member.compress_size} compressed ones")
+
+
+def _check_keys(keys: Any) -> list[str]:
+    names = [keys] if isinstance(keys, str) else check_ids(keys, "keys")
+    for position, name in enumerate(names):
+        if not isinstance(name, str):
+            raise bad_type(f"keys[{position}]", name, "a str")
+    if not names or len(set(names)) < len(names):
+        raise bad_value("keys", keys, "at least one name, and none of them twice")
+    return names
+
+
+def _dtypes(dtype: Any, keys: list[str]) -> dict[str, DType | None]:
+    """The dtype of each array, None for its own."""
+    if not isinstance(dtype, dict):
+        return dict.fromkeys(keys, None if dtype is None else check_dtype(dtype))
+    for key in dtype:
+        if key not in keys:
+            raise bad_value("dtype", dtype, f"a dict with keys among {_listed(keys)}")
+    return {key: check_dtype(dtype[key]) if key in dtype else None for key in keys}
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(map(repr, names))

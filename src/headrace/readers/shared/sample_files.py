@@ -1,0 +1,113 @@
+"""SampleFiles: files that hold one sample each, read a batch at a time from any storage.
+
+What readers of such files have in common: each adds how the bytes of a file become a sample.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from headrace.arrays import Indices
+from headrace.errors import (
+    ArgumentError,
+    FileMissingError,
+    SampleFormatError,
+    SampleNotFoundError,
+    StorageError,
+)
+from headrace.readers.shared.names import Names, check_names
+from headrace.storage import Folder, Request, Storage, open_storage
+from headrace.storage.opening import Root
+
+
+class FormatError(Exception):
+    """The bytes of a file are not a sample; the message says why, as "it ..."."""
+
+
+class SampleFiles:
+    """The files of samples below a root.
+
+    Args:
+        root: a folder, a URL, or a storage.
+        ids: the samples in their order, without `suffix`. Default: all files below root that end
+            with one of `suffixes`, sorted; those whose name begins with a dot are passed over.
+        suffixes: what the names of the files end with. Ids leave it out if there is only one.
+    """
+
+    def __init__(
+        self, root: Root, ids: Iterable[str | int] | None, suffixes: tuple[str, ...]
+    ) -> None:
+        self.storage: Storage = open_storage(root)
+        suffix = suffixes[0] if len(suffixes) == 1 else ""
+        if ids is None:
+            names = [name.removesuffix(suffix) for name in self.storage.names(suffixes)]
+            if not names:
+                raise ArgumentError(
+                    f"root must contain {' or '.join(suffixes)} files, but {self.storage.root!r} "
+                    "has none."
+                )
+            names.sort()
+        else:
+            names = check_names(ids)
+        self.names = Names(names, suffix)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def location(self, index: int) -> str:
+        """The path or URL of the file of sample `index`."""
+        return location(self.storage, self.names[index])
+
+    def read(self, indices: Indices, decode: Callable[[memoryview, int], None]) -> None:
+        """Calls `decode(bytes of the file, row)` for each row of `indices`, in any order.
+
+        Raises:
+            SampleNotFoundError, SampleFormatError: the file does not exist, or `decode` raised a
+                `FormatError`.
+            StorageError: it could not be read.
+        """
+        requests = [Request(name) for name in self.names.at(indices)]
+        for row, data in fetched(self.storage, requests, indices):
+            try:
+                decode(data, row)
+            except FormatError as error:
+                index = int(indices[row])
+                raise sample_error(error, index, self.location(index)) from None
+
+
+def sample_error(error: Exception, index: int, place: str) -> Exception:
+    """What to raise where reading sample `index` from the file at `place` met `error`."""
+    if isinstance(error, FileNotFoundError):
+        return SampleNotFoundError.at(
+            index, f"sample {index} does not exist: there is no file {place!r}"
+        )
+    if isinstance(error, FormatError):
+        return SampleFormatError.at(index, f"sample {index} can't be read: {place!r}: {error}")
+    error.add_note(f"headrace: while reading sample {index}, {place!r}")
+    return error
+
+
+def location(storage: Storage, name: str) -> str:
+    """The path or URL of a file."""
+    if isinstance(storage, Folder):
+        return storage.path(name)
+    return f"{storage.root.rstrip('/')}/{name}"
+
+
+def fetched(
+    storage: Storage, requests: Sequence[Request], indices: Indices
+) -> Iterator[tuple[int, memoryview]]:
+    """`storage.fetch(requests)`, where request i is for sample `indices[i]`.
+
+    What it raises names the sample.
+    """
+    try:
+        yield from storage.fetch(requests)
+    except FileMissingError as error:
+        index = _index_of(error, indices)
+        raise SampleNotFoundError.at(index, f"sample {index} does not exist: {error}") from None
+    except StorageError as error:
+        error.add_note(f"headrace: while reading sample {_index_of(error, indices)}")
+        raise
+
+
+def _index_of(error: StorageError, indices: Indices) -> int:
+    return int(indices[error.position or 0])

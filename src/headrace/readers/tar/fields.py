@@ -1,0 +1,90 @@
+"""The fields of samples in tar shards: which files, and how the bytes of one become an array."""
+
+import io
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from headrace.arguments import check_ids
+from headrace.arrays import Array
+from headrace.errors import ArgumentError, bad_type, bad_value
+from headrace.readers.npy.decoder import check_size
+from headrace.readers.npy.header import parse_header, read_header
+from headrace.readers.shared.sample_files import FormatError
+
+Decode = Callable[[bytes], Any]
+
+
+class Field(NamedTuple):
+    """One of the files that make a sample.
+
+    Attributes:
+        extensions: it has the first of these that there is.
+        function: makes an array, or a number, of its bytes.
+    """
+
+    extensions: list[str]
+    function: Decode
+
+    @property
+    def name(self) -> str:
+        """The key of the field in a sample."""
+        return self.extensions[0]
+
+    def decode(self, data: bytes) -> Array:
+        """The array in the file with these bytes; a `FormatError` if there is none."""
+        try:
+            array = np.asarray(self.function(data))
+        except (FormatError, MemoryError):
+            raise
+        except Exception as error:  # of anyone's function
+            raise FormatError(f"{type(error).__name__}: {error}") from error
+        if array.dtype.hasobject:
+            raise FormatError(f"it became Python objects, not an array of numbers: {array!r:.100}")
+        return array
+
+
+def check_fields(fields: str | Iterable[str] | Mapping[str, Decode | None]) -> list[Field]:
+    """The fields that a user names."""
+    if isinstance(fields, str):
+        fields = [fields]
+    if not isinstance(fields, Mapping):
+        fields = dict.fromkeys(check_ids(fields, "fields"))
+    checked = []
+    for name, given in fields.items():
+        if not isinstance(name, str) or not all(name.split(";")):
+            raise bad_value("fields", name, "extensions such as 'jpg', or several, as 'jpg;png'")
+        extensions = [one.lower().removeprefix(".") for one in name.split(";")]
+        kinds = {one.rpartition(".")[2] for one in extensions}  # that of "seg.npy" is "npy"
+        known = _DECODERS.get(kinds.pop()) if len(kinds) == 1 else None
+        decode = known if given is None else given
+        if decode is None:
+            raise ArgumentError(
+                f"fields must say what decodes {name!r}, which ends in none of "
+                f"{', '.join(_DECODERS)}. "
+                f"Pass a dict, such as {{{name!r}: hr.ImageDecoder(size)}} for images."
+            )
+        if not callable(decode):
+            raise bad_type(f"fields[{name!r}]", decode, "a function of the bytes of a file")
+        checked.append(Field(extensions, decode))
+    firsts = [field.name for field in checked]
+    if not checked or len(set(firsts)) < len(firsts):
+        raise bad_value("fields", list(fields), "one or more different extensions")
+    return checked
+
+
+def decode_npy(data: bytes) -> Array:
+    """The array in a .npy file."""
+    layout = parse_header(read_header(io.BytesIO(data)))
+    check_size(len(data), layout)
+    return np.ndarray(
+        layout.shape,
+        layout.dtype,
+        data,
+        layout.data_offset_bytes,
+        order="F" if layout.fortran_order else "C",
+    )
+
+
+_DECODERS: dict[str, Decode] = {"npy": decode_npy, "cls": int, "index": int, "id": int}

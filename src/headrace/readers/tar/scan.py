@@ -1,0 +1,158 @@
+"""What lies where in one tar shard. Members of the same name, up to its first dot, are a sample."""
+
+import io
+import re
+import tarfile
+import zlib
+from collections.abc import Iterator
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from headrace.errors import SampleFormatError
+from headrace.readers.shared.sample_files import FormatError, location
+from headrace.storage import Folder, Request, Storage
+
+BLOCK_BYTES = tarfile.BLOCKSIZE
+
+_NAME = re.compile(r"((?:.*/)?[^./][^./]*)\.([^/]*)", re.DOTALL)
+_META = re.compile(r"__[^/]*__(?:/|\Z)")
+_COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
+_READ_AHEAD_BYTES = 2**22
+
+
+class Scan(NamedTuple):
+    """The members of one shard; `counts` says how many each sample has."""
+
+    size: int
+    keys: list[str]
+    counts: npt.NDArray[np.int64]
+    extensions: list[str]
+    extension: npt.NDArray[np.int64]
+    start: npt.NDArray[np.int64]
+    nbytes: npt.NDArray[np.int64]
+    checksum: npt.NDArray[np.uint32]
+
+
+def scan(storage: Storage, name: str) -> Scan:
+    """The members of a shard, found from header to header.
+
+    Raises:
+        SampleFormatError: (a ValueError) it is damaged or compressed.
+        StorageError: (an OSError) it can't be read.
+    """
+    try:
+        with _opened(storage, name) as file:
+            return _scanned(file, storage.size(name))
+    except (FormatError, tarfile.TarError) as error:
+        raise SampleFormatError(f"{location(storage, name)!r} can't be indexed: {error}") from None
+
+
+def _opened(storage: Storage, name: str) -> BinaryIO:
+    if isinstance(storage, Folder):
+        try:
+            return open(storage.path(name), "rb")
+        except OSError:
+            storage.size(name)  # which meets the same error, and explains it
+            raise
+    return io.BufferedReader(_Ranges(storage, name), 2**16)
+
+
+def _scanned(file: BinaryIO, size: int) -> Scan:
+    keys: list[str] = []
+    counts: list[int] = []
+    numbers: dict[str, int] = {}
+    rows: list[tuple[int, int, int, int]] = []
+    of_sample: set[str] = set()
+    for member in _members(file):
+        match = _NAME.fullmatch(member.name)
+        if match is None or _META.match(member.name) or not member.isreg():
+            continue
+        key, extension = match[1], match[2].lower()
+        if "\0" in key:
+            raise FormatError(f"the name {member.name!r} has a NUL character")
+        if member.issparse():
+            raise FormatError(f"{member.name!r} is a sparse file, which can't be read at random")
+        if not keys or keys[-1] != key:
+            keys.append(key)
+            counts.append(0)
+            of_sample.clear()
+        if extension in of_sample:
+            raise FormatError(f"sample {key!r} has two files with the extension {extension!r}")
+        of_sample.add(extension)
+        counts[-1] += 1
+        number = numbers.setdefault(extension, len(numbers))
+        file.seek(member.offset_data - BLOCK_BYTES)
+        checksum = zlib.crc32(file.read(BLOCK_BYTES))
+        rows.append((number, member.offset_data, member.size, checksum))
+    table = np.array(rows, np.int64).reshape(-1, 4)
+    return Scan(
+        size,
+        keys,
+        np.array(counts, np.int64),
+        list(numbers),
+        table[:, 0],
+        table[:, 1].copy(),
+        table[:, 2].copy(),
+        table[:, 3].astype(np.uint32),
+    )
+
+
+def _members(file: BinaryIO) -> Iterator[tarfile.TarInfo]:
+    start = file.read(8)
+    for magic, compression in _COMPRESSED.items():
+        if start.startswith(magic):
+            raise FormatError(
+                f"it is compressed with {compression}, so that its files can't be read at random. "
+                "Decompress it; what it holds may be compressed, such as images"
+            )
+    file.seek(0)
+    with tarfile.open(fileobj=file, mode="r:") as tar:
+        while (member := tar.next()) is not None:
+            tar.members.clear()  # type: ignore[attr-defined]  # or all would be kept
+            yield member
+        # tarfile takes a damaged header for the end.
+        file.seek(tar.offset)
+        if file.read(BLOCK_BYTES) != bytes(BLOCK_BYTES):
+            raise FormatError(
+                f"it has no header and no mark of its end at byte {tar.offset}: it is damaged, was "
+                "cut short, or is still being written"
+            )
+
+
+class _Ranges(io.RawIOBase):
+    """A file of a storage, read piece by piece."""
+
+    def __init__(self, storage: Storage, name: str) -> None:
+        self._storage = storage
+        self._name = name
+        self._size = storage.size(name)
+        self._at = 0
+        self._piece_at = 0
+        self._piece = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        self._at = base + offset
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        inside = self._at - self._piece_at
+        if not 0 <= inside < len(self._piece):
+            stop = min(self._size, self._at + _READ_AHEAD_BYTES)
+            if self._at >= stop:
+                return 0
+            for _, piece in self._storage.fetch([Request(self._name, self._at, stop)]):
+                self._piece, self._piece_at = piece, self._at
+            inside = 0
+        data = self._piece[inside : inside + len(buffer)]
+        buffer[: len(data)] = data
+        self._at += len(data)
+        return len(data)

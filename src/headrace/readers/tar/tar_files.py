@@ -1,0 +1,278 @@
+"""TarFiles: samples in tar shards, read at random through an index, without extraction."""
+
+import hashlib
+import os
+import re
+import zlib
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from headrace.arguments import check_ids
+from headrace.arrays import Array, Indices
+from headrace.errors import ArgumentError, SampleFormatError, bad_value
+from headrace.readers.reader import Spec, Specs, check_read
+from headrace.readers.shared.names import check_names
+from headrace.readers.shared.sample_files import FormatError, fetched, location
+from headrace.readers.tar.fields import Decode, check_fields
+from headrace.readers.tar.index import TarIndex
+from headrace.readers.tar.scan import BLOCK_BYTES
+from headrace.storage import Folder, Request, Storage, open_storage
+from headrace.storage.opening import Root
+
+_SUFFIX = ".tar"
+_RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
+# Fewer bytes between two members are read along, as another request would take longer.
+_MOST_BYTES_BETWEEN = 2**14
+# What is read with one request takes at most so many bytes, unless a member is larger.
+_MOST_BYTES_TOGETHER = 2**23
+
+
+class TarFiles:
+    """Samples in tar shards in WebDataset form: files "17.jpg" and "17.cls" make the sample "17".
+
+    The headers of all files in the shards are read once, when the reader is made, or come from an
+    index file. A batch reads its files in the order in which they lie, neighbours together.
+
+    Args:
+        root: the folder or URL where the shards are.
+        fields: the extensions of the files that make a sample, and what turns the bytes of one into
+            an array or a number, such as {"jpg": hr.ImageDecoder((224, 224)), "cls": int}. None
+            will do for "npy" and for whole numbers as text in "cls", "index" and "id", and for
+            what ends in these, such as "mask.npy"; and a list of extensions, or a single one, if
+            all are of these. "jpg;jpeg;png" takes whichever there is. With several fields a sample
+            is a dict with the extension, the first of such several, as key; with one it is the
+            array.
+        shards: their names below root, in order; one of them may name many, such as
+            "train-{000000..000146}.tar". Default: all that end with .tar, sorted.
+        index: a file of `save_index`, so that no headers have to be read.
+
+    Raises:
+        ArgumentError: (a ValueError) there is no such folder or shard, no sample has a field, or
+            the index is of other shards.
+        SampleFormatError: (a ValueError) a shard is damaged or compressed; a sample lacks a field,
+            can't be decoded, or has another shape or dtype than the first that has all fields.
+        StorageError: (an OSError) a shard does not exist, or can't be read.
+
+    Example:
+        >>> import headrace as hr
+        >>> import io, os, tarfile, tempfile
+        >>> root = tempfile.mkdtemp()
+        >>> with tarfile.open(os.path.join(root, "train-0.tar"), "w") as tar:
+        ...     for name, data in {"a.cls": b"7", "a.txt": b"x", "b.cls": b"8"}.items():
+        ...         member = tarfile.TarInfo(name)
+        ...         member.size = len(data)
+        ...         tar.addfile(member, io.BytesIO(data))
+        >>> files = hr.TarFiles(root, "cls")
+        >>> files.ids, files.spec
+        (['a', 'b'], Spec(shape=(), dtype=dtype('int64')))
+        >>> hr.Loader(files, batch_size=2, shuffle=False).batch(0, 0).tolist()
+        [7, 8]
+    """
+
+    block = 1
+
+    def __init__(
+        self,
+        root: Root,
+        fields: str | Iterable[str] | Mapping[str, Decode | None],
+        *,
+        shards: str | Iterable[str] | None = None,
+        index: str | os.PathLike[str] | None = None,
+    ) -> None:
+        self._storage = open_storage(root)
+        self._fields = check_fields(fields)
+        named = None if shards is None else _check_shards(shards)
+        self._index = _index_of(self._storage, named, index)
+        members = [self._index.members(field.extensions) for field in self._fields]
+        for field, found in zip(self._fields, members, strict=True):
+            if (found < 0).all():
+                raise ArgumentError(
+                    f"fields must be of {', '.join(self._index.extensions)}, which the samples in "
+                    f"{self._storage.root!r} have, but {';'.join(field.extensions)!r} was given."
+                )
+        self._members = np.stack(members, axis=1)
+        if len(self._index.start) < 2**31:
+            self._members = self._members.astype(np.int32)
+        first: list[Array] = [np.empty(0)] * len(self._fields)
+
+        def keep(row: int, field: int, data: bytes) -> None:
+            del row
+            first[field] = self._fields[field].decode(data)
+
+        # The first that has all; if none has, the error is that of the first sample.
+        complete = int((self._members >= 0).all(axis=1).argmax())
+        self._read(np.array([complete]), keep)
+        self._specs = [Spec(array.shape, array.dtype.newbyteorder("=")) for array in first]
+
+    @property
+    def spec(self) -> Specs:
+        if len(self._fields) == 1:
+            return self._specs[0]
+        return {field.name: spec for field, spec in zip(self._fields, self._specs, strict=True)}
+
+    @property
+    def ids(self) -> list[str]:
+        """The keys of the samples, in order; made anew from their compact form at each call."""
+        return self._index.keys.without_suffix()
+
+    def __len__(self) -> int:
+        return len(self._index.keys)
+
+    def __repr__(self) -> str:
+        return (
+            f"TarFiles({self._storage.root!r}, n={len(self)}, "
+            f"shards={len(self._index.shards)}, {self.spec})"
+        )
+
+    def fingerprint(self) -> str:
+        """A hash of the names of the shards, the keys of the samples, and the fields."""
+        fields = [field.extensions for field in self._fields]
+        names = hashlib.blake2b(repr((self._index.shards, fields)).encode(), digest_size=8)
+        names.update(self._index.keys.encoded)
+        return names.hexdigest()
+
+    def save_index(self, path: str | os.PathLike[str]) -> None:
+        """Writes where all files in the shards lie to `path`, an .npz file, for `index=`.
+
+        The index is good until the shards change, and for any fields.
+        """
+        self._index.save(path)
+
+    def read(self, indices: Indices, out: Any) -> None:
+        check_read(len(self), self.spec, indices, out)
+        arrays = [out[one.name] for one in self._fields] if isinstance(out, dict) else [out]
+
+        def put(row: int, field: int, data: bytes) -> None:
+            array, spec = self._fields[field].decode(data), self._specs[field]
+            if array.shape != spec.shape or array.dtype.newbyteorder("=") != spec.dtype:
+                raise FormatError(
+                    f"it has shape {array.shape} and dtype {array.dtype}; expected are "
+                    f"{spec.shape} and {spec.dtype}, those of the first whole sample"
+                )
+            arrays[field][row] = array
+
+        self._read(indices, put)
+
+    def _read(self, indices: Indices, put: Callable[[int, int, bytes], None]) -> None:
+        """Calls `put(row, field, data of the member)` for each field of each row, in any order."""
+        members = self._members[indices]
+        if members.size and members.min() < 0:
+            row, field = np.argwhere(members < 0)[0]
+            raise self._error(
+                int(indices[row]), f"it has no file with the extension {self._fields[field].name!r}"
+            )
+        pieces = _together(self._index, members, self._index.shard[indices])
+        requests = [piece.request for piece in pieces]
+        firsts = indices[[piece.wanted[0][0] for piece in pieces]]
+        for position, data in fetched(self._storage, requests, firsts):
+            for row, field in pieces[position].wanted:
+                member = members[row, field]
+                start = int(self._index.start[member]) - requests[position].start
+                stop = start + int(self._index.nbytes[member])
+                try:
+                    header = data[start - BLOCK_BYTES : start]
+                    if zlib.crc32(header) != self._index.checksum[member]:
+                        raise FormatError(
+                            "its header is not the one that was indexed, so the shard was changed "
+                            "or damaged"
+                        )
+                    put(row, field, bytes(data[start:stop]))
+                except FormatError as error:
+                    name = self._fields[field].name
+                    raise self._error(int(indices[row]), f"{name!r}: {error}") from error.__cause__
+
+    def _error(self, index: int, reason: str) -> SampleFormatError:
+        shard = self._index.shards[self._index.shard[index]]
+        return SampleFormatError.at(
+            index,
+            f"sample {index} can't be read: {self._index.keys[index]!r} in "
+            f"{location(self._storage, shard)!r}: {reason}",
+        )
+
+
+class _Piece(NamedTuple):
+    """What one request reads: the members of these (row, field)."""
+
+    request: Request
+    wanted: list[tuple[int, int]]
+
+
+def _together(index: TarIndex, members: npt.NDArray[Any], shard: Array) -> list[_Piece]:
+    """Pieces of shards that hold all members, each with its header, of a batch.
+
+    Args:
+        index: where they lie.
+        members: shape (batch, fields).
+        shard: shape (batch,).
+    """
+    n_fields = members.shape[1]
+    flat = members.reshape(-1)
+    starts = index.start[flat] - BLOCK_BYTES
+    stops = starts + BLOCK_BYTES + index.nbytes[flat]
+    shards = np.repeat(shard, n_fields)
+    order = np.lexsort((starts, shards))
+    pieces: list[_Piece] = []
+    last = -1
+    for at, number, start, stop in zip(
+        order.tolist(),
+        shards[order].tolist(),
+        starts[order].tolist(),
+        stops[order].tolist(),
+        strict=True,
+    ):
+        wanted = divmod(at, n_fields)
+        if pieces and number == last:
+            request, others = pieces[-1]
+            end = request.stop or 0
+            after = max(stop, end)
+            if start <= end + _MOST_BYTES_BETWEEN and after - request.start <= max(
+                _MOST_BYTES_TOGETHER, end - request.start
+            ):
+                others.append(wanted)
+                pieces[-1] = _Piece(request._replace(stop=after), others)
+                continue
+        pieces.append(_Piece(Request(index.shards[number], start, stop), [wanted]))
+        last = number
+    return pieces
+
+
+def _index_of(
+    storage: Storage, shards: list[str] | None, path: str | os.PathLike[str] | None
+) -> TarIndex:
+    if shards is None and (path is None or isinstance(storage, Folder)):
+        shards = storage.names((_SUFFIX,))
+        if not shards:
+            raise ArgumentError(
+                f"root must contain {_SUFFIX} files, but {storage.root!r} has none."
+            )
+    if path is None:
+        return TarIndex.of(storage, shards or [])
+    index = TarIndex.load(path, storage)
+    if shards is not None and shards != index.shards:
+        raise ArgumentError(
+            f"index must be of the same shards, but {os.fspath(path)!r} is of {index.shards}, not "
+            f"of {shards}. Write it again with save_index(path) of an hr.TarFiles of these."
+        )
+    return index
+
+
+def _check_shards(shards: str | Iterable[str]) -> list[str]:
+    patterns = [shards] if isinstance(shards, str) else check_ids(shards, "shards")
+    return [name for pattern in check_names(patterns, "shards") for name in _expanded(pattern)]
+
+
+def _expanded(pattern: str) -> list[str]:
+    """The names that a pattern with ranges such as {000..146} stands for, both ends included."""
+    match = _RANGE.search(pattern)
+    if match is None:
+        return [pattern]
+    first, last = match.groups()
+    numbers = range(int(first), int(last) + 1)
+    if not numbers:
+        raise bad_value("shards", pattern, "a pattern with ranges that go up, such as {000..146}")
+    ends = _expanded(pattern[match.end() :])
+    start = pattern[: match.start()]
+    return [f"{start}{number:0{len(first)}}{end}" for number in numbers for end in ends]

@@ -1,0 +1,1 @@
+"""Sampling: (epoch, step) -> the sample indices of a batch."""

@@ -1,0 +1,304 @@
+"""BatchSampler: (epoch, step) -> the sample indices of this rank's batch.
+
+Requires the orders. Promises that a batch depends on (n, batch_size, order, tail, rank, world_size,
+epoch, position) alone, that every rank has the same number of steps, that the ranks' batches
+partition the epoch, and that nothing of size n is ever built.
+
+With n = 22, 2 ranks, a batch size of 4 and so a global batch of 8:
+
+    position in the epoch   0       4       8      12      16      20  21
+                            |-- step 0 ----|-- step 1 ----|-- tail ----|
+    rank                    | 0     | 1     | 0     | 1     |
+    tail="drop"                                             dropped
+    tail="partial"                                          | 0   | 1   |      3 + 3 samples
+    tail="pad"                                              | 0     | 1     |  4 + 4, the last two
+                                                                        of weight 0
+"""
+
+from collections.abc import Iterator
+from typing import Literal, NamedTuple, get_args
+
+import numpy as np
+
+from headrace.arguments import MAX_SAMPLES, check_int, check_seed
+from headrace.arrays import Indices, Weights
+from headrace.errors import OutOfRangeError, bad_type, bad_value
+from headrace.sampling.block_shuffle import BlockShuffle, BlockShuffled
+from headrace.sampling.order import Order, Sequential, Shuffled
+
+Tail = Literal["drop", "partial", "pad"]
+
+# A permutation costs 100 us for a call and 15 ns for an index, so a run of batches is mapped at
+# once.
+_WINDOW_SAMPLES = 16384
+
+
+class Place(NamedTuple):
+    """Where an epoch stands; `position` counts the samples that the whole world has consumed."""
+
+    epoch: int
+    position: int
+
+
+class BatchKey(NamedTuple):
+    """All that it takes to make a batch, besides the data and the transform.
+
+    `place` is where its step begins, `first` the position in the epoch of this rank's first sample;
+    `indices` holds its samples (int64), of which the first `n_valid` count and the rest are
+    padding.
+    """
+
+    place: Place
+    step: int
+    first: int
+    indices: Indices
+    n_valid: int
+
+    def __str__(self) -> str:
+        shown = ", ".join(map(str, self.indices[:8].tolist()))
+        more = f", ... {len(self.indices)} in all" if len(self.indices) > 8 else ""
+        return f"epoch {self.place.epoch}, step {self.step} (samples {shown}{more})"
+
+
+class Block(NamedTuple):
+    """The keys of consecutive steps of an epoch, whose batches are all of one length.
+
+    `indices` has a row for each step, int64; what else there is, is that of the first step, and
+    `stride` what position and first grow by with each step.
+    """
+
+    place: Place
+    step: int
+    first: int
+    indices: Indices
+    n_valid: int
+    stride: int
+
+    def key(self, number: int) -> BatchKey:
+        """The key of the step of that number, from 0 on."""
+        offset = number * self.stride
+        return BatchKey(
+            Place(self.place.epoch, self.place.position + offset),
+            self.step + number,
+            self.first + offset,
+            self.indices[number],
+            self.n_valid,
+        )
+
+    def batch_keys(self) -> Iterator[BatchKey]:
+        """The keys of all its steps."""
+        return map(self.key, range(len(self.indices)))
+
+    def __str__(self) -> str:
+        if len(self.indices) == 1:
+            return str(self.key(0))
+        return f"epoch {self.place.epoch}, steps {self.step} to {self.step + len(self.indices) - 1}"
+
+
+class BatchSampler:
+    """Which samples each batch of each epoch holds, for one rank of a world of ranks.
+
+    Args:
+        n: number of samples, 1 to 2**62.
+        batch_size: samples in a batch of one rank.
+        shuffle: a new order in each epoch, or the reader's order in all; or a `BlockShuffle` with
+            its `block`, a new order in each epoch for samples stored in blocks.
+        seed: of the order, 0 to 2**128 - 1.
+        tail: what becomes of the last `n % (batch_size * world_size)` samples of an epoch:
+            "drop" leaves them out; "partial" makes a smaller batch of them, shared out evenly over
+            the ranks; "pad" fills a batch up with samples from the beginning of the epoch's order.
+        rank: which rank this is, 0 to world_size - 1.
+        world_size: number of ranks, each of which takes its part of every step.
+
+    Raises:
+        ArgumentError: (a ValueError) an argument is out of range, or tail="partial" would leave a
+            rank without a sample in the last step.
+
+    Example:
+        >>> import headrace as hr
+        >>> sampler = hr.BatchSampler(10, 4, shuffle=False, tail="partial")
+        >>> len(sampler)
+        3
+        >>> sampler.indices(epoch=0, step=2)
+        array([8, 9])
+    """
+
+    def __init__(
+        self,
+        n: int,
+        batch_size: int,
+        shuffle: bool | BlockShuffle = True,
+        seed: int = 0,
+        tail: Tail = "drop",
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        self.n = check_int("n", n, 1, MAX_SAMPLES)
+        self.batch_size = check_int("batch_size", batch_size, 1, MAX_SAMPLES)
+        self.world_size = check_int("world_size", world_size, 1, MAX_SAMPLES)
+        self.rank = check_int("rank", rank, 0, self.world_size - 1)
+        self.global_batch_size = check_int(
+            "batch_size * world_size", self.batch_size * self.world_size, 1, MAX_SAMPLES
+        )
+        if tail not in get_args(Tail):
+            raise bad_value("tail", tail, "'drop', 'partial' or 'pad'")
+        self.tail: Tail = tail
+        self._check_tail(self.n)
+        self.seed = check_seed(seed)
+        self.order: Order = _order(self.n, shuffle, self.seed)
+
+    def __len__(self) -> int:
+        """Number of steps in an epoch, the same on every rank."""
+        return self.steps_left(Place(0, 0))
+
+    def __repr__(self) -> str:
+        return (
+            f"BatchSampler(n={self.n}, batch_size={self.batch_size}, "
+            f"order={self.order.describe()!r}, seed={self.seed}, tail={self.tail!r}, "
+            f"rank={self.rank}, world_size={self.world_size})"
+        )
+
+    def indices(self, epoch: int, step: int) -> Indices:
+        """The samples of this rank's batch at `step` of `epoch`: int64, shape (batch,).
+
+        Raises:
+            OutOfRangeError: (an IndexError) the epoch has no such step.
+        """
+        return self.key(epoch, step).indices
+
+    def weights(self, epoch: int, step: int) -> Weights:
+        """1 for each sample of the batch, 0 for padding: float32, shape (batch,)."""
+        return padding_weights(self.key(epoch, step))
+
+    def key(self, epoch: int, step: int) -> BatchKey:
+        """The key of this rank's batch at `step` of `epoch`."""
+        return next(self.keys(self.place(epoch, step), steps=1))
+
+    def place(self, epoch: int, step: int) -> Place:
+        """The place at which `step` of `epoch` begins; raises as `indices` does."""
+        epoch = check_int("epoch", epoch, 0, MAX_SAMPLES)
+        step = check_int("step", step, -MAX_SAMPLES, MAX_SAMPLES)
+        if not 0 <= step < len(self):
+            raise OutOfRangeError(
+                f"step must lie in range({len(self)}), the steps of an epoch, but {step} was given."
+            )
+        return Place(epoch, step * self.global_batch_size)
+
+    def check_place(self, place: Place) -> Place:
+        """`place`, if it exists and its epoch can be gone on with from there.
+
+        Raises:
+            ArgumentError: (a ValueError) it does not exist, or the samples from there on would
+                leave a rank without one in the last step.
+        """
+        epoch = check_int("epoch", place[0], 0, MAX_SAMPLES)
+        position = check_int("position", place[1], 0, self.n)
+        self._check_tail(self.n - position)
+        return self.normal(Place(epoch, position))
+
+    def after(self, place: Place) -> Place:
+        """The place that follows the step at `place`: in this epoch, or the start of the next."""
+        position = place.position + self.global_batch_size
+        return self.normal(Place(place.epoch, position))
+
+    def normal(self, place: Place) -> Place:
+        """`place`, or the start of the next epoch where no step is left at it."""
+        return place if self.steps_left(place) else Place(place.epoch + 1, 0)
+
+    def steps_left(self, place: Place) -> int:
+        """Number of steps from `place` to the end of its epoch."""
+        left = max(0, self.n - place.position)
+        if self.tail == "drop":
+            return left // self.global_batch_size
+        return -(-left // self.global_batch_size)
+
+    def keys(self, place: Place, steps: int | None = None) -> Iterator[BatchKey]:
+        """The keys from `place` to the end of its epoch, or at most `steps` of them."""
+        for block in self.blocks(place, steps):
+            yield block.key(0)
+
+    def blocks(
+        self, place: Place, steps: int | None = None, *, most: int = 1, at_once: bool = False
+    ) -> Iterator[Block]:
+        """The steps from `place` to the end of its epoch, or `steps` of them, `most` in a block.
+
+        The order is computed for many steps at once; from the first on, if `at_once`.
+        """
+        epoch, position = place
+        left = self.steps_left(place)
+        if steps is not None:
+            left = min(left, steps)
+        largest = max(1, _WINDOW_SAMPLES // self.batch_size)
+        window = largest if at_once else 1  # grows, so that the first batch does not wait for many
+        while left:
+            window = min(window, left)
+            yield from self._window(epoch, position, window, most)
+            position += window * self.global_batch_size
+            left -= window
+            window = min(window * 8, largest)
+
+    def _window(self, epoch: int, position: int, steps: int, most: int) -> Iterator[Block]:
+        """The blocks of `steps` steps from `position`, of which the last may be the tail."""
+        stride = self.global_batch_size
+        full = min(steps, (self.n - position) // stride)
+        first = position + self.rank * self.batch_size
+        tail_first, count, n_valid = self._share(position + full * stride)
+        starts = first + stride * np.arange(steps)
+        if full < steps:
+            starts[-1] = tail_first
+        # A row for each step; that of the tail is cut below, if it is shorter.
+        positions = starts[:, None] + np.arange(self.batch_size if full else count)
+        if positions[-1, -1] >= self.n:
+            positions %= self.n  # padding takes the samples at the beginning of the order again
+        indices = self.order.indices(epoch, positions)
+        for begin in range(0, full, most):
+            rows = indices[begin : min(begin + most, full)]
+            place = Place(epoch, position + begin * stride)
+            step = place.position // stride
+            yield Block(place, step, first + begin * stride, rows, self.batch_size, stride)
+        if full < steps:
+            place = Place(epoch, position + full * stride)
+            step = place.position // stride
+            yield Block(place, step, tail_first, indices[-1:, :count], n_valid, stride)
+
+    def _check_tail(self, left: int) -> None:
+        left_over = left % self.global_batch_size
+        if self.tail == "partial" and 0 < left_over < self.world_size:
+            raise bad_value(
+                "tail",
+                self.tail,
+                f"'drop' or 'pad' for {left} samples in global batches of "
+                f"{self.global_batch_size} over {self.world_size} ranks",
+                f"The {left_over} left over would leave a rank with an empty batch.",
+            )
+
+    def _share(self, position: int) -> tuple[int, int, int]:
+        """This rank's part of the step at `position`: first position, samples, valid samples."""
+        left = self.n - position
+        if left < self.global_batch_size and self.tail == "partial":
+            start = left * self.rank // self.world_size
+            stop = left * (self.rank + 1) // self.world_size
+            return position + start, stop - start, stop - start
+        start = self.rank * self.batch_size
+        return position + start, self.batch_size, max(0, min(left - start, self.batch_size))
+
+
+def _order(n: int, shuffle: bool | BlockShuffle, seed: int) -> Order:
+    if isinstance(shuffle, BlockShuffle):
+        if shuffle.block is None:
+            allowed = "a BlockShuffle with a block"
+            remedy = "Pass BlockShuffle(block=...); only a Loader asks readers for theirs."
+            raise bad_value("shuffle", shuffle, allowed, remedy)
+        if shuffle.block == 1:  # samples that lie by themselves
+            return Shuffled(n, seed)
+        return BlockShuffled(n, seed, shuffle.block, shuffle.window)
+    if shuffle is not True and shuffle is not False:
+        raise bad_type("shuffle", shuffle, "True or False, or a BlockShuffle")
+    return Shuffled(n, seed) if shuffle else Sequential()
+
+
+def padding_weights(key: BatchKey) -> Weights:
+    """1 for each sample that counts, 0 for padding: float32, shape (batch,)."""
+    weights = np.zeros(len(key.indices), np.float32)
+    weights[: key.n_valid] = 1
+    return weights

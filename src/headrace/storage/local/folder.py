@@ -1,0 +1,244 @@
+"""Folder: the files below a folder of this machine.
+
+Small files, and small parts of few files, are read many at once where there is io_uring.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from headrace.arrays import MemoryPool, address
+from headrace.errors import FileMissingError, StorageError, bad_value
+from headrace.storage.local.io_uring import Ring, RingLostError, ring_of_thread
+from headrace.storage.storage import Request
+
+_HAS_PREADV = hasattr(os, "preadv")
+_FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+# Fewer requests take less time one by one, and so do larger ones, up to the time of their copy.
+_LEAST_TOGETHER = 16
+_MOST_BYTES_EACH = 2**16
+# A request in a file of its own takes an open and a close.
+_LEAST_PARTS_OF_A_FILE = 4
+_MOST_KEPT_BYTES = 2**23
+_BYTE = np.dtype(np.uint8)
+
+
+class Folder:
+    """The files below `root`. Nothing is kept open.
+
+    Raises:
+        ArgumentError: (a ValueError) there is no such folder.
+    """
+
+    def __init__(self, root: str | os.PathLike[str]) -> None:
+        root = os.fspath(root)
+        if not os.path.isdir(root):
+            raise bad_value("root", root, "an existing folder")
+        self._root = os.path.abspath(root)
+        self._longest = 0  # of the bytes that were read last
+        self._memory = MemoryPool(_MOST_KEPT_BYTES)
+
+    @property
+    def root(self) -> str:
+        return self._root
+
+    def __repr__(self) -> str:
+        return f"Folder({self._root!r})"
+
+    def path(self, name: str) -> str:
+        """Where the file of that name lies."""
+        return os.path.join(self._root, name)
+
+    def fetch(self, requests: Sequence[Request]) -> Iterator[tuple[int, memoryview]]:
+        for begin in range(0, len(requests), Ring.MOST_FILES):
+            group = requests[begin : begin + Ring.MOST_FILES]
+            found = self._read_together(group)
+            longest = 0
+            left = []
+            for position, data in enumerate(found):
+                if data is None:
+                    left.append(position)
+                    continue
+                longest = max(longest, len(data))
+                yield begin + position, data
+            del found
+            for position, data in self._read_each(group, left, begin):
+                longest = max(longest, len(data))
+                yield begin + position, data
+                del data  # before the next one is read
+            self._longest = longest
+
+    def _read_together(self, requests: Sequence[Request]) -> list[memoryview | None]:
+        """What could be read in one system call, at most `MOST_FILES` requests; None for others."""
+        nothing: list[memoryview | None] = [None] * len(requests)
+        ring = ring_of_thread() if len(requests) >= _LEAST_TOGETHER else None
+        if ring is None:
+            return nothing
+        parts = sum(request.stop is not None for request in requests)
+        try:
+            if parts == len(requests):
+                return self._read_parts(ring, requests) or nothing
+            if not parts and not any(request.start for request in requests):
+                return self._read_whole(ring, requests) or nothing
+        except (OSError, RingLostError):
+            pass  # one by one, the same error is met again and explained
+        return nothing
+
+    def _read_whole(self, ring: Ring, requests: Sequence[Request]) -> list[memoryview | None]:
+        # Most likely they are no longer than those before. What is longer is read again.
+        width = -(-self._longest // 64) * 64
+        if not 0 < width <= _MOST_BYTES_EACH:
+            return []
+        names = os.fsencode("".join(request.name + "\0" for request in requests))
+        text = np.frombuffer(names, np.uint8)
+        ends = np.flatnonzero(text == 0)
+        if len(ends) != len(requests):
+            return []  # a name with a NUL in it
+        starts = np.concatenate([[0], ends[:-1] + 1]).astype(np.uintp)
+        rows = self._empty(len(requests) * width).reshape(len(requests), width)
+        folder = os.open(self._root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            received = ring.read_whole(folder, starts + np.uintp(address(text)), names, rows)
+        finally:
+            os.close(folder)
+        data = rows.reshape(-1).data
+        return [
+            data[start : start + n] if n >= 0 else None
+            for start, n in zip(range(0, len(data), width), received.tolist(), strict=True)
+        ]
+
+    def _read_parts(self, ring: Ring, requests: Sequence[Request]) -> list[memoryview | None]:
+        names = dict.fromkeys(request.name for request in requests)
+        bounds = np.array([(request.start, request.stop) for request in requests])
+        lengths = bounds[:, 1] - bounds[:, 0]
+        total = int(lengths.sum())
+        if (
+            len(names) * _LEAST_PARTS_OF_A_FILE > len(requests)
+            or min(lengths.min(), bounds.min()) < 0
+            or total > len(requests) * _MOST_BYTES_EACH
+        ):
+            return []
+        stops = np.cumsum(lengths)
+        memory = self._empty(total)
+        addresses = (stops - lengths).astype(np.uintp) + np.uintp(address(memory))
+        files: dict[str, int] = {}
+        try:
+            for name in names:
+                files[name] = os.open(self.path(name), _FLAGS)
+            of_each = np.array([files[request.name] for request in requests], np.int32)
+            received = ring.read_ranges(of_each, bounds[:, 0], lengths, addresses, memory)
+        finally:
+            for file in files.values():
+                os.close(file)
+        return [
+            memory.data[stop - length : stop] if complete else None
+            for stop, length, complete in zip(
+                stops.tolist(), lengths.tolist(), (received == lengths).tolist(), strict=True
+            )
+        ]
+
+    def _empty(self, nbytes: int) -> npt.NDArray[np.uint8]:
+        # Of few sizes, so that memory is used again.
+        return self._memory.empty((1 << max(0, nbytes - 1).bit_length(),), _BYTE)[:nbytes]
+
+    def _read_each(
+        self, requests: Sequence[Request], positions: list[int], begin: int
+    ) -> Iterator[tuple[int, memoryview]]:
+        """Reads the requests at these positions, of which each counts as `begin` more."""
+        name, file, size = None, -1, 0
+        try:
+            for position in positions:
+                request = requests[position]
+                try:
+                    if request.name != name:
+                        if file >= 0:
+                            # An exception in between must not have it closed twice.
+                            before, file = file, -1
+                            os.close(before)
+                        file = os.open(self.path(request.name), _FLAGS)
+                        # One call for each request: two threads that give up the interpreter's
+                        # lock more often hold each other up.
+                        name, size = request.name, os.fstat(file).st_size
+                    data = _read(file, size, request, begin + position)
+                except OSError as error:
+                    raise self._explained(error, request, begin + position) from None
+                yield position, data
+                del data  # before the next one is read
+        finally:
+            if file >= 0:
+                os.close(file)
+
+    def size(self, name: str) -> int:
+        try:
+            return os.path.getsize(self.path(name))
+        except OSError as error:
+            raise self._explained(error, Request(name), 0) from None
+
+    def names(self, suffixes: tuple[str, ...] = ("",)) -> list[str]:
+        return sorted(name for name in _walk(self._root) if name.endswith(suffixes))
+
+    def _explained(self, error: OSError, request: Request, position: int) -> StorageError:
+        if isinstance(error, StorageError):
+            return error
+        if isinstance(error, FileNotFoundError):
+            return FileMissingError.at(position, f"there is no file {self.path(request.name)!r}")
+        return StorageError.at(
+            position, f"{self.path(request.name)!r} can't be read: {error.strerror or error}"
+        )
+
+
+def _read(file: int, size: int, request: Request, position: int) -> memoryview:
+    _, start, stop = request
+    end = size if stop is None else stop
+    if end > size or start < 0:
+        raise StorageError.at(position, f"{request} can't be read: the file has {size} bytes")
+    data = memoryview(bytearray(max(0, end - start)))
+    received = 0
+    while received < len(data):
+        if _HAS_PREADV:
+            count = os.preadv(file, (data[received:],), start + received)
+        else:
+            os.lseek(file, start + received, os.SEEK_SET)
+            part = os.read(file, len(data) - received)
+            count = len(part)
+            data[received : received + count] = part
+        if not count:
+            raise StorageError.at(position, f"{request} ended after {received} bytes")
+        received += count
+    return data
+
+
+def read_into(file: BinaryIO, data: memoryview) -> int:
+    """Fills `data` from the file as far as it goes; the number of bytes read."""
+    received = 0
+    while received < len(data):
+        count = file.readinto(data[received:])  # type: ignore[attr-defined]
+        if not count:
+            break
+        received += count
+    return received
+
+
+def _walk(root: str) -> Iterator[str]:
+    """The names of all files below `root`, with `/` between folders."""
+    seen = set()
+    for folder, subfolders, files in os.walk(root, onerror=_raise, followlinks=True):
+        status = os.stat(folder)
+        if (status.st_dev, status.st_ino) in seen:  # a link back to where the walk came from
+            subfolders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        # Sorted, so that of two links to a folder always the same one names its samples.
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        relative = os.path.relpath(folder, root).replace(os.sep, "/")
+        parent = "" if relative == "." else relative + "/"
+        for name in files:
+            if not name.startswith("."):
+                yield parent + name
+
+
+def _raise(error: OSError) -> None:
+    raise error

@@ -1,0 +1,279 @@
+"""A process that makes the requests of this one, with obstore.
+
+The threads of obstore do not survive a fork, so that anything asked of it in the child waits for
+ever; and they may call into an interpreter that has ended, which crashes it. Neither can happen
+where user code never runs: in a fresh interpreter, spoken to over a pair of sockets. It ends with
+the process that it works for, also if that is killed, as its end of the pair then reads as ended.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import json
+import os
+import pickle
+import queue
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import weakref
+from typing import Any
+
+from headrace.storage.remote.client import Listed, ObstoreClient, Place, Reply
+from headrace.storage.remote.retries import AttemptFailed
+
+# The path is set before anything is imported, so that the modules are those of this process.
+_START = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
+    "from headrace.storage.remote.helper_process import serve; serve(int(sys.argv[2]))"
+)
+
+
+# Of the environment, what obstore reads: a helper is told, as it may have changed since it started.
+_VARIABLES = ("AWS_", "AZURE_", "AZURITE_", "GOOGLE_")
+# Clients that a helper keeps, those used last; each holds its connections.
+_MOST_PLACES = 64
+_LENGTHS = struct.Struct("=QQ")  # of a message, and of the data after it plus one, 0 without any
+_SOCKET_BYTES = 2**20
+
+
+class Channel:
+    """Messages, each a pickle and perhaps bytes, over a socket: one thread sends, one receives."""
+
+    def __init__(self, connected: socket.socket) -> None:
+        self._socket = connected
+        for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+            connected.setsockopt(socket.SOL_SOCKET, option, _SOCKET_BYTES)
+
+    def send(self, message: Any, data: Any = None) -> None:
+        """Raises an OSError if the other side has ended."""
+        pickled = pickle.dumps(message)
+        view = None if data is None else memoryview(data).cast("B")
+        lengths = _LENGTHS.pack(len(pickled), 0 if view is None else len(view) + 1)
+        self._socket.sendall(lengths + pickled)
+        if view:
+            self._socket.sendall(view)
+
+    def receive(self) -> tuple[Any, memoryview | None]:
+        """Waits for the next message; raises an EOFError or OSError if the other side has ended."""
+        length, data_length = _LENGTHS.unpack(self._exactly(_LENGTHS.size))
+        message = pickle.loads(self._exactly(length))
+        return message, self._exactly(data_length - 1) if data_length else None
+
+    def shut_down(self) -> None:
+        """Both sides then read as ended."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Frees the socket of this process, and of no other that has it, too."""
+        self._socket.close()
+
+    def _exactly(self, length: int) -> memoryview:
+        data = memoryview(bytearray(length))
+        received = 0
+        while received < length:
+            count = self._socket.recv_into(data[received:])
+            if not count:
+                raise EOFError
+            received += count
+        return data
+
+
+class HelperClient:
+    """Has requests made by a helper process, which is started on first use, and again if it dies.
+
+    All methods run in one event loop.
+    """
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count()
+        self._helper: _Helper | None = None
+
+    async def get(
+        self, place: Place, name: str, start: int, stop: int | None, most_bytes: int
+    ) -> Reply:
+        """As `ObstoreClient.get`."""
+        reply: Reply = await self._call("get", place, name, start, stop, most_bytes)
+        return reply
+
+    async def size(self, place: Place, name: str) -> int:
+        """As `ObstoreClient.size`."""
+        size: int = await self._call("size", place, name)
+        return size
+
+    async def names(self, place: Place, after: str) -> Listed:
+        """As `ObstoreClient.names`."""
+        listed: Listed = await self._call("names", place, after)
+        return listed
+
+    def close(self) -> None:
+        """Ends the helper process."""
+        if self._helper is not None:
+            self._helper.close()
+
+    def abandon(self) -> None:
+        """Closes what a forked child has inherited, so that the helper does not wait for it."""
+        if self._helper is not None:
+            self._helper.channel.close()
+
+    async def _call(self, method: str, place: Place, *arguments: Any) -> Any:
+        if self._helper is None or self._helper.ended:
+            self._helper = _Helper(asyncio.get_running_loop())
+        return await self._helper.call(next(self._numbers), method, place, arguments)
+
+
+class _Helper:
+    """The process, and the thread that reads what it sends."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.ended = False
+        self._loop = loop
+        self._calls: dict[int, asyncio.Future[Any]] = {}
+        self._places: weakref.WeakKeyDictionary[Place, bytes] = weakref.WeakKeyDictionary()
+        ours, its = socket.socketpair()
+        with its:
+            self.channel = Channel(ours)
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", _START, json.dumps(sys.path), str(its.fileno())],
+                stdin=subprocess.DEVNULL,
+                pass_fds=[its.fileno()],
+            )
+        self._reader = threading.Thread(target=self._read, name="headrace-helper", daemon=True)
+        self._reader.start()
+
+    async def call(self, number: int, method: str, place: Place, arguments: tuple[Any, ...]) -> Any:
+        if place not in self._places:
+            try:
+                self._places[place] = pickle.dumps((place, _environment()))
+            except Exception as error:
+                raise AttemptFailed(
+                    f"options must be picklable, as a process of its own makes the requests, "
+                    f"but {error}",
+                    "never",
+                ) from None
+        reply = self._calls[number] = self._loop.create_future()
+        try:
+            self._send(number, method, self._places[place], arguments)
+            return await reply
+        except asyncio.CancelledError:
+            self._send(number)
+            raise
+        finally:
+            self._calls.pop(number, None)
+
+    def close(self) -> None:
+        """Waits until the process has ended."""
+        self.channel.shut_down()
+        self._reader.join()
+
+    def _send(self, *message: Any) -> None:
+        with contextlib.suppress(OSError):  # it has ended: `_read` sees that, too
+            self.channel.send(message)
+
+    def _read(self) -> None:
+        """Runs in a thread until the process ends."""
+        try:
+            while True:
+                (number, outcome), data = self.channel.receive()
+                if data is not None:
+                    outcome = outcome._replace(data=data)
+                self._loop.call_soon_threadsafe(self._settle, number, outcome)
+        except (EOFError, OSError, RuntimeError):  # the last, if the loop has ended
+            self.ended = True
+            self.channel.shut_down()
+            self._process.wait()
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._give_up)
+
+    def _settle(self, number: int, outcome: Any) -> None:
+        call = self._calls.get(number)
+        if call is None or call.done():
+            return
+        if isinstance(outcome, Exception):
+            call.set_exception(outcome)
+        else:
+            call.set_result(outcome)
+
+    def _give_up(self) -> None:
+        for number in list(self._calls):
+            self._settle(number, AttemptFailed("the helper process has ended"))
+
+
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name.startswith(_VARIABLES)}
+
+
+def serve(descriptor: int) -> None:
+    """Makes the requests that come through the socket, until it is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that it works for
+    channel = Channel(socket.socket(fileno=descriptor))
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, daemon=True).start()
+    server = _Server(channel)
+    with contextlib.suppress(EOFError, OSError):
+        while True:
+            loop.call_soon_threadsafe(server.accept, channel.receive()[0])
+    os._exit(0)
+
+
+class _Server:
+    """What runs in the loop of the helper process."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._client = ObstoreClient()
+        self._places: dict[bytes, Place] = {}
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._answers: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()
+        # A thread of its own, as the loop must not wait for a process that is slow to take them.
+        threading.Thread(target=self._answer, daemon=True).start()
+
+    def accept(self, message: tuple[Any, ...]) -> None:
+        number, *call = message
+        if call:
+            task = asyncio.get_running_loop().create_task(self._run(number, *call))
+            self._tasks[number] = task
+            task.add_done_callback(lambda _: self._tasks.pop(number))
+        elif number in self._tasks:
+            self._tasks[number].cancel()
+
+    async def _run(
+        self, number: int, method: str, place_bytes: bytes, arguments: tuple[Any, ...]
+    ) -> None:
+        try:
+            # Nothing is awaited before its client is made of this environment.
+            place = self._place(place_bytes)
+            outcome = await getattr(self._client, method)(place, *arguments)
+        except Exception as error:
+            outcome = error
+        self._answers.put((number, outcome))
+
+    def _place(self, place_bytes: bytes) -> Place:
+        place = self._places.pop(place_bytes, None)
+        if place is None:
+            place, environment = pickle.loads(place_bytes)
+            before = _environment()
+            for name in before.keys() - environment.keys():
+                del os.environ[name]
+            os.environ.update(environment.items() - before.items())
+            if len(self._places) == _MOST_PLACES:
+                del self._places[next(iter(self._places))]
+        self._places[place_bytes] = place  # the last one now
+        return place
+
+    def _answer(self) -> None:
+        """Sends what comes of the requests."""
+        while True:
+            number, outcome = self._answers.get()
+            data = outcome.data if isinstance(outcome, Reply) else None
+            if data is not None:
+                outcome = outcome._replace(data=None)
+            try:
+                self._channel.send((number, outcome), data)
+            except OSError:
+                os._exit(0)  # nobody is there to take it
+            del data, outcome  # not to be kept until the next one comes

@@ -1,0 +1,527 @@
+"""Images in files, without and with a folder per class."""
+
+import functools
+import io
+import pickle
+import struct
+import sys
+import zlib
+
+import numpy as np
+import pytest
+
+Image = pytest.importorskip("PIL.Image", reason="needs headrace[images]")
+
+from far_folder import FarFolder
+from web_server import FileServer
+
+import headrace as hr
+from headrace.readers.images import decoder as image_decoding
+from headrace.readers.shared.sample_files import FormatError
+from headrace.testing import ReaderContract
+
+RED = (200, 30, 40)
+
+
+def encoded(image, kind, **options):
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+@functools.cache
+def photograph(width=500, height=375):
+    """Something with the soft shapes, edges and noise of a photograph."""
+    rng = np.random.default_rng(7)
+    y, x = np.mgrid[:height, :width] / 40
+    waves = np.stack([np.sin(x + k) * np.cos(y - k) for k in range(3)], axis=-1)
+    pixels = 128 + 90 * waves + 30 * (x.astype(int) % 3 == 0)[..., None]
+    pixels += rng.normal(scale=4, size=pixels.shape)
+    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+
+
+class TestContract(ReaderContract):
+    dtypes = ("uint8", "float32")
+    shapes = ((4, 6, 3), (5, 2, 1), (1, 1, 4))
+
+    def make_samples(self, n, shape, dtype):
+        if len(shape) != 3:
+            shape = (1, *shape, 3)
+        samples = np.random.default_rng(n).integers(256, size=(n, *shape), dtype=np.uint8)
+        if shape[-1] == 4:
+            samples[..., 3] = 255
+        return samples.astype(dtype)
+
+    def make_reader(self, folder, samples):
+        for index, sample in enumerate(samples.astype(np.uint8)):
+            file = self.sample_file(folder, index)
+            file.parent.mkdir(exist_ok=True)
+            Image.fromarray(sample[..., 0] if sample.shape[-1] == 1 else sample).save(file)
+        height, width, channels = samples.shape[1:]
+        return self.open(folder, (height, width), channels=channels, dtype=samples.dtype)
+
+    def open(self, folder, size, **options):
+        return hr.Images(folder, size=size, **options)
+
+    def sample_file(self, folder, index):
+        return folder / f"{index:04}.png"
+
+
+class TestContractOfFolder(TestContract):
+    def open(self, folder, size, **options):
+        return hr.ImageFolder(folder, size, **options)
+
+    def sample_file(self, folder, index):
+        return folder / ("first" if index < 4 else "second") / f"{index:04}.png"
+
+
+class TestContractFarAway(TestContract):
+    def open(self, folder, size, **options):
+        return hr.Images(FarFolder(folder), size=size, **options)
+
+
+def decode(data, size=None, **options):
+    size = size or Image.open(io.BytesIO(data)).size[::-1]
+    return hr.ImageDecoder(size, **options)(data)
+
+
+FULL_OF_RED = {
+    "JPEG": (encoded(Image.new("RGB", (64, 48), RED), "JPEG", quality=95), RED),
+    "progressive JPEG": (
+        encoded(Image.new("RGB", (64, 48), RED), "JPEG", quality=95, progressive=True),
+        RED,
+    ),
+    "greyscale JPEG": (encoded(Image.new("L", (64, 48), 77), "JPEG"), (77, 77, 77)),
+    "CMYK JPEG": (encoded(Image.new("CMYK", (64, 48), (0, 255, 255, 0)), "JPEG"), (255, 0, 0)),
+    "PNG": (encoded(Image.new("RGB", (64, 48), RED), "PNG"), RED),
+    "palette PNG": (encoded(Image.new("RGB", (64, 48), RED).quantize(4), "PNG"), RED),
+    "palette PNG, some of it clear": (
+        encoded(Image.new("RGB", (64, 48), RED).quantize(4), "PNG", transparency=b"\0\x80\xff"),
+        RED,
+    ),
+    "PNG with a clear colour": (
+        encoded(Image.new("RGB", (64, 48), RED), "PNG", transparency=RED),
+        RED,
+    ),
+    "clear PNG": (encoded(Image.new("RGBA", (64, 48), (*RED, 0)), "PNG"), RED),
+    "clear grey PNG": (encoded(Image.new("LA", (64, 48), (77, 0)), "PNG"), (77, 77, 77)),
+    "PNG of one bit": (encoded(Image.new("1", (64, 48), 1), "PNG"), (255, 255, 255)),
+    "PNG of 16 bits": (
+        encoded(Image.fromarray(np.full((48, 64), 0x5234, np.uint16)), "PNG"),
+        (0x52, 0x52, 0x52),
+    ),
+    "WebP": (encoded(Image.new("RGB", (64, 48), RED), "WEBP", quality=95), RED),
+    "lossless WebP": (encoded(Image.new("RGB", (64, 48), RED), "WEBP", lossless=True), RED),
+    "GIF": (encoded(Image.new("RGB", (64, 48), RED), "GIF"), RED),
+    "BMP": (encoded(Image.new("RGB", (64, 48), RED), "BMP"), RED),
+}
+
+
+@pytest.mark.parametrize("kind", FULL_OF_RED)
+@pytest.mark.parametrize("options", [{}, {"antialias": False}, {"exif_orientation": True}], ids=str)
+@pytest.mark.parametrize("size", [(48, 64), (20, 10), (96, 90)])
+def test_every_kind_has_its_colour(kind, size, options):
+    data, colour = FULL_OF_RED[kind]
+    pixels = decode(data, size, **options)
+    assert pixels.shape == (*size, 3)
+    assert pixels.dtype == np.uint8
+    assert np.abs(pixels.astype(int) - colour).max() <= 3
+
+
+def test_a_fourth_channel_is_the_opacity():
+    clear = encoded(Image.new("RGBA", (64, 48), (*RED, 90)), "PNG")
+    assert (decode(clear, channels=4) == (*RED, 90)).all()
+    opaque, _ = FULL_OF_RED["PNG"]
+    assert (decode(opaque, channels="rgba") == (*RED, 255)).all()
+    palette, _ = FULL_OF_RED["palette PNG, some of it clear"]
+    assert (decode(palette, channels=4)[..., 3] != 255).any()
+
+
+def test_grey_is_what_a_jpeg_stores_or_the_luma_of_the_colours():
+    image = photograph()
+    stored = decode(encoded(image, "JPEG"), channels="grayscale")
+    assert stored.shape == (375, 500, 1)
+    luma = np.asarray(Image.open(io.BytesIO(encoded(image, "JPEG"))).convert("L"))
+    assert np.abs(stored[..., 0].astype(int) - luma).max() <= 3
+    assert (
+        decode(encoded(image, "PNG"), channels=1)[..., 0] == np.asarray(image.convert("L"))
+    ).all()
+
+
+def test_layout_and_dtype():
+    data = encoded(photograph(), "PNG")
+    pixels = decode(data, (20, 30))
+    moved = decode(data, (20, 30), layout="CHW", dtype="float32")
+    assert moved.dtype == np.float32
+    assert (moved == pixels.transpose(2, 0, 1)).all()
+
+
+def triangle_filter(pixels, length):
+    """Each row of the result, and the weights of those of the image: the definition."""
+    scale = len(pixels) / length
+    centres = (np.arange(length) + 0.5) * scale
+    distances = np.abs(np.arange(len(pixels)) + 0.5 - centres[:, None]) / max(scale, 1)
+    weights = np.maximum(0, 1 - distances)
+    weights /= weights.sum(axis=1, keepdims=True)
+    return np.tensordot(weights, pixels, 1)
+
+
+def nearest_two(pixels, length):
+    """Linear interpolation between the centres of the two nearest pixels."""
+    at = ((np.arange(length) + 0.5) * len(pixels) / length - 0.5).clip(0, len(pixels) - 1)
+    low = np.floor(at).astype(int)
+    high = np.minimum(low + 1, len(pixels) - 1)
+    share = (at - low)[:, None, None]
+    return pixels[low] * (1 - share) + pixels[high] * share
+
+
+@pytest.mark.parametrize("size", [(224, 224), (100, 333), (400, 700)])
+@pytest.mark.parametrize("antialias", [True, False])
+def test_resizing_is_what_it_is_defined_to_be(size, antialias):
+    image = photograph()
+    resize = triangle_filter if antialias else nearest_two
+    rows = resize(np.asarray(image, np.float64), size[0])
+    expected = resize(rows.transpose(1, 0, 2), size[1]).transpose(1, 0, 2)
+    pixels = decode(encoded(image, "PNG"), size, antialias=antialias)
+    assert np.abs(pixels - expected).max() <= 1.01
+
+
+@pytest.mark.parametrize("size", [(224, 224), (100, 300), (300, 100)])
+def test_cropping_keeps_the_aspect_ratio(size):
+    image = photograph()
+    pixels = decode(encoded(image, "PNG"), size, crop_to_aspect_ratio=True)
+    height, width = min(375, int(500 * size[0] / size[1])), min(500, int(375 * size[1] / size[0]))
+    left, top = (500 - width) // 2, (375 - height) // 2
+    cropped = image.crop((left, top, left + width, top + height))
+    assert (pixels == decode(encoded(cropped, "PNG"), size)).all()
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_exif_orientation_is_followed_if_asked_for(kind, orientation):
+    image = Image.new("RGB", (64, 48), "black")
+    image.paste((255, 255, 255), (0, 0, 24, 16))  # at the left of the top
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encoded(image, kind, exif=exif)
+    pixels = decode(data, (48, 64))
+    assert pixels[2, 2].min() > 240, "it is ignored, as Keras does"
+    turned = decode(data, (48, 64) if orientation < 5 else (64, 48), exif_orientation=True)
+    corner = {1: (0, 0), 2: (0, -1), 3: (-1, -1), 4: (-1, 0),
+              5: (0, 0), 6: (0, -1), 7: (-1, -1), 8: (-1, 0)}[orientation]  # fmt: skip
+    assert turned[corner].min() > 240
+    assert sum(turned[y, x].min() > 240 for y in (0, -1) for x in (0, -1)) == 1
+
+
+def test_odd_exif_data_are_no_damage():
+    image = Image.new("RGB", (64, 48), "black")
+    image.paste((255, 255, 255), (0, 0, 24, 16))  # at the left of the top
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    exif[0x010F] = "Maker"
+    data = encoded(image, "JPEG", exif=exif, quality=95)
+    # The maker's name becomes that of a compression, a number, which Pillow then can't write again.
+    odd = data.replace(b"\x01\x0f\0\2", b"\x01\x03\0\2")
+    assert odd != data
+    assert decode(odd, (64, 48), exif_orientation=True)[0, -1].min() > 240
+    unreadable = encoded(image, "WEBP", exif=b"no EXIF data")
+    assert decode(unreadable, (48, 64), exif_orientation=True)[0, 0].min() > 240
+
+
+def test_without_antialias_each_channel_is_resized_by_itself():
+    pixels = np.asarray(photograph().convert("RGBA")).copy()
+    pixels[..., 3] = np.arange(375)[:, None] // 2
+    data = encoded(Image.fromarray(pixels), "PNG")
+    rows = nearest_two(pixels.astype(float), 100)
+    expected = nearest_two(rows.transpose(1, 0, 2), 80).transpose(1, 0, 2)
+    assert np.abs(decode(data, (100, 80), channels=4, antialias=False) - expected).max() <= 1.01
+
+
+@functools.cache
+def large_jpeg():
+    """One that EXIF data turns by a right angle."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return encoded(photograph(1200, 900), "JPEG", exif=exif)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"crop_to_aspect_ratio": True},
+        {"exif_orientation": True},
+        {"channels": 1},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("size", [(224, 224), (100, 60), (30, 300), (1000, 1000)])
+def test_scaling_while_decoding_differs_little(size, options):
+    data = large_jpeg()
+    full = decode(data, size, **options).astype(int)
+    scaled = decode(data, size, jpeg_scaling=True, **options)
+    assert scaled.shape == full.shape
+    assert np.abs(scaled - full).mean() < 6
+    assert (scaled == full).all() == (size == (1000, 1000))
+
+
+def test_an_animation_is_its_first_frame():
+    frames = [Image.new("RGB", (8, 8), colour) for colour in (RED, "blue", "green")]
+    for kind in ("GIF", "PNG", "WEBP"):
+        more = {"lossless": True} if kind == "WEBP" else {}
+        data = encoded(frames[0], kind, save_all=True, append_images=frames[1:], **more)
+        assert (decode(data) == RED).all(), kind
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP"])
+@pytest.mark.parametrize("left", [0, 1, 3, 11, 30, 0.3, 0.9, -14, -1])
+def test_a_file_that_was_cut_is_an_error(kind, left):
+    data = encoded(photograph(), kind)
+    cut = data[: int(len(data) * left)] if isinstance(left, float) else data[:left]
+    if kind == "GIF" and left == -1:
+        return  # its last byte is a mark that no decoder asks for; the pixels are whole
+    with pytest.raises(FormatError):
+        decode(cut, (8, 8))
+
+
+@pytest.mark.parametrize("place", range(1, 40))
+def test_a_flipped_byte_in_a_png_is_an_error_or_changes_nothing(place):
+    data = encoded(photograph(), "PNG")
+    expected = decode(data)
+    at = len(data) * place // 40 - 1
+    damaged = data[:at] + bytes([data[at] ^ 0x10]) + data[at + 1 :]
+    try:
+        pixels = decode(damaged, (375, 500))
+    except FormatError:
+        return
+    assert (pixels == expected).all()
+
+
+@pytest.mark.parametrize("mode", ["LA", "RGB", "RGBA", "P", "1"])
+def test_a_flipped_bit_in_the_pixels_of_a_png_is_an_error(mode):
+    data = encoded(photograph(30, 20).convert(mode), "PNG")
+    begin, end = data.index(b"IDAT") + 4, data.index(b"IEND") - 8
+    for at in range(begin, end):
+        damaged = data[:at] + bytes([data[at] ^ 1 << at % 8]) + data[at + 1 :]
+        with pytest.raises(FormatError):
+            decode(damaged, (20, 30))
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP"])
+def test_damage_never_raises_anything_else(kind):
+    data = encoded(photograph(60, 40), kind)
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        damaged = bytearray(data)
+        for at in rng.integers(min(len(data), 400), size=rng.integers(1, 6)):
+            damaged[at] = rng.integers(256)
+        try:
+            pixels = decode(bytes(damaged), (8, 8))
+        except FormatError:
+            continue
+        assert pixels.shape == (8, 8, 3)
+
+
+def png_of(width, height):
+    """A PNG that claims a size."""
+
+    def chunk(kind, data):
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
+
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+        + chunk(b"IDAT", zlib.compress(bytes(100)))
+        + chunk(b"IEND", b"")
+    )
+
+
+def test_an_image_that_claims_to_be_huge_is_refused():
+    with pytest.raises(FormatError, match=r"it has 60000 x 60000 pixels.*max_pixels"):
+        decode(png_of(60000, 60000), (8, 8))
+    with pytest.raises(FormatError, match="it has 500 x 375 pixels; at most 100000"):
+        decode(encoded(photograph(), "JPEG"), (8, 8), max_pixels=100_000)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "it is empty"),
+        (b"<svg>", "it begins with b'<svg>', as no JPEG"),
+        (b"II*\0" + bytes(100), "it begins with"),
+        (b"RIFF....WAVE" + bytes(100), "it can't be decoded"),
+    ],
+)
+def test_what_is_no_image_is_named(tmp_path, data, message):
+    photograph().save(tmp_path / "a.png")
+    (tmp_path / "b.jpg").write_bytes(data)
+    images = hr.Images(tmp_path, size=8)
+    with pytest.raises(hr.SampleFormatError, match=message) as caught:
+        images.read(np.array([0, 1]), np.empty((2, 8, 8, 3), np.uint8))
+    assert "sample 1 can't be read" in str(caught.value)
+    assert str(tmp_path / "b.jpg") in str(caught.value)
+    assert caught.value.index == 1
+
+
+def test_images_are_found_below_the_root(tmp_path):
+    for name in ("b/1.JPG", "a/c/2.png", "3.webp", ".hidden.png", "4.txt", "10.jpeg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(encoded(Image.new("RGB", (4, 4)), "PNG"))
+    images = hr.Images(tmp_path, size=(2, 3))
+    assert images.ids == ["10.jpeg", "3.webp", "a/c/2.png", "b/1.JPG"]
+    assert hr.Images(FarFolder(tmp_path), size=2).ids == images.ids
+    chosen = hr.Images(tmp_path, ["b/1.JPG", "3.webp"], size=(2, 3))
+    assert chosen.ids == ["b/1.JPG", "3.webp"]
+    assert chosen.fingerprint() != images.fingerprint()
+    assert "n=2" in repr(chosen)
+    with pytest.raises(hr.SampleNotFoundError, match=r"sample 0 does not exist.*9\.png"):
+        hr.Images(tmp_path, ["9.png"], size=2).read(np.array([0]), np.empty((1, 2, 2, 3), "u1"))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"size": 0}, "size must be an int from 1"),
+        ({"size": (1, 2, 3)}, r"size must be an int, or a tuple of two ints, \(height, width\)"),
+        ({"size": "8"}, "size must be an int, or a tuple"),
+        ({"channels": 2}, "channels must be 1, 3, 4, 'grayscale', 'rgb' or 'rgba', but 2"),
+        ({"channels": "bgr"}, "channels must be 1, 3, 4"),
+        ({"channels": True}, "channels must be 1, 3, 4"),
+        ({"channels": [3]}, "channels must be 1, 3, 4"),
+        ({"layout": "NCHW"}, "layout must be 'HWC' or 'CHW'"),
+        ({"dtype": "float64"}, "dtype must be 'uint8' or 'float32'"),
+        ({"interpolation": "area"}, "interpolation must be one of nearest, box"),
+        ({"interpolation": "lanczos", "antialias": False}, "antialias must be True with"),
+        ({"max_pixels": 0}, "max_pixels must be"),
+    ],
+    ids=str,
+)
+def test_arguments_are_checked(tmp_path, options, message):
+    with pytest.raises(ValueError, match=message):
+        hr.Images(tmp_path, ["a.png"], **{"size": 8} | options)
+    with pytest.raises(TypeError, match="crop_to_aspect_ratio must be True or False"):
+        hr.Images(tmp_path, ["a.png"], size=8, crop_to_aspect_ratio=1)
+
+
+def test_without_pillow_the_extra_is_named(monkeypatch):
+    image_decoding._openers.cache_clear()
+    monkeypatch.setitem(sys.modules, "PIL.BmpImagePlugin", None)
+    with pytest.raises(hr.MissingExtraError, match=r"Pillow.*headrace\[images\]"):
+        hr.ImageDecoder(8)
+
+
+def test_a_root_without_images(tmp_path):
+    with pytest.raises(ValueError, match=r"root must contain images \(\.bmp.*has none"):
+        hr.Images(tmp_path, size=8)
+    with pytest.raises(ValueError, match=r"root must contain images .* in a folder for each class"):
+        hr.ImageFolder(tmp_path, 8)
+
+
+@pytest.fixture
+def classes(tmp_path):
+    """Three classes of 4, 6 and 2 images, each of one colour."""
+    for name, count in (("cat", 4), ("ant", 6), ("dog", 2)):
+        (tmp_path / name).mkdir()
+        for index in range(count):
+            colour = ("ant", "cat", "dog").index(name) * 100
+            Image.new("L", (6, 6), colour + index).save(tmp_path / name / f"{index}.png")
+    return tmp_path
+
+
+def test_labels_go_with_the_images(classes):
+    images = hr.ImageFolder(classes, 4, channels=1)
+    assert images.class_names == ["ant", "cat", "dog"]
+    loader = hr.Loader((images, images.labels()), batch_size=4, seed=3)
+    for x, y in loader:
+        assert y.dtype == np.int32
+        assert (x[:, 0, 0, 0] // 100 == y).all()
+    one_hot = images.labels("categorical")
+    x, y = hr.Loader((images, one_hot), batch_size=12, shuffle=False).batch(0, 0)
+    assert y.dtype == np.float32
+    assert (y.argmax(axis=1) == [0] * 6 + [1] * 4 + [2] * 2).all()
+    assert y.sum() == 12
+    two = hr.ImageFolder(classes, 4, class_names=["dog", "ant"])
+    assert two.class_names == ["dog", "ant"]
+    y = hr.Loader(two.labels("binary"), batch_size=8, shuffle=False).batch(0, 0)
+    assert y.tolist() == [[0.0]] * 2 + [[1.0]] * 6
+    with pytest.raises(ValueError, match="'binary' was given, which is for two"):
+        images.labels("binary")
+    with pytest.raises(ValueError, match="mode must be"):
+        images.labels("one-hot")
+
+
+@pytest.mark.parametrize("executor", [hr.Threads(2), hr.Processes(1)], ids=str)
+def test_batches_are_the_same_on_every_executor(classes, executor):
+    def batches(executor):
+        images = hr.ImageFolder(classes, 4, validation_split=0.25, subset="training", seed=1)
+        with hr.Loader((images, images.labels()), batch_size=3, executor=executor) as loader:
+            return [(x.tobytes(), y.tolist()) for x, y in loader]
+
+    assert batches(executor) == batches(hr.Inline())
+
+
+def test_the_subsets_have_all_files_between_them(classes):
+    def subset(name, **options):
+        return hr.ImageFolder(classes, 4, validation_split=0.25, subset=name, **options)
+
+    train, validation = subset("training", seed=5), subset("validation", seed=5)
+    assert (len(train), len(validation)) == (9, 3)
+    assert sorted(train.ids + validation.ids) == hr.ImageFolder(classes, 4).ids
+    assert subset("validation", seed=6).ids != validation.ids
+    assert subset("validation", shuffle=False).ids == ["cat/3.png", "dog/0.png", "dog/1.png"]
+    assert pickle.loads(pickle.dumps(train)).ids == train.ids
+
+
+def test_images_behind_a_url(classes):
+    pytest.importorskip("obstore", reason="needs headrace[remote]")
+    ids = ["cat/2.png", "ant/5.png", "dog/0.png"]
+    with FileServer(classes) as server:
+        pixels = np.empty((3, 4, 4, 1), np.uint8)
+        hr.Images(server.url, ids, size=4, channels=1).read(np.arange(3), pixels)
+    assert pixels[:, 0, 0, 0].tolist() == [102, 5, 200]
+
+
+def test_far_away_they_are_the_same(classes):
+    (classes / "cat" / "more").mkdir()
+    Image.new("L", (6, 6), 104).save(classes / "cat" / "more" / "0.png")
+    near = hr.ImageFolder(classes, 4, seed=3)
+    far = hr.ImageFolder(FarFolder(classes), 4, seed=3)
+    assert far.ids == near.ids
+    assert far.class_names == near.class_names
+    both = hr.Loader((near, far, near.labels(), far.labels()), batch_size=5)
+    for x, also_x, y, also_y in both:
+        assert (x == also_x).all()
+        assert (y == also_y).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        (
+            {"validation_split": 0.2},
+            ValueError,
+            "validation_split and subset must be given together",
+        ),
+        ({"subset": "training"}, ValueError, "validation_split and subset must be given together"),
+        ({"validation_split": 1.2, "subset": "training"}, ValueError, "a number between 0 and 1"),
+        ({"validation_split": "0.2"}, TypeError, "a number between 0 and 1"),
+        ({"subset": "both"}, ValueError, "subset must be 'training' or 'validation'"),
+        ({"validation_split": 0.2, "subset": "training"}, ValueError, "the same seed for both"),
+        (
+            {"validation_split": 0.01, "subset": "training", "seed": 1},
+            ValueError,
+            "must leave images for both subsets, but 0.01 of 12 are 0",
+        ),
+        ({"seed": -1}, ValueError, "seed must be an int from 0"),
+        ({"class_names": ["cat", "cow"]}, ValueError, r"class_names must be .*'ant', 'cat', 'dog'"),
+        ({"class_names": ["cat", "cat"]}, ValueError, "class_names must be different ones"),
+        ({"class_names": "cat"}, TypeError, "class_names"),
+        ({"suffixes": ["png"]}, ValueError, "suffixes must be one or more such as '.png'"),
+    ],
+    ids=str,
+)
+def test_arguments_of_a_folder_are_checked(classes, options, error, message):
+    with pytest.raises(error, match=message):
+        hr.ImageFolder(classes, 4, **options)

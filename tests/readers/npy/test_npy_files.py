@@ -1,0 +1,334 @@
+"""NpyFiles: what a file may look like, and what is said of one that can't be read."""
+
+import pickle
+import re
+import struct
+
+import numpy as np
+import pytest
+
+import headrace as hr
+from headrace.readers.npy import npy_files
+
+SAMPLE = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+
+
+def write(path, array, version=None):
+    with path.open("wb") as file:
+        np.lib.format.write_array(file, np.asanyarray(array), version=version)
+
+
+def write_raw(path, header, data=b"", version=1):
+    """A file with this header text, padded as numpy does it."""
+    length = "<H" if version == 1 else "<I"
+    used = 8 + struct.calcsize(length) + len(header) + 1
+    text = header.encode("utf8" if version == 3 else "latin1") + b" " * (-used % 64) + b"\n"
+    path.write_bytes(
+        b"\x93NUMPY" + bytes([version, 0]) + struct.pack(length, len(text)) + text + data
+    )
+
+
+def error_of(root, ids=None, **options):
+    def read_all():
+        reader = hr.NpyFiles(root, ids, **options)
+        out = np.empty((len(reader), *reader.spec.shape), reader.spec.dtype)
+        reader.read(np.arange(len(reader)), out)
+
+    with pytest.raises(hr.HeadraceError) as caught:
+        read_all()
+    return caught.value
+
+
+@pytest.mark.parametrize("dtype", ["<f4", ">f4", "<i8", ">i8", ">c8", ">M8[ms]", "<U3", ">U3"])
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("version", [(1, 0), (2, 0), (3, 0)])
+def test_byte_order_memory_order_and_version_do_not_matter(tmp_path, read, dtype, order, version):
+    array = np.arange(24).reshape(2, 3, 4).astype(dtype, order=order)
+    write(tmp_path / "a.npy", array, version)
+    reader = hr.NpyFiles(tmp_path)
+    assert reader.spec == ((2, 3, 4), np.dtype(dtype).newbyteorder("="))
+    assert np.array_equal(read(reader)[0], array)
+
+
+@pytest.mark.parametrize("has_preadv", [True, False])
+def test_layouts_may_differ_within_a_batch(tmp_path, read, monkeypatch, has_preadv):
+    if not has_preadv:
+        monkeypatch.setattr(npy_files, "_HAS_PREADV", False)
+        monkeypatch.delattr("os.preadv", raising=False)
+    samples = np.random.default_rng(0).normal(size=(12, 2, 3, 4)).astype(np.float32)
+    for index, sample in enumerate(samples):
+        stored = sample.astype("<f4" if index % 2 else ">f4", order="CF"[index // 2 % 2])
+        write(tmp_path / f"{index}.npy", stored, (1 + index % 3, 0))
+    reader = hr.NpyFiles(tmp_path, range(12))
+    indices = [3, 0, 11, 3, 8, 5, 1]
+    assert np.array_equal(read(reader, indices), samples[indices])
+
+
+def test_header_of_python_2_is_read(tmp_path, read):
+    header = "{'descr': '<f4', 'fortran_order': False, 'shape': (2L, 3L, 4L), }"
+    write_raw(tmp_path / "a.npy", header, SAMPLE.tobytes())
+    assert np.array_equal(read(hr.NpyFiles(tmp_path))[0], SAMPLE)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        '{"descr": "<f4", "fortran_order": False, "shape": (2, 3, 4)}',
+        "{'shape':(2,3,4,),'fortran_order':False,'descr':'<f4'}",
+        "{'descr': ('<f4'), 'fortran_order': False, 'shape': (2,\n 3,\t4)}",
+    ],
+)
+def test_header_may_be_written_otherwise_than_numpy_does(tmp_path, read, header):
+    write(tmp_path / "a.npy", SAMPLE)
+    write_raw(tmp_path / "b.npy", header, SAMPLE.tobytes())
+    assert np.array_equal(np.load(tmp_path / "b.npy"), SAMPLE)
+    assert np.array_equal(read(hr.NpyFiles(tmp_path)), [SAMPLE, SAMPLE])
+
+
+def test_bytes_after_the_data_are_ignored(tmp_path, read):
+    for name in "ab":
+        write(tmp_path / f"{name}.npy", SAMPLE)
+        with (tmp_path / f"{name}.npy").open("ab") as file:
+            file.write(b"left over" * 100)
+    assert np.array_equal(read(hr.NpyFiles(tmp_path)), [SAMPLE, SAMPLE])
+
+
+def test_structured_samples_keep_their_fields(tmp_path, read):
+    dtype = np.dtype([("a", ">i2"), ("b", [("c", "<f8", (2,)), ("d", "S3")])])
+    sample = np.array([(1, ([2, 3], b"xyz")), (4, ([5, 6], b"uv"))], dtype)
+    write(tmp_path / "a.npy", sample)
+    reader = hr.NpyFiles(tmp_path)
+    assert reader.spec.dtype == dtype.newbyteorder("=")
+    assert np.array_equal(read(reader)[0], sample)
+
+
+def test_structured_samples_with_gaps_keep_their_fields(tmp_path, read):
+    dtype = np.dtype([("a", "i1"), ("b", "f8")], align=True)
+    sample = np.array([(1, 2.0), (3, 4.0)], dtype)
+    for name in "ab":
+        write(tmp_path / f"{name}.npy", sample)
+    got = read(hr.NpyFiles(tmp_path))[1]
+    assert got["a"].tolist() == [1, 3]
+    assert got["b"].tolist() == [2.0, 4.0]
+
+
+def test_field_whose_name_is_like_numbers_of_python_2_keeps_it(tmp_path):
+    write(tmp_path / "a.npy", np.zeros(2, [("x1L,y", "<f4"), ("(2L)", "<f4")]), (1, 0))
+    assert hr.NpyFiles(tmp_path).spec.dtype.names == ("x1L,y", "(2L)")
+
+
+@pytest.mark.parametrize("stored", [(2, 3), (2, 3, 1), (1, 2, 1, 3)])
+@pytest.mark.parametrize("shape", [(2, 3), (2, 3, 1), (1, 2, 3, 1), [2, 3]])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_shape_may_add_or_leave_out_axes_of_length_one(tmp_path, read, stored, shape, order):
+    values = np.arange(6.0).reshape(stored, order="C")
+    write(tmp_path / "a.npy", np.asarray(values, order=order))
+    reader = hr.NpyFiles(tmp_path, shape=shape)
+    assert reader.spec.shape == tuple(shape)
+    assert np.array_equal(read(reader)[0], values.reshape(shape))
+
+
+def test_files_may_differ_from_the_first_by_axes_of_length_one(tmp_path, read):
+    write(tmp_path / "a.npy", np.arange(6.0).reshape(2, 3, 1))
+    write(tmp_path / "b.npy", np.arange(6.0).reshape(2, 3))
+    got = read(hr.NpyFiles(tmp_path))
+    assert got.shape == (2, 2, 3, 1)
+    assert np.array_equal(got[0], got[1])
+
+
+@pytest.mark.parametrize("shape", [(3, 2), (6,), (2, 3, 2), (), (2,), (-2, 3)])
+def test_another_shape_is_refused_by_index_and_file(tmp_path, shape):
+    write(tmp_path / "a.npy", np.zeros((2, 3)))
+    error = error_of(tmp_path, shape=shape)
+    assert isinstance(error, hr.SampleFormatError)
+    assert error.index == 0
+    assert re.search(r"sample 0 .*a\.npy'.* \(2, 3\); expected is " + re.escape(repr(shape)),
+                     str(error))  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("stored", "wanted"),
+    [
+        *[("f8", "f4"), ("f4", "f8"), ("f2", "f4"), (">f8", "f4"), ("u1", "f4"), ("i8", "f4")],
+        *[("?", "f4"), ("?", "u1"), ("i8", "i4"), ("f4", "c8"), ("M8[D]", "M8[s]")],
+    ],
+)
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_dtype_converts_each_file(tmp_path, read, stored, wanted, order):
+    array = np.asarray(np.arange(6).reshape(2, 3).astype(stored), order=order)
+    write(tmp_path / "a.npy", array)
+    write(tmp_path / "b.npy", array.astype(wanted))
+    reader = hr.NpyFiles(tmp_path, dtype=wanted)
+    assert reader.spec.dtype == wanted
+    assert np.array_equal(read(reader), [array.astype(wanted)] * 2)
+
+
+@pytest.mark.parametrize(
+    ("stored", "wanted"),
+    [
+        *[("f4", "u1"), ("c8", "f4"), ("i8", "u1"), ("f4", "?"), ("u1", "?"), ("f4", "i8")],
+        *[("f4", "U9"), ("i4", "S9"), ("u1", "m8[s]"), ("f4", "M8[s]"), ("M8[s]", "i8")],
+    ],
+)
+def test_dtype_of_another_kind_is_refused(tmp_path, stored, wanted):
+    write(tmp_path / "a.npy", np.ones((2, 3)).astype(stored))
+    error = error_of(tmp_path, dtype=wanted)
+    assert isinstance(error, hr.SampleFormatError)
+    assert str(np.dtype(stored)) in str(error)
+    assert str(np.dtype(wanted)) in str(error)
+    assert "kind" in str(error)
+
+
+def test_another_dtype_than_the_first_is_refused_with_the_remedy(tmp_path):
+    write(tmp_path / "a.npy", np.zeros(3, np.float32))
+    write(tmp_path / "b.npy", np.zeros(3, np.float64))
+    error = error_of(tmp_path)
+    assert error.index == 1
+    for part in ("sample 1", "b.npy", "float64", "float32", "dtype="):
+        assert part in str(error)
+
+
+@pytest.mark.parametrize("dtype", ["nonsense", 3.5, object, "O", str, ("f4", (2,)), "V0"])
+def test_dtype_that_no_sample_can_have_is_refused_by_name(tmp_path, dtype):
+    write(tmp_path / "a.npy", np.zeros(3, np.float32))
+    with pytest.raises(hr.HeadraceError, match=r"^dtype must be "):
+        hr.NpyFiles(tmp_path, dtype=dtype)
+
+
+@pytest.mark.parametrize("shape", [5, "ab", (2.0,), (None,), 2.5])
+def test_shape_that_is_not_of_ints_is_refused_by_name(tmp_path, shape):
+    write(tmp_path / "a.npy", np.zeros(3, np.float32))
+    with pytest.raises(hr.ArgumentTypeError, match=r"^shape must be "):
+        hr.NpyFiles(tmp_path, shape=shape)
+
+
+class Bomb:
+    """An object whose unpickling would show."""
+
+    went_off = False
+
+    def __reduce__(self):
+        return setattr, (Bomb, "went_off", True)
+
+
+@pytest.mark.parametrize("dtype", [object, [("x", "f4"), ("y", object)]])
+@pytest.mark.parametrize("at", [0, 1])
+def test_pickled_objects_are_refused_and_never_unpickled(tmp_path, dtype, at):
+    plain = np.zeros(2, np.float32)
+    bomb = np.empty(2, dtype)
+    bomb[0] = Bomb() if dtype is object else (0, Bomb())
+    for index, name in enumerate("ab"):
+        np.save(tmp_path / f"{name}.npy", bomb if index == at else plain, allow_pickle=True)
+    for options in ({}, {"dtype": "f4"}, {"shape": (2,)}):
+        error = error_of(tmp_path, **options)
+        assert error.index == at
+        assert "never unpickled" in str(error)
+    assert not Bomb.went_off
+    # The control: a reader that unpickles would have set it off.
+    np.load(tmp_path / f"{'ab'[at]}.npy", allow_pickle=True)
+    assert Bomb.went_off
+    Bomb.went_off = False
+
+
+def test_bare_pickle_is_refused_and_never_unpickled(tmp_path):
+    (tmp_path / "a.npy").write_bytes(pickle.dumps(Bomb()))
+    assert "begins with" in str(error_of(tmp_path))
+    assert not Bomb.went_off
+
+
+@pytest.mark.parametrize("at", [0, 1])
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda data: b"", "ends within its header"),
+        (lambda data: data[:7], "ends within its header"),
+        (lambda data: data[:9], "ends within its header"),
+        (lambda data: data[:100], "ends within its header"),
+        (lambda data: data[:128], "ends after 128 bytes; its header promises 224"),
+        (lambda data: data[:-1], "ends after 223 bytes; its header promises 224"),
+        (lambda data: b"\x89PNG\r\n\x1a\n" + data[8:], "begins with"),
+        (lambda data: data[:6] + b"\x04\0" + data[8:], "format version is 4.0"),
+        (lambda data: data[:6] + b"\x01\1" + data[8:], "format version is 1.1"),
+        (lambda data: data.replace(b"'<f4'", b"'<q4'"), "dtype '<q4' is not known"),
+        (lambda data: data.replace(b"(2, 3, 4)", b"[2, 3, 4]"), "not a tuple of ints"),
+        (lambda data: data.replace(b"(2, 3, 4)", b"(2, 3, -)"), "malformed at"),
+        (lambda data: data.replace(b"(2, 3, 4)", b"(-1,3, 4)"), "malformed at"),
+        (lambda data: data.replace(b"False", b"0    "), "not a bool"),
+        (lambda data: data.replace(b"shape", b"shope"), "exactly descr, fortran_order and shape"),
+        (lambda data: data.replace(b"'shape", b"'descr"), "a key twice"),
+        (lambda data: data.replace(b"{", b"("), "its header (begins|is malformed|lacks)"),
+        (lambda data: data[:6] + b"\x02\0\0\0\0\x7f" + data[12:], "claims 2130706432 bytes"),
+    ],
+)
+def test_damaged_file_is_refused_by_index_file_and_reason(tmp_path, damage, said, at):
+    for name in "ab":
+        write(tmp_path / f"{name}.npy", SAMPLE)
+    file = tmp_path / f"{'ab'[at]}.npy"
+    file.write_bytes(damage(file.read_bytes()))
+    error = error_of(tmp_path)
+    assert type(error) is hr.SampleFormatError
+    assert error.index == at
+    assert str(file) in str(error)
+    assert f"sample {at} " in str(error)
+    assert re.search(said, str(error))
+
+
+@pytest.mark.parametrize("shape", ["(99999999999999999999,)", "(0, 4611686018427387904, 4)"])
+def test_shape_that_no_array_can_have_is_refused(tmp_path, shape):
+    header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}}}"
+    write_raw(tmp_path / "a.npy", header)
+    with pytest.raises(hr.SampleFormatError, match="shape"):
+        hr.NpyFiles(tmp_path)
+
+
+def test_first_file_that_promises_more_than_it_holds_is_refused_at_once(tmp_path):
+    # Or the first batch would be allocated on its word.
+    header = "{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000,)}"
+    write_raw(tmp_path / "a.npy", header, bytes(400))
+    with pytest.raises(hr.SampleFormatError, match=r"sample 0 .* promises 4000000000128"):
+        hr.NpyFiles(tmp_path)
+
+
+def test_more_axes_than_numpy_has_are_refused(tmp_path):
+    shape = ", ".join(["1"] * 64)  # a batch would have one more
+    header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({shape})}}"
+    write_raw(tmp_path / "a.npy", header, bytes(4))
+    with pytest.raises(hr.SampleFormatError, match="shape"):
+        hr.NpyFiles(tmp_path)
+
+
+def test_file_that_goes_missing_later_is_named(tmp_path, read):
+    for name in "abc":
+        write(tmp_path / f"{name}.npy", SAMPLE)
+    reader = hr.NpyFiles(tmp_path)
+    (tmp_path / "b.npy").unlink()
+    with pytest.raises(hr.SampleNotFoundError) as caught:
+        read(reader, [0, 1, 2])
+    assert caught.value.index == 1
+    assert str(caught.value) == f"sample 1 does not exist: there is no file {reader.path(1)!r}"
+    assert np.array_equal(read(reader, [0, 2]), [SAMPLE, SAMPLE])
+
+
+def test_sample_without_elements_still_has_its_file_checked(tmp_path, read):
+    for name in "ab":
+        write(tmp_path / f"{name}.npy", np.zeros((0, 3)))
+    reader = hr.NpyFiles(tmp_path)
+    assert read(reader).shape == (2, 0, 3)
+    (tmp_path / "b.npy").unlink()
+    with pytest.raises(hr.SampleNotFoundError):
+        read(reader)
+
+
+def test_more_layouts_than_are_remembered_are_read(tmp_path, read):
+    for index in range(400):
+        header = f"{{'descr': '>f4', 'fortran_order': True, 'shape': (3,), }}{' ' * index}"
+        write_raw(tmp_path / f"{index}.npy", header, np.full(3, index, ">f4").tobytes())
+    got = read(hr.NpyFiles(tmp_path, range(400)))
+    assert np.array_equal(got[:, 1], np.arange(400))
+
+
+def test_repr_names_folder_number_and_spec(tmp_path):
+    write(tmp_path / "a.npy", SAMPLE)
+    assert repr(hr.NpyFiles(tmp_path)) == (
+        f"NpyFiles({str(tmp_path)!r}, n=1, shape=(2, 3, 4), dtype=float32)"
+    )

@@ -1,0 +1,519 @@
+"""TarFiles: samples in tar shards."""
+
+import io
+import json
+import pickle
+import re
+import subprocess
+import sys
+import tarfile
+
+import numpy as np
+import pytest
+from far_folder import FarFolder
+from web_server import FileServer
+
+import headrace as hr
+from headrace.readers.tar import scan as tar_scan
+from headrace.storage import Request
+from headrace.testing import ReaderContract
+
+
+def npy(array):
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+def write_tar(path, members, **options):
+    """Writes a tar of {name: bytes}."""
+    with tarfile.open(path, "w", **options) as tar:
+        for name, data in members.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+
+
+class TestContract(ReaderContract):
+    def make_reader(self, folder, samples):
+        half = len(samples) // 2
+        for shard, first in enumerate((0, half)):
+            part = enumerate(samples[first : first + half], first)
+            members = {f"{index:06}.npy": npy(sample) for index, sample in part}
+            write_tar(folder / f"shard-{shard:03}.tar", members)
+        return self.open(folder)
+
+    def open(self, folder):
+        return hr.TarFiles(folder, "npy")
+
+
+class TestContractWithAnIndexFile(TestContract):
+    def open(self, folder):
+        path = folder / "index.npz"
+        hr.TarFiles(folder, "npy").save_index(path)
+        return hr.TarFiles(folder, "npy", index=path)
+
+
+class TestContractFarAway(TestContract):
+    def open(self, folder):
+        storage = FarFolder(folder)
+        reader = hr.TarFiles(storage, ["npy"])
+        storage.asked.clear()
+        return reader
+
+
+N = 23
+IMAGES = np.random.default_rng(0).random((N, 3, 4)).astype(np.float32)
+
+
+def members(indices, long_name=""):
+    """Samples of an image, a class and what nobody asked for."""
+    return {
+        name: data
+        for i in indices
+        for name, data in {
+            f"./part.{i % 2}/{long_name}{i:03}.image.npy": npy(IMAGES[i]),
+            f"./part.{i % 2}/{long_name}{i:03}.CLS": f"{i}\n".encode(),
+            f"./part.{i % 2}/{long_name}{i:03}.json": json.dumps({"half": i / 2}).encode(),
+        }.items()
+    }
+
+
+@pytest.fixture
+def shards(tmp_path):
+    for shard in range(3):
+        write_tar(tmp_path / f"train-{shard:02}.tar", members(range(N)[shard * 9 : shard * 9 + 9]))
+    return tmp_path
+
+
+def half(data):
+    return np.float32(json.loads(data)["half"])
+
+
+def read_npy(data):
+    return np.load(io.BytesIO(data))
+
+
+FIELDS = {"image.npy": read_npy, "cls": int, "json": half}
+
+
+def rows(reader, indices=None):
+    indices = range(len(reader)) if indices is None else indices
+    specs = reader.spec if isinstance(reader.spec, dict) else {"": reader.spec}
+    out = {name: np.empty((len(indices), *spec.shape), spec.dtype) for name, spec in specs.items()}
+    reader.read(np.array(indices, np.int64), out if isinstance(reader.spec, dict) else out[""])
+    return out if isinstance(reader.spec, dict) else out[""]
+
+
+@pytest.mark.parametrize("storage", [lambda folder: folder, FarFolder], ids=["near", "far"])
+def test_a_sample_with_several_fields_is_a_dict(shards, storage):
+    reader = hr.TarFiles(storage(shards), FIELDS)
+    assert len(reader) == N
+    assert reader.ids[:2] == ["./part.0/000", "./part.1/001"]
+    assert reader.block == 1
+    order = np.random.default_rng(1).integers(N, size=50)
+    batch = rows(reader, order)
+    assert list(batch) == ["image.npy", "cls", "json"]
+    assert (batch["image.npy"] == IMAGES[order]).all()
+    assert (batch["cls"] == order).all()
+    assert batch["json"].dtype == np.float32
+    assert (batch["json"] == order / 2).all()
+
+
+@pytest.mark.parametrize("executor", [hr.Threads(2), hr.Processes(1)], ids=str)
+def test_batches_are_the_same_on_every_executor(shards, executor):
+    def batches(executor):
+        reader = hr.TarFiles(shards, {"cls": None})
+        with hr.Loader(reader, batch_size=4, seed=2, executor=executor) as loader:
+            return [batch.tolist() for batch in loader]
+
+    assert batches(executor) == batches(hr.Inline())
+
+
+def test_a_field_may_have_several_extensions(tmp_path):
+    write_tar(tmp_path / "a.tar", {"1.id": b"1", "2.index": b"2", "3.id": b"3", "3.index": b"4"})
+    reader = hr.TarFiles(tmp_path, {"index;id": int})
+    assert rows(reader).tolist() == [1, 2, 4]
+
+
+def test_what_decodes_a_field_follows_from_the_end_of_its_extension(tmp_path):
+    write_tar(tmp_path / "a.tar", {"1.mask.npy": npy(IMAGES[0]), "1.of.cls": b"3"})
+    batch = rows(hr.TarFiles(tmp_path, ["mask.npy;image.npy", "of.cls"]))
+    assert (batch["mask.npy"] == IMAGES[:1]).all()
+    assert batch["of.cls"].tolist() == [3]
+
+
+@pytest.mark.parametrize("form", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT, tarfile.USTAR_FORMAT])
+def test_every_form_of_tar_is_read(tmp_path, form):
+    long = "" if form == tarfile.USTAR_FORMAT else "é" + "long" * 60 + "/"
+    write_tar(tmp_path / "a.tar", members(range(N), long), format=form)
+    reader = hr.TarFiles(tmp_path, FIELDS)
+    batch = rows(reader)
+    assert (batch["image.npy"] == IMAGES).all()
+    assert batch["cls"].tolist() == list(range(N))
+    assert reader.ids[3] == f"./part.1/{long}003"
+
+
+def test_what_is_no_sample_is_passed_over(tmp_path):
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        for name, kind in (
+            ("__meta__", tarfile.REGTYPE), ("__x__/a.cls", tarfile.REGTYPE),
+            ("folder.d", tarfile.DIRTYPE), ("a.cls", tarfile.REGTYPE), ("README", tarfile.REGTYPE),
+            (".hidden.cls", tarfile.REGTYPE), ("a.link", tarfile.SYMTYPE),
+            ("b.cls", tarfile.REGTYPE),
+        ):  # fmt: skip
+            member = tarfile.TarInfo(name)
+            member.type = kind
+            member.size = 2 * (kind == tarfile.REGTYPE)
+            tar.addfile(member, io.BytesIO(b"17") if member.size else None)
+    reader = hr.TarFiles(tmp_path, "cls")
+    assert reader.ids == ["a", "b"]
+    assert rows(reader).tolist() == [17, 17]
+
+
+# In a process of its own, as webdataset leaves files open.
+WEBDATASET = """
+import pathlib, sys
+import numpy as np
+import webdataset as wds
+
+folder = pathlib.Path(sys.argv[1])
+images = np.load(folder / "images.npy")
+with wds.ShardWriter(str(folder / "train-%06d.tar"), maxcount=7, verbose=0) as writer:
+    for i, image in enumerate(images):
+        writer.write({"__key__": f"some/{i:04}", "npy": image, "cls": i * 3})
+shards = sorted(map(str, folder.glob("*.tar")))
+samples = list(wds.WebDataset(shards, shardshuffle=False).decode())
+np.savez(
+    folder / "read.npz",
+    npy=[sample["npy"] for sample in samples],
+    cls=[sample["cls"] for sample in samples],
+    keys=[sample["__key__"] for sample in samples],
+)
+"""
+
+
+def test_as_webdataset_writes_and_reads(tmp_path):
+    pytest.importorskip("webdataset", reason="compares with what webdataset reads")
+    np.save(tmp_path / "images.npy", IMAGES)
+    subprocess.run([sys.executable, "-c", WEBDATASET, tmp_path], check=True, timeout=300)
+    theirs = np.load(tmp_path / "read.npz")
+    reader = hr.TarFiles(tmp_path, ["npy", "cls"], shards="train-{000000..000003}.tar")
+    assert reader.ids == theirs["keys"].tolist()
+    batch = rows(reader)
+    assert (batch["npy"] == theirs["npy"]).all()
+    assert (batch["npy"] == IMAGES).all()
+    assert (batch["cls"] == theirs["cls"]).all()
+    theirs.close()
+
+
+def test_images_in_shards(tmp_path):
+    image = pytest.importorskip("PIL.Image", reason="needs headrace[images]")
+    data = {}
+    for i, kind in enumerate(("PNG", "JPEG", "PNG")):
+        file = io.BytesIO()
+        image.new("RGB", (20, 10), (i * 40, 0, 0)).save(file, kind)
+        data[f"{i}.{kind.lower()}"] = file.getvalue()
+    write_tar(tmp_path / "a.tar", data)
+    reader = hr.TarFiles(tmp_path, {"jpg;jpeg;png": hr.ImageDecoder((5, 6), layout="CHW")})
+    assert reader.spec == hr.Spec((3, 5, 6), np.dtype("uint8"))
+    assert np.abs(rows(reader)[:, 0, 0, 0].astype(int) - [0, 40, 80]).max() <= 2
+
+
+def test_neighbours_are_read_together(shards):
+    far = FarFolder(shards)
+    reader = hr.TarFiles(far, FIELDS)
+    far.asked.clear()
+    rows(reader, [9, 10, 11, 10, 2, 20])
+    assert [request.name for request in far.asked] == [f"train-0{i}.tar" for i in range(3)]
+    whole = sum((shards / request.name).stat().st_size for request in far.asked)
+    assert sum(request.stop - request.start for request in far.asked) < whole
+
+
+def test_what_is_read_together_is_bounded(tmp_path):
+    large = np.random.default_rng(0).integers(256, size=(12, 2**21), dtype=np.uint8)
+    write_tar(tmp_path / "a.tar", {f"{i:02}.npy": npy(row) for i, row in enumerate(large)})
+    far = FarFolder(tmp_path)
+    reader = hr.TarFiles(far, "npy")
+    far.asked.clear()
+    assert (rows(reader) == large).all()
+    assert len(far.asked) == 4
+    assert max(request.stop - request.start for request in far.asked) <= 2**23
+    far.asked.clear()
+    rows(reader, [0, 5, 6, 11])
+    assert len(far.asked) == 3
+
+
+def test_headers_far_away_are_read_in_large_pieces(shards, monkeypatch):
+    far = FarFolder(shards)
+    hr.TarFiles(far, "cls")
+    scanning = sorted(request for request in far.asked if request.start == 0)
+    assert scanning == [
+        Request(f"train-0{i}.tar", 0, (shards / f"train-0{i}.tar").stat().st_size) for i in range(3)
+    ]
+    monkeypatch.setattr(tar_scan, "_READ_AHEAD_BYTES", 700)
+    assert rows(hr.TarFiles(far, "cls")).tolist() == list(range(N))
+
+
+def test_shards_behind_a_url(shards):
+    pytest.importorskip("obstore", reason="needs headrace[remote]")
+    with FileServer(shards) as server:
+        reader = hr.TarFiles(server.url, FIELDS, shards="train-{00..02}.tar")
+        order = np.random.default_rng(1).permutation(N)
+        batch = rows(reader, order)
+    assert (batch["image.npy"] == IMAGES[order]).all()
+    assert (batch["cls"] == order).all()
+
+
+def test_an_index_file_spares_the_headers(shards, tmp_path_factory):
+    path = tmp_path_factory.mktemp("index") / "all.npz"
+    made = hr.TarFiles(shards, "cls")
+    made.save_index(path)
+    far = FarFolder(shards)
+    loaded = hr.TarFiles(far, FIELDS, index=path)
+    assert sum(request.stop - request.start for request in far.asked) < 5000, "the first sample"
+    assert (rows(loaded)["image.npy"] == IMAGES).all()
+    assert loaded.ids == made.ids
+    assert hr.TarFiles(shards, "cls", index=path).fingerprint() == made.fingerprint()
+    assert [file.name for file in path.parent.iterdir()] == ["all.npz"]
+
+
+@pytest.mark.parametrize("change", ["longer", "gone", "another", "one more", "fewer asked for"])
+def test_an_index_of_other_shards_is_refused(shards, tmp_path_factory, change):
+    path = tmp_path_factory.mktemp("index") / "all.npz"
+    hr.TarFiles(shards, "cls").save_index(path)
+    shard = shards / "train-01.tar"
+    options = {}
+    if change == "longer":
+        shard.write_bytes(shard.read_bytes() + bytes(10240))
+        message, error = "index must be of the shards as they are", ValueError
+    elif change == "gone":
+        shard.unlink()
+        message, error = r"train-01\.tar", FileNotFoundError
+    elif change == "one more":
+        write_tar(shards / "train-03.tar", members([0]))
+        message, error = "index must be of the same shards", ValueError
+    elif change == "fewer asked for":
+        options = {"shards": "train-{00..01}.tar"}
+        message, error = "index must be of the same shards", ValueError
+    else:
+        data = shard.read_bytes()
+        write_tar(shard, members(range(N)[17:8:-1]))
+        assert shard.stat().st_size == len(data)
+        message, error = r"sample 9 can't be read.*its header is not the one", ValueError
+    with pytest.raises(error, match=message):
+        rows(hr.TarFiles(shards, "cls", index=path, **options))
+
+
+DAMAGES = ["missing", "cut", "emptied", "flipped", "text", "another npz", "npy"]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_index_file_is_refused(shards, tmp_path_factory, damage):
+    path = tmp_path_factory.mktemp("index") / "all.npz"
+    hr.TarFiles(shards, "cls").save_index(path)
+    data = path.read_bytes()
+    if damage == "missing":
+        path.unlink()
+    elif damage == "another npz":
+        np.savez(path, x=np.arange(3))
+    else:
+        path.write_bytes(
+            {
+                "cut": data[: len(data) // 2],
+                "emptied": b"",
+                "flipped": data.replace(b"part.1/001", b"part.1/0x1", 1),
+                "text": b"hello",
+                "npy": npy(np.arange(3)),
+            }[damage]
+        )
+    with pytest.raises(ValueError, match=r"index must be .*save_index\(path\)"):
+        hr.TarFiles(shards, "cls", index=path)
+
+
+def test_an_index_file_that_points_elsewhere_is_refused(shards, tmp_path):
+    reader = hr.TarFiles(shards, "cls")
+    for name, value in {
+        "start": reader._index.start + 10**7,
+        "first": reader._index.first[:-1],
+        "extension": reader._index.extension + 9,
+        "nbytes": reader._index.nbytes[:-1],
+    }.items():
+        reader._index._replace(**{name: value}).save(tmp_path / "index.npz")
+        with pytest.raises(ValueError, match="do not fit together"):
+            hr.TarFiles(shards, "cls", index=tmp_path / "index.npz")
+
+
+@pytest.mark.parametrize("storage", [lambda folder: folder, FarFolder], ids=["near", "far"])
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        ("cut in data", "unexpected end of data"),
+        ("cut between members", "no header and no mark of its end"),
+        ("cut in a header", "no header and no mark of its end"),
+        ("header overwritten", "no header and no mark of its end"),
+        ("emptied", "empty file"),
+        ("overwritten", "can't be indexed"),
+        ("gzip", "compressed with gzip"),
+        ("bzip2", "compressed with bzip2"),
+        ("twice", r"sample 'a' has two files with the extension 'cls'"),
+    ],
+)
+def test_a_damaged_shard_is_an_error(tmp_path, storage, damage, message):
+    path = tmp_path / "a.tar"
+    write_tar(path, {f"{i}.npy": npy(IMAGES[i]) for i in range(4)})
+    data = path.read_bytes()
+    member = 512 + 512  # of 3 x 4 floats and their header
+    if damage == "gzip":
+        tarfile.open(path, "w:gz").close()
+    elif damage == "bzip2":
+        tarfile.open(path, "w:bz2").close()
+    elif damage == "twice":
+        with tarfile.open(path, "w") as tar:
+            for _ in range(2):
+                tar.addfile(tarfile.TarInfo("a.cls"))
+    else:
+        path.write_bytes(
+            {
+                "cut in data": data[: 3 * member + 600],
+                "cut between members": data[: 3 * member],
+                "cut in a header": data[: 2 * member + 100],
+                "header overwritten": data[: 2 * member] + b"?" * 512 + data[2 * member + 512 :],
+                "emptied": b"",
+                "overwritten": b"?" * len(data),
+            }[damage]
+        )
+    with pytest.raises(hr.SampleFormatError, match=message) as caught:
+        hr.TarFiles(storage(tmp_path), "npy")
+    assert "a.tar" in str(caught.value)
+
+
+def test_a_shard_that_is_cut_later_is_an_error(shards):
+    reader = hr.TarFiles(shards, "cls")
+    data = (shards / "train-01.tar").read_bytes()
+    (shards / "train-01.tar").write_bytes(data[:3000])
+    with pytest.raises(hr.StorageError, match=r"train-01\.tar") as caught:
+        rows(reader, [0, 15])
+    assert "headrace: while reading sample 15" in caught.value.__notes__
+    (shards / "train-01.tar").unlink()
+    with pytest.raises(FileNotFoundError, match=r"sample 15 does not exist.*train-01\.tar"):
+        rows(reader, [0, 15])
+
+
+def not_a_number(data):
+    return {"a": data}
+
+
+def failing(data):
+    if data == b"2":
+        raise KeyError("two")
+    return int(data)
+
+
+def lengthening(data):
+    return np.zeros(1 + int(data), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (failing, r"sample 2 can't be read: 'c' in .*a\.tar': 'cls': KeyError: 'two'"),
+        (lengthening, r"sample 1 .*it has shape \(2,\) and dtype float32; expected are \(1,\)"),
+        (not_a_number, "sample 0 .*it became Python objects"),
+    ],
+)
+def test_a_sample_that_can_not_be_decoded_is_named(tmp_path, function, message):
+    write_tar(tmp_path / "a.tar", {"a.cls": b"0", "b.cls": b"1", "c.cls": b"2", "d.cls": b"3"})
+    with pytest.raises(hr.SampleFormatError, match=message) as caught:
+        rows(hr.TarFiles(tmp_path, {"cls": function}))
+    assert caught.value.index == int(re.match(r"sample (\d)", str(caught.value))[1])
+
+
+def test_a_sample_without_a_field_is_named(tmp_path):
+    write_tar(tmp_path / "a.tar", {"a.cls": b"0", "a.id": b"0", "b.cls": b"1", "c.id": b"2"})
+    reader = hr.TarFiles(tmp_path, ["cls", "id"])
+    with pytest.raises(hr.SampleFormatError, match=r"sample 1 .*no file with the extension 'id'"):
+        rows(reader, [0, 1])
+    assert rows(reader, [0, 0])["id"].tolist() == [0, 0]
+    with pytest.raises(ValueError, match=r"fields must be of cls, id, .*but 'npy' was given"):
+        hr.TarFiles(tmp_path, "npy")
+
+
+def test_the_first_sample_may_lack_a_field(tmp_path):
+    write_tar(tmp_path / "a.tar", {"0.cls": b"7", "1.id": b"3", "2.cls": b"8", "2.id": b"4"})
+    files = hr.TarFiles(tmp_path, ["cls", "id"])
+    out = {"cls": np.zeros(1, "i8"), "id": np.zeros(1, "i8")}
+    files.read(np.array([2]), out)
+    assert (out["cls"].tolist(), out["id"].tolist()) == ([8], [4])
+    with pytest.raises(hr.SampleFormatError, match=r"sample 0 .*no file with the extension 'id'"):
+        files.read(np.array([0]), out)
+    write_tar(tmp_path / "a.tar", {"0.cls": b"7", "1.id": b"3"})
+    with pytest.raises(hr.SampleFormatError, match=r"sample 0 .*no file with the extension 'id'"):
+        hr.TarFiles(tmp_path, ["cls", "id"])
+
+
+def test_damaged_npy_files_are_named(tmp_path):
+    good = npy(IMAGES[0])
+    bad = {"b": good[:-1], "c": b"", "d": good[:20], "e": b"?" * len(good), "f": npy(IMAGES[0].T)}
+    write_tar(tmp_path / "a.tar", {"a.npy": good} | {f"{k}.npy": v for k, v in bad.items()})
+    reader = hr.TarFiles(tmp_path, "npy")
+    for index in range(1, 6):
+        with pytest.raises(hr.SampleFormatError, match=rf"sample {index} can't be read"):
+            rows(reader, [0, index])
+
+
+def test_shards_may_be_named(shards):
+    def ids(shards_):
+        return [key[-3:] for key in hr.TarFiles(shards, "cls", shards=shards_).ids]
+
+    assert ids("train-02.tar") == ["018", "019", "020", "021", "022"]
+    assert ids(["train-02.tar", "train-00.tar"])[4:6] == ["022", "000"]
+    assert ids("train-{01..02}.tar") == [f"{i:03}" for i in range(9, N)]
+    assert ids("train-{0..0}{2..2}.tar") == ids("train-02.tar")
+    with pytest.raises(ValueError, match="shards must be a pattern with ranges that go up"):
+        ids("train-{02..01}.tar")
+    with pytest.raises(ValueError, match=r"shards\[0\] must be a name below root"):
+        ids("../train-02.tar")
+    with pytest.raises(FileNotFoundError, match=r"train-09\.tar"):
+        ids("train-09.tar")
+
+
+def test_a_root_without_samples(tmp_path):
+    with pytest.raises(ValueError, match=r"root must contain \.tar files"):
+        hr.TarFiles(tmp_path, "cls")
+    write_tar(tmp_path / "a.tar", {"README": b"no extension"})
+    with pytest.raises(ValueError, match="shards must hold samples"):
+        hr.TarFiles(tmp_path, "cls")
+
+
+def test_an_empty_shard_adds_nothing(shards):
+    write_tar(shards / "train-01b.tar", {})
+    assert rows(hr.TarFiles(shards, "cls")).tolist() == list(range(N))
+
+
+@pytest.mark.parametrize(
+    ("fields", "error", "message"),
+    [
+        ("jpg", ValueError, "fields must say what decodes 'jpg'.*hr.ImageDecoder"),
+        ([], ValueError, "one or more different extensions"),
+        (["cls", "cls;id"], ValueError, "fields must say what decodes 'cls;id'"),
+        ({"cls": int, "CLS;id": int}, ValueError, "one or more different extensions"),
+        ({"cls;": int}, ValueError, "fields must be extensions"),
+        ({"cls": 3}, TypeError, r"fields\['cls'\] must be a function"),
+        (3, TypeError, "fields"),
+    ],
+    ids=str,
+)
+def test_fields_are_checked(shards, fields, error, message):
+    with pytest.raises(error, match=message):
+        hr.TarFiles(shards, fields)
+
+
+def test_fingerprints_tell_samples_apart(shards):
+    both = hr.TarFiles(shards, "cls", shards="train-{00..01}.tar")
+    other = hr.TarFiles(shards, "cls", shards="train-{01..02}.tar")
+    assert both.fingerprint() != other.fingerprint()
+    another = hr.TarFiles(shards, {"json": half}, shards="train-{00..01}.tar")
+    assert both.fingerprint() != another.fingerprint()
+    assert both.fingerprint() == pickle.loads(pickle.dumps(both)).fingerprint()
+    assert "n=18" in repr(both)

@@ -1,0 +1,160 @@
+"""The arithmetic of epochs, steps, ranks and tails."""
+
+import tracemalloc
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import headrace as hr
+from headrace.sampling.batch_sampler import Place
+
+sizes = st.integers(1, 200)
+batch_sizes = st.integers(1, 20)
+worlds = st.integers(1, 8)
+seeds = st.integers(0, 2**128 - 1)
+epochs = st.integers(0, 5)
+
+
+def samplers(n, batch_size, world_size=1, **options):
+    """One sampler for each rank."""
+    return [
+        hr.BatchSampler(n, batch_size, rank=rank, world_size=world_size, **options)
+        for rank in range(world_size)
+    ]
+
+
+def can_share_tail(n, batch_size, world_size):
+    left_over = n % (batch_size * world_size)
+    return not 0 < left_over < world_size
+
+
+@given(sizes, batch_sizes, worlds)
+def test_length_is_that_of_the_tail_on_every_rank(n, batch_size, world_size):
+    full, left_over = divmod(n, batch_size * world_size)
+    for tail, expected in {"drop": full, "pad": full + (left_over > 0)}.items():
+        assert {len(s) for s in samplers(n, batch_size, world_size, tail=tail)} == {expected}
+    if can_share_tail(n, batch_size, world_size):
+        ranks = samplers(n, batch_size, world_size, tail="partial")
+        assert {len(s) for s in ranks} == {full + (left_over > 0)}
+
+
+@given(sizes, batch_sizes, worlds, seeds, epochs, st.booleans())
+def test_ranks_partition_the_epoch_in_its_order(n, batch_size, world_size, seed, epoch, shuffle):
+    options = {"seed": seed, "shuffle": shuffle}
+    whole = hr.BatchSampler(n, n, **options).indices(epoch, 0)
+    assert sorted(whole.tolist()) == list(range(n))
+    if not shuffle:
+        assert whole.tolist() == list(range(n))
+    full = n - n % (batch_size * world_size)
+    for tail, expected in {"drop": whole[:full], "partial": whole}.items():
+        if tail == "partial" and not can_share_tail(n, batch_size, world_size):
+            continue
+        ranks = samplers(n, batch_size, world_size, tail=tail, **options)
+        seen = [
+            sample
+            for step in range(len(ranks[0]))
+            for sampler in ranks
+            for sample in sampler.indices(epoch, step).tolist()
+        ]
+        assert seen == expected.tolist()
+        assert all(
+            len(sampler.indices(epoch, step)) > 0
+            for step in range(len(ranks[0]))
+            for sampler in ranks
+        )
+
+
+@given(sizes, batch_sizes, worlds, seeds, epochs)
+def test_padding_fills_every_batch_and_weighs_nothing(n, batch_size, world_size, seed, epoch):
+    whole = hr.BatchSampler(n, n, seed=seed).indices(epoch, 0).tolist()
+    ranks = samplers(n, batch_size, world_size, tail="pad", seed=seed)
+    seen, padding = [], []
+    for step in range(len(ranks[0])):
+        for sampler in ranks:
+            indices = sampler.indices(epoch, step)
+            weights = sampler.weights(epoch, step)
+            assert indices.shape == weights.shape == (batch_size,)
+            assert weights.dtype == np.float32
+            assert set(weights.tolist()) <= {0.0, 1.0}
+            seen += indices[weights == 1].tolist()
+            padding += indices[weights == 0].tolist()
+    assert seen == whole
+    assert padding == [whole[i % n] for i in range(len(padding))]
+
+
+@given(sizes, batch_sizes, worlds, seeds, st.sampled_from(["drop", "pad"]), st.booleans())
+def test_a_run_of_keys_equals_random_access(n, batch_size, world_size, seed, tail, shuffle):
+    sampler = hr.BatchSampler(
+        n, batch_size, shuffle, seed, tail, rank=world_size - 1, world_size=world_size
+    )
+    keys = list(sampler.keys(Place(2, 0)))
+    assert [key.step for key in keys] == list(range(len(sampler)))
+    for step, key in enumerate(keys):
+        assert key.place == sampler.place(2, step)
+        assert key.indices.tolist() == sampler.indices(2, step).tolist()
+
+
+@given(sizes, batch_sizes, st.integers(0, 200), st.sampled_from(["drop", "pad", "partial"]))
+def test_a_place_off_the_grid_continues_the_same_order(n, batch_size, position, tail):
+    position = min(position, n)
+    whole = hr.BatchSampler(n, n, seed=4).indices(1, 0).tolist()
+    sampler = hr.BatchSampler(n, batch_size, seed=4, tail=tail)
+    rest = [
+        sample
+        for key in sampler.keys(Place(1, position))
+        for sample in key.indices[: key.n_valid].tolist()
+    ]
+    expected = whole[position:]
+    if tail == "drop":
+        expected = expected[: len(expected) // batch_size * batch_size]
+    assert rest == expected
+
+
+def test_the_place_after_the_last_step_is_the_next_epoch():
+    for tail, last in {"drop": 4, "partial": 8, "pad": 8}.items():
+        sampler = hr.BatchSampler(10, 4, tail=tail)
+        assert sampler.after(Place(3, 0)) == Place(3, 4)
+        assert sampler.after(Place(3, last)) == Place(4, 0)
+
+
+def test_windows_are_the_same_as_single_batches_across_their_edges():
+    sampler = hr.BatchSampler(100_000, 7, seed=1)  # several windows of keys
+    for key in sampler.keys(Place(0, 0)):
+        if key.step % 997 == 0:
+            assert key.indices.tolist() == sampler.indices(0, key.step).tolist()
+
+
+def test_nothing_of_the_size_of_the_data_is_built():
+    tracemalloc.start()
+    try:
+        sampler = hr.BatchSampler(10**12, 128, rank=16383, world_size=16384, seed=3)
+        keys = sampler.keys(sampler.place(5, 1000))
+        for _ in range(200):
+            next(keys)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 5_000_000
+
+
+def test_bad_arguments_name_what_is_allowed():
+    with pytest.raises(ValueError, match="tail must be 'drop', 'partial' or 'pad', but 'keep'"):
+        hr.BatchSampler(10, 2, tail="keep")
+    with pytest.raises(ValueError, match="rank must be an int from 0 to 3, but 4 was given"):
+        hr.BatchSampler(10, 2, rank=4, world_size=4)
+    with pytest.raises(ValueError, match="batch_size must be an int from 1"):
+        hr.BatchSampler(10, 0)
+    with pytest.raises(
+        TypeError, match="shuffle must be True or False, or a BlockShuffle, but a int"
+    ):
+        hr.BatchSampler(10, 2, shuffle=1)
+    with pytest.raises(ValueError, match="1 left over would leave a rank with an empty batch"):
+        hr.BatchSampler(9, 2, tail="partial", world_size=4)
+    sampler = hr.BatchSampler(10, 2)
+    for step in (-1, 5):
+        with pytest.raises(IndexError, match=rf"step must lie in range\(5\).*{step} was given"):
+            sampler.indices(0, step)
+    with pytest.raises(ValueError, match="epoch must be an int from 0"):
+        sampler.indices(-1, 0)

@@ -1,0 +1,300 @@
+"""A BlockShuffle is a bijection in each epoch, mixes within its windows, and goes on from a state.
+
+What is expected of the order comes from its definition: which blocks a window holds, and that each
+of their samples comes once.
+"""
+
+import itertools
+import json
+import pickle
+import tracemalloc
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+import headrace as hr
+from headrace.sampling.batch_sampler import Place
+from headrace.sampling.block_shuffle import BlockShuffled
+
+sizes = st.integers(1, 300)
+blocks = st.integers(1, 40)
+windows = st.integers(1, 12)
+seeds = st.integers(0, 2**128 - 1)
+epochs = st.integers(0, 2**40)
+
+
+def whole_epoch(n, block, window, seed=0, epoch=0):
+    """The samples of an epoch in their order."""
+    return BlockShuffled(n, seed, block, window).indices(epoch, np.arange(n))
+
+
+@given(sizes, blocks, windows, seeds, epochs)
+def test_each_epoch_is_a_bijection(n, block, window, seed, epoch):
+    assert sorted(whole_epoch(n, block, window, seed, epoch).tolist()) == list(range(n))
+
+
+@given(sizes, blocks, windows, seeds, epochs)
+def test_each_window_holds_so_many_whole_blocks(n, block, window, seed, epoch):
+    """And the blocks follow one another as if each were read once."""
+    of = whole_epoch(n, block, window, seed, epoch) // block
+    length = {number: min(block, n - number * block) for number in range(-(-n // block))}
+    position, seen = 0, []
+    while position < n:
+        # A window ends where the blocks in it are complete, after `window` of them.
+        members = []
+        end = position
+        while end < n and not (
+            len(members) == window and end - position == sum(length[b] for b in members)
+        ):
+            if of[end] not in members:
+                members.append(int(of[end]))
+            end += 1
+        assert len(members) <= window
+        assert end - position == sum(length[b] for b in members)
+        seen += members
+        position = end
+    assert sorted(seen) == sorted(length)
+
+
+@given(sizes, blocks, windows, st.data())
+def test_positions_of_any_shape_and_order_give_the_same(n, block, window, data):
+    whole = whole_epoch(n, block, window, seed=5, epoch=3)
+    positions = np.array(data.draw(st.lists(st.integers(0, n - 1), min_size=6, max_size=6)))
+    order = BlockShuffled(n, 5, block, window)
+    for shape in [(6,), (2, 3), (3, 1, 2)]:
+        asked = positions.reshape(shape)
+        given_back = order.indices(3, asked)
+        assert given_back.dtype == np.int64
+        assert given_back.tolist() == whole[asked].tolist()
+        assert asked.reshape(-1).tolist() == positions.tolist()  # unchanged
+    for position in positions.tolist():
+        assert order.indices(3, np.array([position])).tolist() == [whole[position]]
+    assert order.indices(3, np.arange(0)).shape == (0,)
+
+
+@pytest.mark.parametrize("n", [10**12, 10**12 + 7, 2**62 - 1, 2**62])
+@pytest.mark.parametrize(("block", "window"), [(1000, 16), (3, 2**62), (2**61 + 1, 1), (2**62, 5)])
+def test_huge_orders_stay_in_range_and_do_not_collide(n, block, window):
+    generator = np.random.default_rng(0)
+    ends = [np.arange(500), n - 1 - np.arange(500)]
+    positions = np.unique(np.concatenate([*ends, generator.integers(0, n, 1000)]))
+    samples = BlockShuffled(n, 1, block, window).indices(2, positions)
+    assert samples.min() >= 0
+    assert samples.max() < n
+    assert len(np.unique(samples)) == len(positions)
+
+
+def test_a_run_of_positions_holds_few_blocks_of_many():
+    order = BlockShuffled(10**12, 1, 1000, 16)
+    run = order.indices(0, 123_456_789_000 + np.arange(128)) // 1000
+    assert len(np.unique(run)) <= 32  # of two windows at most
+    assert len(np.unique(run)) > 8  # and it is mixed
+
+
+def test_nothing_of_the_size_of_the_data_is_built():
+    tracemalloc.start()
+    try:
+        shuffle = hr.BlockShuffle(block=1000, window=10**6)
+        sampler = hr.BatchSampler(10**12, 128, shuffle, rank=63, world_size=64)
+        keys = sampler.keys(sampler.place(5, 1000))
+        for _ in range(200):
+            next(keys)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 5_000_000
+
+
+def test_is_the_same_in_every_release():
+    shuffle = hr.BlockShuffle(block=4, window=2)
+    assert hr.BatchSampler(18, 18, shuffle).indices(0, 0).tolist() == GOLDEN_18
+    large = hr.BatchSampler(10**12 + 1, 4, hr.BlockShuffle(block=1000, window=16), seed=2**64)
+    assert large.indices(7, 10**9).tolist() == GOLDEN_LARGE
+
+
+def test_seed_and_epoch_are_not_exchangeable_and_windows_differ():
+    one_zero = whole_epoch(1000, 10, 5, seed=1, epoch=0)
+    zero_one = whole_epoch(1000, 10, 5, seed=0, epoch=1)
+    assert (one_zero == zero_one).mean() < 0.02
+    within = whole_epoch(1000, 10, 5).reshape(20, 50) % 10
+    assert not (within[0] == within[1]).all()
+
+
+# --- statistics; with a fixed set of seeds, each outcome is the same on every run -----------------
+
+
+def p_of_counts(counts):
+    return float(stats.chisquare(np.asarray(counts).reshape(-1)).pvalue)
+
+
+@pytest.mark.parametrize(("n", "block", "window"), [(12, 3, 2), (10, 2, 1)])
+def test_every_block_is_equally_likely_in_every_slot(n, block, window):
+    orders = np.array([whole_epoch(n, block, window, seed) for seed in range(6000)]) // block
+    for position in range(0, n, block):
+        assert p_of_counts(np.bincount(orders[:, position], minlength=n // block)) > 1e-4
+
+
+@pytest.mark.parametrize(("n", "block", "window"), [(14, 4, 2), (9, 2, 3)])
+def test_a_short_last_block_comes_as_early_as_others(n, block, window):
+    rest, slots = n % block, -(-n // block)
+    orders = np.array([whole_epoch(n, block, window, seed) for seed in range(6000)])
+    first_window = orders[:, : window * block - (block - rest)]
+    early = int((first_window >= n - rest).any(axis=1).sum())
+    assert stats.binomtest(early, len(orders), window / slots).pvalue > 1e-4
+
+
+def test_samples_are_equally_likely_at_every_place_of_a_window():
+    block, window = 4, 3
+    orders = np.array([whole_epoch(24, block, window, seed) for seed in range(6000)])
+    for position in (0, 5, 11):
+        assert p_of_counts(np.bincount(orders[:, position], minlength=24)) > 1e-4
+
+
+def test_as_many_blocks_as_there_are_is_a_full_shuffle():
+    orders = np.array([whole_epoch(6, 2, 3, seed) for seed in range(6000)])
+    pairs = orders[:, 0] * 6 + orders[:, 1]
+    counts = np.bincount(pairs, minlength=36)[np.arange(36) % 7 != 0]  # no sample twice
+    assert p_of_counts(counts) > 1e-4
+
+
+# --- samplers and loaders -------------------------------------------------------------------------
+
+
+@given(st.integers(1, 120), st.integers(1, 9), st.integers(1, 4), blocks, windows)
+def test_ranks_partition_the_epoch_in_its_order(n, batch_size, world_size, block, window):
+    shuffle = hr.BlockShuffle(block, window)
+    whole = hr.BatchSampler(n, n, shuffle, seed=4).indices(2, 0).tolist()
+    for tail in ("drop", "pad"):
+        ranks = [
+            hr.BatchSampler(n, batch_size, shuffle, 4, tail, rank, world_size)
+            for rank in range(world_size)
+        ]
+        keys = [list(sampler.keys(Place(2, 0))) for sampler in ranks]
+        seen = [
+            sample
+            for step in zip(*keys, strict=True)
+            for key in step
+            for sample in key.indices[: key.n_valid].tolist()
+        ]
+        full = n - n % (batch_size * world_size)
+        assert seen == (whole[:full] if tail == "drop" else whole)
+        for sampler, its_keys in zip(ranks, keys, strict=True):
+            for key in its_keys:
+                assert key.indices.tolist() == sampler.indices(2, key.step).tolist()
+
+
+X = np.arange(26)
+
+
+def make_loader(batch_size=4, shuffle=hr.BlockShuffle(block=4, window=2), **options):  # noqa: B008
+    return hr.Loader(X, batch_size, shuffle=shuffle, **{"seed": 3, "tail": "partial", **options})
+
+
+@pytest.fixture(scope="module", params=["Inline", "Threads", "Processes"])
+def executor(request):
+    made = getattr(hr, request.param)(*(() if request.param == "Inline" else (2,)))
+    yield made
+    made.close()
+
+
+def test_batches_and_states_are_the_same_with_each_executor(executor):
+    expected = [make_loader().batch(e, s).tolist() for e in range(2) for s in range(7)]
+    for stop in range(len(expected)):
+        stopped = make_loader(executor=executor)
+        stream = stopped.stream()
+        assert [next(stream).tolist() for _ in range(stop)] == expected[:stop]
+        state = json.loads(json.dumps(stopped.state_dict()))
+        resumed = pickle.loads(pickle.dumps(make_loader(executor=executor)))
+        resumed.executor = executor
+        resumed.load_state_dict(state)
+        rest = itertools.islice(resumed.stream(), len(expected) - stop)
+        assert [batch.tolist() for batch in rest] == expected[stop:]
+
+
+@pytest.mark.parametrize(("world_size", "batch_size"), [(1, 26), (2, 3), (3, 1)])
+def test_a_state_goes_on_with_other_ranks_and_batch_sizes(world_size, batch_size):
+    in_order = np.concatenate(list(make_loader(1))).tolist()
+    for stop in range(1, 7):
+        before = make_loader()
+        for _ in itertools.islice(before, stop):
+            pass
+        ranks = [
+            make_loader(batch_size, rank=rank, world_size=world_size, tail="pad")
+            for rank in range(world_size)
+        ]
+        for rank in ranks:
+            rank.load_state_dict(before.state_dict())
+        taken = [list(rank) for rank in ranks]
+        valid = [
+            sample
+            for step in zip(*taken, strict=True)
+            for samples, weights in step
+            for sample in samples[weights == 1].tolist()
+        ]
+        assert valid == in_order[4 * stop :]
+
+
+def test_a_state_names_the_order_with_its_numbers():
+    state = make_loader().state_dict()
+    assert state["order"] == "block_shuffled(block=4, window=2)"
+    assert "block_shuffled(block=4, window=2)" in repr(make_loader())
+    for other in (True, False, hr.BlockShuffle(4, 3), hr.BlockShuffle(5, 2)):
+        with pytest.raises(hr.StateError, match="'order' is 'block_shuffled"):
+            make_loader(shuffle=other).load_state_dict(state)
+
+
+class InBlocks:
+    """Samples 0, 1, 2, ... in blocks."""
+
+    spec = hr.Spec((), np.dtype(np.int64))
+
+    def __init__(self, n, block, blocks_kept=1000):
+        self.n, self.block, self.blocks_kept = n, block, blocks_kept
+
+    def __len__(self):
+        return self.n
+
+    def read(self, indices, out):
+        out[:] = indices
+
+
+def test_the_block_is_the_largest_of_the_readers():
+    source = (X, InBlocks(26, 3), {"more": InBlocks(26, 5)})
+    loader = hr.Loader(source, 4, shuffle=hr.BlockShuffle(window=2))
+    assert loader.state_dict()["order"] == "block_shuffled(block=5, window=2)"
+    assert loader.batch(0, 0)[0].tolist() == loader.sampler.indices(0, 0).tolist()
+    given_one = hr.Loader(source, 4, shuffle=hr.BlockShuffle(block=3, window=2))
+    assert given_one.state_dict()["order"] == "block_shuffled(block=3, window=2)"
+
+
+def test_samples_that_lie_by_themselves_are_shuffled_fully():
+    loader = hr.Loader(X, 4, shuffle=hr.BlockShuffle(), seed=3)
+    assert loader.state_dict() == hr.Loader(X, 4, shuffle=True, seed=3).state_dict()
+    assert loader.batch(1, 1).tolist() == hr.Loader(X, 4, seed=3).batch(1, 1).tolist()
+
+
+def test_bad_arguments_name_what_is_allowed():
+    for name, value in itertools.product(("block", "window"), (0, -1, 2**62 + 1)):
+        with pytest.raises(ValueError, match=rf"{name} must be an int from 1 to .*{value} was"):
+            hr.BlockShuffle(**{name: value})
+    for value in (2.0, True, "4"):
+        with pytest.raises(TypeError, match="window must be an int"):
+            hr.BlockShuffle(window=value)
+    with pytest.raises(
+        ValueError, match=r"shuffle must be a BlockShuffle with a block.*block=\.\."
+    ):
+        hr.BatchSampler(10, 2, hr.BlockShuffle())
+    with pytest.raises(
+        TypeError, match="shuffle must be True or False, or a BlockShuffle, but a t"
+    ):
+        hr.Loader(X, 2, shuffle=hr.BlockShuffle)
+    assert hr.BlockShuffle(np.int64(4)) == hr.BlockShuffle(4)
+    with pytest.raises(AttributeError):
+        hr.BlockShuffle(4).block = 5
+
+
+GOLDEN_18 = [8, 14, 9, 10, 11, 12, 15, 13, 5, 16, 6, 7, 17, 4, 1, 2, 3, 0]
+GOLDEN_LARGE = [271099632831, 945465795215, 96228443502, 271099632807]
