@@ -32,7 +32,7 @@ STORE_BYTES = 200 * 2**20
 def local_ray():
     with pytest.MonkeyPatch.context() as patch:
         # So that the workers find the modules of tests/support.
-        patch.setenv("PYTHONPATH", str(Path(in_workers.__file__).parent))
+        patch.setenv("PYTHONPATH", str(Path(in_workers.__file__).parent), prepend=os.pathsep)
         ray.init(
             num_cpus=2,
             resources={"own": 1},
