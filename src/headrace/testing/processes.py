@@ -17,6 +17,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from multiprocessing import connection as connections
+from multiprocessing import util
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple, TypeVar
 
@@ -71,9 +72,13 @@ class _Process:
         self._process = context.Process(target=_answer_requests, args=(theirs,))
         self._process.start()
         theirs.close()
+        # Before multiprocessing waits for its end, where nobody has called `end`.
+        util.Finalize(self, self._connection.close, exitpriority=10)
 
     def is_alive(self) -> bool:
-        return bool(self._process.is_alive())
+        """Whether it waits for a request."""
+        # Of a death the connection knows at once.
+        return bool(self._process.is_alive() and not self._connection.poll())
 
     def call(self, function: Callable[..., Result], arguments: tuple[object, ...]) -> Result:
         """What `function(*arguments)` returns there.
