@@ -4,24 +4,23 @@ Files in a folder are memory-mapped in each process, on first use, and of those 
 rows are fetched by ranges of bytes.
 """
 
-import hashlib
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 from headrace.arrays import Array, Indices
-from headrace.errors import ArgumentError, SampleFormatError
+from headrace.errors import ArgumentError
 from headrace.readers.array import take_rows
 from headrace.readers.npy.decoder import has_rows_together
 from headrace.readers.npy.header import NpyLayout
 from headrace.readers.npy.mapped import NpyMap
 from headrace.readers.npy.ranges import read_layouts, read_ranges
 from headrace.readers.reader import Spec, check_read
+from headrace.readers.shared.fingerprints import fingerprint
+from headrace.readers.shared.format_error import FormatError, bad_file, sample_error
 from headrace.readers.shared.names import Names, check_names
-from headrace.readers.shared.sample_files import FormatError, location, sample_error
-from headrace.storage import Folder, open_storage
-from headrace.storage.opening import Root
+from headrace.storage.opening import Root, open_storage
 
 _SUFFIX = ".npy"
 # Each map holds a file descriptor, of which a process often may have 1024, or 256.
@@ -81,12 +80,13 @@ class NpyShards:
             listed = check_names(names, "names")
         self._names = Names(listed)
         self._layouts = read_layouts(self._storage, listed)
-        self._is_local = isinstance(self._storage, Folder)
+        paths = [self._storage.local_path(name) for name in listed]
+        self._is_local = None not in paths
         for shard, layout in enumerate(self._layouts):
             try:
                 self._check(layout)
             except FormatError as error:
-                raise SampleFormatError(f"{self.path(shard)!r} can't be read: {error}") from None
+                raise bad_file(self.path(shard), error) from None
         self._spec = _spec(self._layouts[0])
         ends = np.cumsum([layout.shape[0] for layout in self._layouts])
         self._n = int(ends[-1])
@@ -113,13 +113,12 @@ class NpyShards:
 
     def path(self, shard: int) -> str:
         """The file with that number, or its URL."""
-        return location(self._storage, self._names[shard])
+        return self._storage.location(self._names[shard])
 
     def fingerprint(self) -> str:
         """A hash of the names and lengths of the files."""
-        digest = hashlib.blake2b(self._names.encoded, digest_size=8)
-        digest.update(b"\0" + self._begins.astype("<i8").tobytes() + b"%d" % self._n)
-        return digest.hexdigest()
+        begins = self._begins.astype("<i8").tobytes()
+        return fingerprint(self._names.encoded, b"\0", begins, str(self._n))
 
     def read(self, indices: Indices, out: Array) -> None:
         check_read(len(self), self.spec, indices, out)
@@ -165,11 +164,16 @@ class NpyShards:
         try:
             if kept is None or kept[0] != shard:
                 self._maps[slot] = None  # before a new one takes a descriptor
-                kept = shard, NpyMap(self.path(shard), self._layouts[shard])
+                kept = shard, self._mapped(shard)
                 self._maps[slot] = kept
             return kept[1].array()
         except (OSError, FormatError) as error:
             raise sample_error(error, index, self.path(shard)) from None
+
+    def _mapped(self, shard: int) -> NpyMap:
+        path = self._storage.local_path(self._names[shard])
+        assert path is not None
+        return NpyMap(path, self._layouts[shard])
 
     def _check(self, layout: NpyLayout) -> None:
         if not layout.shape:

@@ -2,7 +2,6 @@
 
 import io
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -10,13 +9,13 @@ from headrace.arrays import Array, Indices
 from headrace.errors import FileMissingError, SampleFormatError, SampleNotFoundError
 from headrace.readers.npy.decoder import check_size
 from headrace.readers.npy.header import MAX_START_BYTES, NpyLayout, parse_header, read_header
+from headrace.readers.shared.format_error import FormatError, bad_file
 from headrace.readers.shared.names import Names
-from headrace.readers.shared.sample_files import FormatError, fetched, location
-from headrace.storage import Request, Storage
+from headrace.readers.shared.sample_files import fetched
+from headrace.storage.storage import Request, Storage
 
 # As much as almost any header has; of a longer one the rest is fetched after it.
 _USUAL_START_BYTES = 1024
-_SIZES_AT_ONCE = 32
 # Rows nearer than that are fetched together with what lies between, as bytes come faster than
 # requests; but not more in one request, as several bring more at once.
 _MOST_BYTES_BETWEEN = 2**16
@@ -32,8 +31,7 @@ def read_layouts(storage: Storage, names: list[str]) -> list[NpyLayout]:
         StorageError: it can't be read.
     """
     try:
-        with ThreadPoolExecutor(min(_SIZES_AT_ONCE, len(names))) as threads:
-            sizes = list(threads.map(storage.size, names))
+        sizes = storage.sizes(names)
         ends = [min(size, _USUAL_START_BYTES) for size in sizes]
         starts: dict[int, memoryview] = dict(
             storage.fetch([Request(name, 0, end) for name, end in zip(names, ends, strict=True)])
@@ -44,8 +42,7 @@ def read_layouts(storage: Storage, names: list[str]) -> list[NpyLayout]:
             try:
                 layouts.append(_layout(storage, name, size, start))
             except FormatError as error:
-                place = location(storage, name)
-                raise SampleFormatError(f"{place!r} can't be read: {error}") from None
+                raise bad_file(storage.location(name), error) from None
     except FileMissingError as error:
         raise SampleNotFoundError(str(error)) from None
     return layouts
