@@ -5,7 +5,6 @@ import re
 
 from headrace.errors import bad_type
 from headrace.storage.local.folder import Folder
-from headrace.storage.remote.remote import Remote
 from headrace.storage.storage import Storage
 
 Root = str | os.PathLike[str] | Storage
@@ -25,6 +24,8 @@ def open_storage(root: Root) -> Storage:
     if not isinstance(root, (str, os.PathLike)):
         raise bad_type("root", root, "a folder, a URL, or a headrace.Remote")
     if is_url(root):
+        from headrace.storage.remote.remote import Remote  # it loads asyncio, ssl and more
+
         return Remote(os.fspath(root))
     return Folder(root)
 
