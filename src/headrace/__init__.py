@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         WorkerDiedError,
     )
     from headrace.executors import Executor, Inline, Processes, Ray, Threads
+    from headrace.formats import open  # noqa: A004
     from headrace.loader import Loader
     from headrace.readers import (
         Arrow,
@@ -79,6 +80,7 @@ else:
                 "WorkerDiedError",
             ],
             "headrace.executors": ["Executor", "Inline", "Processes", "Ray", "Threads"],
+            "headrace.formats": ["open"],
             "headrace.loader": ["Loader"],
             "headrace.readers": [
                 "Arrow",
@@ -155,6 +157,7 @@ __all__ = [
     "WorkerDiedError",
     "World",
     "Zarr",
+    "open",
     "per_sample",
     "world",
 ]

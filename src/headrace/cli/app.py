@@ -9,9 +9,9 @@ import headrace as hr
 from headrace.cli.arguments import parse_bytes, parse_options
 from headrace.cli.demo import run
 from headrace.cli.info import run_info
-from headrace.cli.opening import FORMATS
 from headrace.cli.pack import run_pack
 from headrace.cli.verify import run_verify
+from headrace.formats import formats
 from headrace.packing import Shape
 
 app = typer.Typer(
@@ -25,7 +25,7 @@ app = typer.Typer(
 
 _Format = Annotated[
     str | None,
-    typer.Option("--format", help=f"One of {', '.join(FORMATS)}. Default: found out."),
+    typer.Option("--format", help=f"One of {', '.join(formats())}. Default: found out."),
 ]
 _Ids = Annotated[
     Path | None, typer.Option(help="A file of the samples' ids, as a JSON list or in lines.")

@@ -6,6 +6,7 @@ import os
 import shlex
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 from rich.filesize import decimal
 
 import headrace as hr
-from headrace.cli.opening import IMAGE_SIZE, Options, check_exists, open_reader
+from headrace.cli.opening import IMAGE_SIZE, TypedOptions, check_exists, open_reader
 from headrace.cli.report import Report
 from headrace.cli.transfer import clock, transfer
 from headrace.errors import ArgumentError, bad_value
@@ -27,7 +28,7 @@ def run_pack(
     target: str,
     *,
     format_name: str | None,
-    options: Options,
+    options: TypedOptions,
     labels: Path | None,
     label_field: str | None,
     shape: Shape,
@@ -44,24 +45,26 @@ def run_pack(
     _check_apart(source, target)
     if options.columns is not None and label_field is not None:
         # The label is a part of the sample that is read, whether it was said twice or not.
-        options = options._replace(columns=tuple(dict.fromkeys((*options.columns, label_field))))
+        columns = options.columns
+        names = [columns] if isinstance(columns, str) else columns
+        options = replace(options, columns=list(dict.fromkeys((*names, label_field))))
     started = time.perf_counter()
     try:
         opened = open_reader(source, format_name, options)
         reader = opened.reader
-        if opened.format == "images" and options.size is None:
+        if opened.format.guesses_size and options.size is None:
             assert isinstance(reader.spec, hr.Spec)
             height, width, _ = reader.spec.shape
             raise bad_value("--size", None, IMAGE_SIZE, f"The first is of {height}x{width}.")
-        labels_reader = opened.labels
-        if labels is not None:
-            labels_reader = read_labels(labels, reader)
         texts = {}
         ids = getattr(reader, "ids", None)
         if ids is not None:
             texts["ids"] = ids
-        if opened.classes is not None and labels is None:
-            texts["classes"] = opened.classes
+        labels_reader: hr.Reader | None = None
+        if labels is not None:
+            labels_reader = read_labels(labels, reader)
+        elif isinstance(reader, hr.ImageFolder):
+            labels_reader, texts["classes"] = reader.labels(), reader.class_names
         nbytes = sample_nbytes(reader.spec)
         with transfer("packing", nbytes * len(reader)) as show:
             packed = pack(
@@ -76,7 +79,7 @@ def run_pack(
                 progress=lambda samples: show(samples * nbytes),
             )
     except hr.SampleError as error:
-        alike = ", with the same options" if format_name or any(options) else ""
+        alike = ", with the same options" if format_name or options.given() else ""
         raise type(error)(
             f"{str(error).rstrip('.')}. To list all bad samples: "
             f"{shlex.join(['headrace', 'verify', source])}{alike}"

@@ -8,18 +8,21 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 import headrace as hr
 from headrace.arrays import Indices
-from headrace.cli.opening import INSIDE, NONE, Options, guess_format, open_reader, root_of
+from headrace.cli.opening import NONE, TypedOptions, guess_format, open_reader
 from headrace.cli.report import Report
 from headrace.cli.transfer import transfer
 from headrace.errors import bad_value
 from headrace.executors.lookahead import available_cpus
+from headrace.formats import formats
 from headrace.pytree import map_leaves
+from headrace.readers.format import MANIFESTS, with_manifest
 from headrace.readers.reader import map_specs, sample_nbytes
 from headrace.storage import Request, Storage, open_storage
 from headrace.storage.manifest import Manifest, file_sums
@@ -31,8 +34,6 @@ _MOST_IN_A_BATCH = 1024
 _MOST_BLOCK_BYTES = 2**28
 # How readers begin.
 _NUMBERED = re.compile(r"sample \d+ (can't be read|does not exist): ")
-# Of the formats with a file for each sample.
-_SUFFIXES = {"npy-files": ".npy", "npz-files": ".npz"}
 _MOST_LISTED = 1000
 
 
@@ -63,7 +64,7 @@ def run_verify(
     path: str,
     *,
     format_name: str | None,
-    options: Options,
+    options: TypedOptions,
     manifest: str | None,
     workers: int | None,
     as_json: bool,
@@ -96,7 +97,7 @@ def _as_dict(found: Verified) -> dict[str, Any]:
 def verify(
     path: str,
     format_name: str | None = None,
-    options: Options = NONE,
+    options: TypedOptions = NONE,
     manifest: str | None = None,
     workers: int | None = None,
 ) -> Verified:
@@ -106,7 +107,7 @@ def verify(
         HeadraceError: it could not be verified, as nothing is there, or the network fails.
     """
     workers = min(8, available_cpus()) if workers is None else workers
-    format_name = format_name or guess_format(path)
+    format_name = format_name or guess_format(path).name
     manifests = _manifests(path, manifest)
     reader, bad = _open(path, format_name, options, bool(manifests))
     samples = sum(one.sample is not None for one in bad)
@@ -120,7 +121,7 @@ def verify(
 
 
 def _open(
-    path: str, format_name: str, options: Options, expected: bool
+    path: str, format_name: str, options: TypedOptions, expected: bool
 ) -> tuple[hr.Reader | None, list[Bad]]:
     """The reader of all samples but the first ones, if those are bad: these show what is expected.
 
@@ -130,26 +131,28 @@ def _open(
     opened = _opened(path, format_name, options)
     if isinstance(opened, hr.Reader):
         return opened, []
-    if format_name not in _SUFFIXES:
+    suffix = formats()[format_name].sample_suffix
+    if suffix is None:
         if isinstance(opened, FileNotFoundError) and is_url(path) and not expected:
             raise opened  # there is nothing; a path of this machine was looked at before
         return None, [Bad(path, None, _reason(opened))]
-    ids = options.ids
-    if ids is None:
-        suffix = _SUFFIXES[format_name]
-        names = open_storage(root_of(path)).names((suffix,))
+    if options.ids is None:
+        names = open_storage(with_manifest(path)).names((suffix,))
         ids = sorted(name.removesuffix(suffix) for name in names)
+    else:
+        ids = [str(name) for name in options.ids]
     bad: list[Bad] = []
     for number, name in enumerate(ids):
         # One alone, as each opening takes as long as there are ids.
-        opened = _opened(path, format_name, options._replace(ids=[name]))
+        opened = _opened(path, format_name, replace(options, ids=[name]))
         if isinstance(opened, hr.Reader):
-            return open_reader(path, format_name, options._replace(ids=ids[number:])).reader, bad
+            rest = replace(options, ids=ids[number:])
+            return open_reader(path, format_name, rest).reader, bad
         bad.append(Bad(name, number, _reason(opened)))
     return None, bad
 
 
-def _opened(path: str, format_name: str, options: Options) -> hr.Reader | Exception:
+def _opened(path: str, format_name: str, options: TypedOptions) -> hr.Reader | Exception:
     """The reader, or why it can't be opened."""
     try:
         return open_reader(path, format_name, options).reader
@@ -234,7 +237,7 @@ def _manifests(path: str, given: str | None) -> list[tuple[str, Manifest]]:
     # Beside the root of a server or bucket there is nothing.
     places = [(parent, f"{name}.manifest.json")] if is_url(parent) or not is_url(path) else []
     if is_folder:
-        places += [(path, inside) for inside in INSIDE]
+        places += [(path, inside) for inside in MANIFESTS]
     found = []
     for root, file in places:
         storage = open_storage(root)
