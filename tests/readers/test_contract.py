@@ -5,7 +5,7 @@ import pytest
 
 from headrace import Labels, NpyFile, NpyFiles
 from headrace.readers import ArrayReader
-from headrace.readers.npy import npy_files
+from headrace.storage.local import folder as folder_module
 from headrace.testing import ReaderContract
 
 
@@ -57,7 +57,7 @@ class TestNpyFilesWithoutPreadv(TestNpyFiles):
 
     @pytest.fixture(autouse=True)
     def _no_preadv(self, monkeypatch):
-        monkeypatch.setattr(npy_files, "_HAS_PREADV", False)
+        monkeypatch.setattr(folder_module, "_HAS_PREADV", False)
         monkeypatch.delattr("os.preadv", raising=False)
 
 

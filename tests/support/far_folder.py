@@ -1,6 +1,6 @@
 """A storage that readers do not know to be a folder of this machine."""
 
-from headrace.storage import Folder
+from headrace.storage.local.folder import Folder
 
 
 class FarFolder:
@@ -18,6 +18,12 @@ class FarFolder:
     def root(self):
         return f"far:{self._folder.root}"
 
+    def location(self, name):
+        return f"{self.root}/{name}"
+
+    def local_path(self, name=""):
+        return None
+
     def fetch(self, requests):
         self.asked += requests
         # Backwards, but each position is that of the request as it was asked for.
@@ -26,6 +32,9 @@ class FarFolder:
 
     def size(self, name):
         return self._folder.size(name)
+
+    def sizes(self, names):
+        return self._folder.sizes(names)
 
     def names(self, suffixes=("",)):
         return self._folder.names(suffixes)

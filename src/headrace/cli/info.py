@@ -17,6 +17,7 @@ from headrace.cli.transfer import clock
 from headrace.formats import Opened
 from headrace.packing import parts_of
 from headrace.pytree import named_leaves
+from headrace.readers.access import access_of
 from headrace.readers.reader import Spec, sample_nbytes
 from headrace.storage.opening import is_url
 
@@ -66,7 +67,8 @@ def run_info(
         advice = warned + advise(path, opened)
     if opened.format.guesses_size and options.size is None:
         advice.append("The size is that of the first image. Pass the one to train with as --size.")
-    block = getattr(opened.reader, "block", 1)
+    access = access_of(opened.reader)
+    block = access.block
     classes = opened.reader.class_names if isinstance(opened.reader, hr.ImageFolder) else None
     if as_json:
         content = {
@@ -92,7 +94,7 @@ def run_info(
     if classes is not None:
         report.line(f"classes        {len(classes)}: {', '.join(classes[:8])}")
     if block > 1:
-        kept = min(getattr(opened.reader, "blocks_kept", 0), -(-n // block))
+        kept = min(access.blocks_kept, -(-n // block))
         report.line(f"blocks         of {block} samples, each read as a whole; {kept} are kept")
     if epoch is not None:
         report.line(
@@ -172,7 +174,7 @@ def advise(path: str, opened: Opened) -> list[str]:
             "only the first epoch goes over the network."
         )
     memory = memory_bytes()
-    if n * nbytes < memory // 4 and not getattr(reader, "in_memory", False):
+    if n * nbytes < memory // 4 and not access_of(reader).in_memory:
         advice.append(
             f"All samples take {decimal(n * nbytes)}, and this machine has {decimal(memory)} of "
             "memory: read them once, and pass the array itself to the loader."

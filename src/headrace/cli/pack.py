@@ -19,6 +19,7 @@ from headrace.cli.report import Report
 from headrace.cli.transfer import clock, transfer
 from headrace.errors import ArgumentError, bad_value
 from headrace.packing import Shape, pack
+from headrace.readers.access import ids_of
 from headrace.readers.reader import sample_nbytes
 from headrace.storage.opening import is_url
 
@@ -57,7 +58,7 @@ def run_pack(
             height, width, _ = reader.spec.shape
             raise bad_value("--size", None, IMAGE_SIZE, f"The first is of {height}x{width}.")
         texts = {}
-        ids = getattr(reader, "ids", None)
+        ids = ids_of(reader)
         if ids is not None:
             texts["ids"] = ids
         labels_reader: hr.Reader | None = None
@@ -100,7 +101,7 @@ def read_labels(path: Path, reader: hr.Reader) -> hr.Reader:
         path: .json with a mapping from id to label, or a list; .npy with one label a row; .csv with
             lines of id and label, or of a label each, and perhaps a line of names before.
     """
-    ids = getattr(reader, "ids", None)
+    ids = ids_of(reader)
     suffix = path.suffix.lower()
     try:
         if suffix == ".npy":

@@ -3,12 +3,13 @@
 import os
 import re
 
-from headrace.errors import bad_type
+from headrace.errors import ArgumentTypeError, bad_type
 from headrace.storage.local.folder import Folder
 from headrace.storage.storage import Storage
 
 Root = str | os.PathLike[str] | Storage
 
+_METHODS = ("root", "location", "local_path", "fetch", "size", "sizes", "names")
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
 
@@ -22,9 +23,10 @@ def open_storage(root: Root) -> Storage:
     if isinstance(root, Storage):
         return root
     if not isinstance(root, (str, os.PathLike)):
-        raise bad_type("root", root, "a folder, a URL, or a headrace.Remote")
+        raise _no_storage(root)
     if is_url(root):
-        from headrace.storage.remote.remote import Remote  # it loads asyncio, ssl and more
+        # Here, as it takes more time than all else that is imported for files of this machine.
+        from headrace.storage.remote.remote import Remote
 
         return Remote(os.fspath(root))
     return Folder(root)
@@ -33,3 +35,11 @@ def open_storage(root: Root) -> Storage:
 def is_url(root: str | os.PathLike[str]) -> bool:
     """Whether `root` names something by its URL."""
     return isinstance(root, str) and _URL.match(root) is not None
+
+
+def _no_storage(root: object) -> ArgumentTypeError:
+    missing = [name for name in _METHODS if not hasattr(root, name)]
+    if hasattr(root, "fetch") and missing:
+        allowed = "a storage with all of headrace.storage.Storage"
+        return bad_type("root", root, allowed, f"It has no {' and no '.join(missing)}.")
+    return bad_type("root", root, "a folder, a URL, or a headrace.Remote")

@@ -38,6 +38,17 @@ class Storage(Protocol):
         """The folder or URL, for messages."""
         ...
 
+    def location(self, name: str) -> str:
+        """The path or URL of a file, for messages; it need not exist."""
+        ...
+
+    def local_path(self, name: str = "") -> str | None:
+        """The path of this machine where a file lies, and may be opened or mapped; else None.
+
+        It need not exist. Without a name, the folder below which all of them lie.
+        """
+        ...
+
     def fetch(self, requests: Sequence[Request]) -> Iterator[tuple[int, memoryview]]:
         """Yields (position in `requests`, bytes) for each request, in any order.
 
@@ -52,6 +63,13 @@ class Storage(Protocol):
 
     def size(self, name: str) -> int:
         """The bytes of a file; raises as `fetch` does."""
+        ...
+
+    def sizes(self, names: Sequence[str]) -> list[int]:
+        """The bytes of each of many files, asked for at once where that is faster.
+
+        Raises as `fetch` does; `position` is that of the name in `names`.
+        """
         ...
 
     def names(self, suffixes: tuple[str, ...] = ("",)) -> list[str]:

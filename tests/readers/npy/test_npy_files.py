@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import headrace as hr
-from headrace.readers.npy import npy_files
+from headrace.storage.local import folder as folder_module
 
 SAMPLE = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
 
@@ -46,14 +46,14 @@ def test_byte_order_memory_order_and_version_do_not_matter(tmp_path, read, dtype
     array = np.arange(24).reshape(2, 3, 4).astype(dtype, order=order)
     write(tmp_path / "a.npy", array, version)
     reader = hr.NpyFiles(tmp_path)
-    assert reader.spec == ((2, 3, 4), np.dtype(dtype).newbyteorder("="))
+    assert reader.spec == hr.Spec((2, 3, 4), np.dtype(dtype).newbyteorder("="))
     assert np.array_equal(read(reader)[0], array)
 
 
 @pytest.mark.parametrize("has_preadv", [True, False])
 def test_layouts_may_differ_within_a_batch(tmp_path, read, monkeypatch, has_preadv):
     if not has_preadv:
-        monkeypatch.setattr(npy_files, "_HAS_PREADV", False)
+        monkeypatch.setattr(folder_module, "_HAS_PREADV", False)
         monkeypatch.delattr("os.preadv", raising=False)
     samples = np.random.default_rng(0).normal(size=(12, 2, 3, 4)).astype(np.float32)
     for index, sample in enumerate(samples):

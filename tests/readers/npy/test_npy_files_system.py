@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import headrace as hr
-from headrace.readers.npy import npy_files
+from headrace.storage.local import folder as folder_module
 
 PRELUDE = """
     import atexit, errno, os, resource, tempfile
@@ -52,7 +52,7 @@ def read_error(reader, index):
 @pytest.fixture(params=["preadv", "no preadv"])
 def folder(request, tmp_path, monkeypatch):
     if request.param == "no preadv":
-        monkeypatch.setattr(npy_files, "_HAS_PREADV", False)
+        monkeypatch.setattr(folder_module, "_HAS_PREADV", False)
         monkeypatch.delattr("os.preadv", raising=False)
     np.save(tmp_path / "a.npy", np.zeros(3))
     return tmp_path
@@ -168,7 +168,7 @@ def test_with_and_without_preadv_the_same_is_read_and_raised(tmp_path, read, mon
             yield type(caught.value), caught.value.index, str(caught.value)
 
     usual = list(outcomes())
-    monkeypatch.setattr(npy_files, "_HAS_PREADV", False)
+    monkeypatch.setattr(folder_module, "_HAS_PREADV", False)
     monkeypatch.delattr("os.preadv")
     assert list(outcomes()) == usual
 

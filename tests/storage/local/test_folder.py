@@ -139,7 +139,7 @@ def test_files_that_became_longer_or_shorter(many):
     rng = np.random.default_rng(1)
     for name, nbytes in {"005.x": 200_000, "006.x": 1900, "007.x": 0, "099.x": 1}.items():
         contents[name] = rng.bytes(nbytes)
-        with open(folder.path(name), "wb") as file:
+        with open(folder.local_path(name), "wb") as file:
             file.write(contents[name])
     for _ in range(3):
         assert_fetched(folder, requests, contents)

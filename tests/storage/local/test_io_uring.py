@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 import headrace as hr
-from headrace.readers.npy import npy_files
 from headrace.storage import Folder, Request
+from headrace.storage.local import folder as folder_module
 from headrace.storage.local import io_uring
 
 N = 300
@@ -67,13 +67,13 @@ def open_rings():
 def rings_used(monkeypatch):
     """The lengths of the batches that go through a ring."""
     used = []
-    together = npy_files.NpyFiles._read_together
+    together = Folder._read_rows_together
 
-    def noted(self, ring, indices, out, expected):
-        used.append(len(indices))
-        return together(self, ring, indices, out, expected)
+    def noted(self, ring, names, starts, head, rows):
+        used.append(len(rows))
+        return together(self, ring, names, starts, head, rows)
 
-    monkeypatch.setattr(npy_files.NpyFiles, "_read_together", noted)
+    monkeypatch.setattr(Folder, "_read_rows_together", noted)
     return used
 
 
@@ -86,7 +86,7 @@ def test_batches_of_any_length_are_right(files, rings_used):
 
 
 def test_large_samples_are_read_in_several_calls(files, monkeypatch):
-    monkeypatch.setattr(npy_files, "_MOST_BYTES_TOGETHER", 1000)
+    monkeypatch.setattr(folder_module, "_MOST_BYTES_OF_ROWS", 1000)
     assert_right(files, range(40))
 
 

@@ -26,8 +26,9 @@ from headrace.readers.reader import Specs, check_read
 from headrace.readers.shared.block_cache import DEFAULT_CACHE_BYTES, BlockCache, rows_of_blocks
 from headrace.readers.shared.named_arrays import check_chosen
 from headrace.readers.shared.names import check_names
-from headrace.storage import Folder
+from headrace.storage.local.folder import Folder
 from headrace.storage.opening import Root, is_url
+from headrace.storage.storage import Storage
 
 if TYPE_CHECKING:
     from headrace.readers.arrow.columns import Column
@@ -318,8 +319,8 @@ def _values(batch: Any, columns: "list[Column]") -> dict[str, Any]:
 
 def _paths(root: Root, names: Iterable[str] | None) -> tuple[str, list[str]]:
     """The folder, and the names of the files in it."""
-    if isinstance(root, Folder):
-        root = root.root
+    if isinstance(root, Storage):
+        root = root.local_path() or root
     if not isinstance(root, str | os.PathLike):
         raise bad_type("root", root, "a file or folder of this machine")
     if is_url(root):

@@ -23,9 +23,9 @@ from headrace.errors import (
 from headrace.readers.reader import Specs, check_read
 from headrace.readers.shared.block_cache import DEFAULT_CACHE_BYTES, BlockCache, rows_of_blocks
 from headrace.readers.shared.named_arrays import check_chosen
-from headrace.readers.shared.sample_files import fetched, location
-from headrace.storage import Folder, Request
+from headrace.readers.shared.sample_files import fetched
 from headrace.storage.opening import Root
+from headrace.storage.storage import Request
 
 if TYPE_CHECKING:
     from headrace.readers.arrow.columns import Column
@@ -160,7 +160,7 @@ class Parquet:
         check_read(len(self), self.spec, indices, out)
         rows_of = dict(rows_of_blocks(np.searchsorted(self._starts, indices, "right") - 1))
         first = {block: int(indices[rows[0]]) for block, rows in rows_of.items()}
-        far = not isinstance(self._storage, Folder)
+        far = self._storage.local_path() is None
 
         def load(blocks: Sequence[int]) -> Iterator[tuple[int, Any]]:
             return self._load(blocks, first)
@@ -263,7 +263,7 @@ class Parquet:
         )
 
     def _path(self, file: int) -> str:
-        return location(self._storage, self._names[file])
+        return self._storage.location(self._names[file])
 
     def _first_row(self, columns: list[str]) -> Any:
         """The row group of the first sample, as a table."""

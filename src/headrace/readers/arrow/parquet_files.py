@@ -6,7 +6,6 @@ Requires pyarrow.
 import contextlib
 import os
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -22,14 +21,12 @@ from headrace.errors import (
 )
 from headrace.readers.arrow.columns import ARROW_ERRORS
 from headrace.readers.shared.names import check_names
-from headrace.readers.shared.sample_files import location
-from headrace.storage import Folder, Request, Storage, open_storage
-from headrace.storage.opening import Root, is_url
+from headrace.storage.opening import Root, is_url, open_storage
+from headrace.storage.storage import Request, Storage
 
 SUFFIXES = (".parquet", ".pq")
 # Footers are mostly smaller; of a larger one the rest is fetched, too.
 _FOOTER_BYTES = 2**16
-_SIZES_AT_ONCE = 16
 
 
 class Pieces:
@@ -148,10 +145,7 @@ def open_files(root: Root, names: Iterable[str] | None) -> tuple[Storage, list[s
 
 def file_sizes(storage: Storage, names: list[str]) -> list[int]:
     try:
-        if isinstance(storage, Folder):
-            return [storage.size(name) for name in names]
-        with ThreadPoolExecutor(_SIZES_AT_ONCE) as threads:
-            return list(threads.map(storage.size, names))
+        return storage.sizes(names)
     except FileMissingError as error:
         raise SampleNotFoundError(str(error)) from None
 
@@ -169,7 +163,7 @@ def read_footers(storage: Storage, names: list[str], sizes: list[int]) -> list[A
             if len(data) < needed <= sizes[file] and bytes(data[-4:]) == b"PAR1":
                 longer[file] = needed
             else:
-                footers[file] = _footer(bytes(data), location(storage, names[file]))
+                footers[file] = _footer(bytes(data), storage.location(names[file]))
         wanted = longer
     return footers
 

@@ -16,8 +16,8 @@ from headrace.errors import ArgumentError, bad_type, bad_value
 from headrace.readers.images.decoder import ImageOptions
 from headrace.readers.images.images import SUFFIXES, Images, is_image
 from headrace.readers.labels import Labels
-from headrace.storage import Folder, Storage, open_storage
-from headrace.storage.opening import Root
+from headrace.storage.opening import Root, open_storage
+from headrace.storage.storage import Storage
 
 LabelMode = Literal["int", "categorical", "binary"]
 
@@ -131,14 +131,15 @@ def _listed(
     follow_links: bool,
 ) -> tuple[list[str], list[str], npt.NDArray[np.int32]]:
     """The names of all images, those of the classes, and the class of each image."""
-    if isinstance(storage, Folder):
+    root = storage.local_path()
+    if root is not None:
         found = sorted(
             name
-            for name in os.listdir(storage.root)
-            if not name.startswith(".") and os.path.isdir(storage.path(name))
+            for name in os.listdir(root)
+            if not name.startswith(".") and os.path.isdir(os.path.join(root, name))
         )
         chosen = _chosen(class_names, found, storage.root)
-        of_class = {name: _below(storage, name, follow_links) for name in chosen}
+        of_class = {name: _below(root, name, follow_links) for name in chosen}
     else:
         of_class = {}
         for name in storage.names():
@@ -156,11 +157,11 @@ def _listed(
     return names, chosen, np.repeat(np.arange(len(chosen), dtype=np.int32), counts)
 
 
-def _below(storage: Folder, class_name: str, follow_links: bool) -> list[str]:
+def _below(root: str, class_name: str, follow_links: bool) -> list[str]:
     """The names of all files in the folder of a class, those with a dot at their front included."""
     return [
-        os.path.relpath(os.path.join(folder, file), storage.root).replace(os.sep, "/")
-        for folder, _, files in os.walk(storage.path(class_name), followlinks=follow_links)
+        os.path.relpath(os.path.join(folder, file), root).replace(os.sep, "/")
+        for folder, _, files in os.walk(os.path.join(root, class_name), followlinks=follow_links)
         for file in files
     ]
 

@@ -11,8 +11,7 @@ from headrace.errors import ArgumentError
 from headrace.readers.images.decoder import ImageDecoder, ImageOptions
 from headrace.readers.reader import Spec, check_read
 from headrace.readers.shared.sample_files import SampleFiles
-from headrace.storage import open_storage
-from headrace.storage.opening import Root
+from headrace.storage.opening import Root, open_storage
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
 

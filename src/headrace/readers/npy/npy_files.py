@@ -1,10 +1,8 @@
 """NpyFiles: one .npy file for each sample, named by its id.
 
-The unit of work is the batch. Each file is opened, read into the batch's row with its header beside
-it, and closed; the header's bytes are compared with the expected ones, and only one that differs is
-parsed, once. With io_uring a batch takes one system call for all of that; without it, three for
-each file; and where the platform has no `preadv`, files are read with the portable calls. Files of
-another storage than a folder are fetched whole, all of a batch at once.
+The unit of work is the batch. Files of this machine are read straight into its rows, their headers
+are compared with the expected one, and only one that differs is parsed, once. Files of another
+storage are fetched whole, all of a batch at once.
 """
 
 import contextlib
@@ -18,22 +16,16 @@ import numpy as np
 import numpy.typing as npt
 
 from headrace.arguments import check_dtype
-from headrace.arrays import Array, Indices, address
+from headrace.arrays import Array, Indices
 from headrace.errors import bad_type
 from headrace.readers.npy.decoder import NpyDecoder, check_size
 from headrace.readers.npy.header import parse_header, read_header
 from headrace.readers.reader import Spec, check_read
 from headrace.readers.shared.sample_files import FormatError, SampleFiles, sample_error
-from headrace.storage import Folder
-from headrace.storage.local.io_uring import Ring, RingLostError, ring_of_thread
+from headrace.storage.local.folder import Folder
 from headrace.storage.opening import Root
 
 _SUFFIX = ".npy"
-_HAS_PREADV = hasattr(os, "preadv")
-# Below, preparing the one call takes longer than the calls that it saves.
-_LEAST_TOGETHER = 16
-# A call that reads more would take too long to be interrupted.
-_MOST_BYTES_TOGETHER = 2**26
 
 
 class NpyFiles:
@@ -89,10 +81,9 @@ class NpyFiles:
             dtype = check_dtype(dtype)
         self._files = SampleFiles(root, ids, (_SUFFIX,))
         self._names = self._files.names
-        self._is_local = isinstance(self._files.storage, Folder)
-        if self._is_local:
-            self._root = self._files.storage.root
-            self._prefix = os.fsencode(os.path.join(self._root, ""))
+        root_path = self._files.storage.local_path()
+        self._folder = None if root_path is None else Folder(root_path)
+        if self._folder is not None:
             with self._sample(0) as file:
                 self._decoder = _first(file, os.fstat(file.fileno()).st_size, shape, dtype)
         else:
@@ -132,69 +123,17 @@ class NpyFiles:
 
     def read(self, indices: Indices, out: Array) -> None:
         check_read(len(self), self.spec, indices, out)
-        header = self._decoder.plain_header
-        if not self._is_local:
+        header, names = self._decoder.plain_header, self._names
+        if self._folder is None:
             decode = self._decoder.decode
             self._files.read(indices, lambda data, row: decode(data, out[row : row + 1]))
-        elif header is not None and _HAS_PREADV and out.nbytes:
-            ring = ring_of_thread() if len(indices) >= _LEAST_TOGETHER else None
-            if ring is None or not self._read_together(ring, indices, out, header):
-                self._read_plain(indices, out, header)
-        else:
-            for row, index in enumerate(indices.tolist()):
-                self._read_any(index, out[row : row + 1])
-
-    def _read_plain(self, indices: Indices, out: Array, expected: bytes) -> None:
-        """`read`, for files that most likely all have the expected header."""
-        names, prefix, flags = self._names.encoded, self._prefix, os.O_RDONLY | os.O_CLOEXEC
-        os_open, preadv, close = os.open, os.preadv, os.close
-        data = out.reshape(-1).view(np.uint8).data
-        nbytes = self.spec.nbytes
-        header = bytearray(len(expected))
-        complete = len(expected) + nbytes
-        starts = self._names.starts[indices].tolist()
-        stops = self._names.stops[indices].tolist()
-        at = 0
-        for start, stop in zip(starts, stops, strict=True):
-            after = at + nbytes
-            try:
-                file = os_open(prefix + names[start:stop], flags)
-                try:
-                    received = preadv(file, (header, data[at:after]), 0)
-                finally:
-                    close(file)
-            except OSError:
-                received = 0  # the slow path meets the same error, and explains it
-            if received != complete or header != expected:
-                row = at // nbytes
-                self._read_any(int(indices[row]), out[row : row + 1])
-            at = after
-
-    def _read_together(self, ring: Ring, indices: Indices, out: Array, expected: bytes) -> bool:
-        """`_read_plain`, with one system call for many files; False if that is not possible."""
-        names = self._names.starts[indices].astype(np.uintp) + self._names_address()
-        complete = len(expected) + self.spec.nbytes
-        head = np.frombuffer(expected, np.uint8)
-        most = max(1, min(ring.MOST_FILES, _MOST_BYTES_TOGETHER // complete))
-        try:
-            folder = os.open(self._root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        except OSError:
-            return False
-        try:
-            for at in range(0, len(indices), most):
-                rows = out[at : at + most]
-                received, heads = ring.read(
-                    folder, names[at : at + most], self._names.encoded, len(expected), rows
-                )
-                if (received != complete).any() or heads.tobytes() != expected * len(heads):
-                    bad = (received != complete) | (heads != head).any(axis=1)
-                    for row in (at + np.flatnonzero(bad)).tolist():
-                        self._read_any(int(indices[row]), out[row : row + 1])
-        except RingLostError:
-            return False
-        finally:
-            os.close(folder)
-        return True
+            return
+        left: Iterable[int] = range(len(indices))
+        if header is not None:
+            starts, stops = names.starts[indices], names.stops[indices]
+            left = self._folder.read_rows(names.encoded, starts, stops, header, out)
+        for row in left:
+            self._read_any(int(indices[row]), out[row : row + 1])
 
     def _read_any(self, index: int, row: Array) -> None:
         """Reads sample `index`, whatever its layout, into `row`, which has shape (1, *shape)."""
@@ -210,9 +149,6 @@ class NpyFiles:
                 yield file
         except (OSError, FormatError) as error:
             raise sample_error(error, index, path) from None
-
-    def _names_address(self) -> np.uintp:
-        return np.uintp(address(np.frombuffer(self._names.encoded, np.uint8)))
 
 
 def _first(

@@ -19,9 +19,8 @@ from headrace.readers.npy.mapped import NpyMap
 from headrace.readers.npy.ranges import read_layouts, read_ranges
 from headrace.readers.reader import Spec, check_read
 from headrace.readers.shared.names import Names, check_names
-from headrace.readers.shared.sample_files import FormatError, location, sample_error
-from headrace.storage import Folder, open_storage
-from headrace.storage.opening import Root
+from headrace.readers.shared.sample_files import FormatError, sample_error
+from headrace.storage.opening import Root, open_storage
 
 _SUFFIX = ".npy"
 # Each map holds a file descriptor, of which a process often may have 1024, or 256.
@@ -81,7 +80,8 @@ class NpyShards:
             listed = check_names(names, "names")
         self._names = Names(listed)
         self._layouts = read_layouts(self._storage, listed)
-        self._is_local = isinstance(self._storage, Folder)
+        paths = [self._storage.local_path(name) for name in listed]
+        self._is_local = None not in paths
         for shard, layout in enumerate(self._layouts):
             try:
                 self._check(layout)
@@ -113,7 +113,7 @@ class NpyShards:
 
     def path(self, shard: int) -> str:
         """The file with that number, or its URL."""
-        return location(self._storage, self._names[shard])
+        return self._storage.location(self._names[shard])
 
     def fingerprint(self) -> str:
         """A hash of the names and lengths of the files."""
@@ -165,11 +165,16 @@ class NpyShards:
         try:
             if kept is None or kept[0] != shard:
                 self._maps[slot] = None  # before a new one takes a descriptor
-                kept = shard, NpyMap(self.path(shard), self._layouts[shard])
+                kept = shard, self._mapped(shard)
                 self._maps[slot] = kept
             return kept[1].array()
         except (OSError, FormatError) as error:
             raise sample_error(error, index, self.path(shard)) from None
+
+    def _mapped(self, shard: int) -> NpyMap:
+        path = self._storage.local_path(self._names[shard])
+        assert path is not None
+        return NpyMap(path, self._layouts[shard])
 
     def _check(self, layout: NpyLayout) -> None:
         if not layout.shape:

@@ -2,7 +2,6 @@
 
 import io
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -11,12 +10,11 @@ from headrace.errors import FileMissingError, SampleFormatError, SampleNotFoundE
 from headrace.readers.npy.decoder import check_size
 from headrace.readers.npy.header import MAX_START_BYTES, NpyLayout, parse_header, read_header
 from headrace.readers.shared.names import Names
-from headrace.readers.shared.sample_files import FormatError, fetched, location
-from headrace.storage import Request, Storage
+from headrace.readers.shared.sample_files import FormatError, fetched
+from headrace.storage.storage import Request, Storage
 
 # As much as almost any header has; of a longer one the rest is fetched after it.
 _USUAL_START_BYTES = 1024
-_SIZES_AT_ONCE = 32
 # Rows nearer than that are fetched together with what lies between, as bytes come faster than
 # requests; but not more in one request, as several bring more at once.
 _MOST_BYTES_BETWEEN = 2**16
@@ -32,8 +30,7 @@ def read_layouts(storage: Storage, names: list[str]) -> list[NpyLayout]:
         StorageError: it can't be read.
     """
     try:
-        with ThreadPoolExecutor(min(_SIZES_AT_ONCE, len(names))) as threads:
-            sizes = list(threads.map(storage.size, names))
+        sizes = storage.sizes(names)
         ends = [min(size, _USUAL_START_BYTES) for size in sizes]
         starts: dict[int, memoryview] = dict(
             storage.fetch([Request(name, 0, end) for name, end in zip(names, ends, strict=True)])
@@ -44,8 +41,9 @@ def read_layouts(storage: Storage, names: list[str]) -> list[NpyLayout]:
             try:
                 layouts.append(_layout(storage, name, size, start))
             except FormatError as error:
-                place = location(storage, name)
-                raise SampleFormatError(f"{place!r} can't be read: {error}") from None
+                raise SampleFormatError(
+                    f"{storage.location(name)!r} can't be read: {error}"
+                ) from None
     except FileMissingError as error:
         raise SampleNotFoundError(str(error)) from None
     return layouts

@@ -14,8 +14,8 @@ from headrace.errors import (
     StorageError,
 )
 from headrace.readers.shared.names import Names, check_names
-from headrace.storage import Folder, Request, Storage, open_storage
-from headrace.storage.opening import Root
+from headrace.storage.opening import Root, open_storage
+from headrace.storage.storage import Request, Storage
 
 
 class FormatError(Exception):
@@ -54,7 +54,7 @@ class SampleFiles:
 
     def location(self, index: int) -> str:
         """The path or URL of the file of sample `index`."""
-        return location(self.storage, self.names[index])
+        return self.storage.location(self.names[index])
 
     def read(self, indices: Indices, decode: Callable[[memoryview, int], None]) -> None:
         """Calls `decode(bytes of the file, row)` for each row of `indices`, in any order.
@@ -83,13 +83,6 @@ def sample_error(error: Exception, index: int, place: str) -> Exception:
         return SampleFormatError.at(index, f"sample {index} can't be read: {place!r}: {error}")
     error.add_note(f"headrace: while reading sample {index}, {place!r}")
     return error
-
-
-def location(storage: Storage, name: str) -> str:
-    """The path or URL of a file."""
-    if isinstance(storage, Folder):
-        return storage.path(name)
-    return f"{storage.root.rstrip('/')}/{name}"
 
 
 def fetched(

@@ -8,7 +8,6 @@ last `/` make a sample; what follows the dot, in lower case, is the member's ext
 """
 
 import os
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -17,9 +16,8 @@ import numpy.typing as npt
 from headrace.arrays import Array
 from headrace.errors import ArgumentError
 from headrace.readers.shared.names import Names
-from headrace.readers.shared.sample_files import location
 from headrace.readers.tar.scan import BLOCK_BYTES, scan
-from headrace.storage import Storage
+from headrace.storage.storage import Storage
 
 _FORMAT = 1
 _SHARDS_AT_ONCE = 8
@@ -61,6 +59,8 @@ class TarIndex(NamedTuple):
             SampleFormatError: (a ValueError) a shard is damaged or compressed.
             StorageError: (an OSError) a shard can't be read.
         """
+        from concurrent.futures import ThreadPoolExecutor  # which imports logging
+
         with ThreadPoolExecutor(_SHARDS_AT_ONCE) as threads:
             found = list(threads.map(lambda name: scan(storage, name), shards))
         extensions = sorted({name for one in found for name in one.extensions})
@@ -141,13 +141,12 @@ class TarIndex(NamedTuple):
                 f"index must be a file of save_index, but {path!r} is damaged or another: {error}. "
                 f"{remedy}"
             ) from None
-        with ThreadPoolExecutor(_SHARDS_AT_ONCE) as threads:
-            sizes = list(threads.map(storage.size, index.shards))
+        sizes = storage.sizes(index.shards)
         for name, size, indexed in zip(index.shards, sizes, index.sizes.tolist(), strict=True):
             if size != indexed:
                 raise ArgumentError(
                     f"index must be of the shards as they are, but in {path!r} {name!r} has "
-                    f"{indexed} bytes, and {location(storage, name)!r} has {size}. {remedy}"
+                    f"{indexed} bytes, and {storage.location(name)!r} has {size}. {remedy}"
                 )
         return index
 

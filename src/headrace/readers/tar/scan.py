@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from headrace.errors import SampleFormatError
-from headrace.readers.shared.sample_files import FormatError, location
-from headrace.storage import Folder, Request, Storage
+from headrace.readers.shared.sample_files import FormatError
+from headrace.storage.storage import Request, Storage
 
 BLOCK_BYTES = tarfile.BLOCKSIZE
 
@@ -46,13 +46,14 @@ def scan(storage: Storage, name: str) -> Scan:
         with _opened(storage, name) as file:
             return _scanned(file, storage.size(name))
     except (FormatError, tarfile.TarError) as error:
-        raise SampleFormatError(f"{location(storage, name)!r} can't be indexed: {error}") from None
+        raise SampleFormatError(f"{storage.location(name)!r} can't be indexed: {error}") from None
 
 
 def _opened(storage: Storage, name: str) -> BinaryIO:
-    if isinstance(storage, Folder):
+    path = storage.local_path(name)
+    if path is not None:
         try:
-            return open(storage.path(name), "rb")
+            return open(path, "rb")
         except OSError:
             storage.size(name)  # which meets the same error, and explains it
             raise

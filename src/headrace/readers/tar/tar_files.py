@@ -15,12 +15,12 @@ from headrace.arrays import Array, Indices
 from headrace.errors import ArgumentError, SampleFormatError, bad_value
 from headrace.readers.reader import Spec, Specs, check_read
 from headrace.readers.shared.names import check_names
-from headrace.readers.shared.sample_files import FormatError, fetched, location
+from headrace.readers.shared.sample_files import FormatError, fetched
 from headrace.readers.tar.fields import Decode, check_fields
 from headrace.readers.tar.index import TarIndex
 from headrace.readers.tar.scan import BLOCK_BYTES
-from headrace.storage import Folder, Request, Storage, open_storage
-from headrace.storage.opening import Root
+from headrace.storage.opening import Root, open_storage
+from headrace.storage.storage import Request, Storage
 
 _SUFFIX = ".tar"
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
@@ -189,7 +189,7 @@ class TarFiles:
         return SampleFormatError.at(
             index,
             f"sample {index} can't be read: {self._index.keys[index]!r} in "
-            f"{location(self._storage, shard)!r}: {reason}",
+            f"{self._storage.location(shard)!r}: {reason}",
         )
 
 
@@ -242,7 +242,7 @@ def _together(index: TarIndex, members: npt.NDArray[Any], shard: Array) -> list[
 def _index_of(
     storage: Storage, shards: list[str] | None, path: str | os.PathLike[str] | None
 ) -> TarIndex:
-    if shards is None and (path is None or isinstance(storage, Folder)):
+    if shards is None and (path is None or storage.local_path() is not None):
         shards = storage.names((_SUFFIX,))
         if not shards:
             raise ArgumentError(

@@ -16,7 +16,7 @@ from zarr.abc.store import (
 from zarr.core.buffer import Buffer, BufferPrototype
 
 from headrace.errors import FileMissingError, StorageError
-from headrace.storage import Request, Storage
+from headrace.storage.storage import Request, Storage
 
 _MOST_AT_ONCE = 64
 _MOST_ENDS_KEPT = 256

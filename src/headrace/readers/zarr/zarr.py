@@ -31,8 +31,8 @@ from headrace.readers.shared.named_arrays import (
     check_chosen,
     stored_array,
 )
-from headrace.storage import Folder, Storage, open_storage
-from headrace.storage.opening import Root, is_url
+from headrace.storage.opening import Root, is_url, open_storage
+from headrace.storage.storage import Storage
 
 # So many blocks are read at once at most.
 _MOST_AT_ONCE = 64
@@ -297,7 +297,7 @@ def _opened_root(root: Root) -> str | Storage:
             raise bad_value("root", root, "an existing folder, or a .zip file")
         return os.path.abspath(os.fspath(root))
     storage = open_storage(root)
-    return storage.root if isinstance(storage, Folder) else storage
+    return storage.local_path() or storage
 
 
 def _location(root: str | Storage) -> str:

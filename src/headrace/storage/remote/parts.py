@@ -89,6 +89,37 @@ class PartFetcher:
                 what = f"object {Request(*part[:3])} of {self._place.url!r}"
                 raise gave_up(failed, what) from None
 
+    async def sizes(self, transfers: Transfers, names: Sequence[str]) -> list[int]:
+        """The bytes of whole objects, of which several are asked for at once.
+
+        Raises:
+            StorageError: all attempts failed.
+        """
+        sizes = [0] * len(names)
+        left = iter(enumerate(names))
+
+        async def ask() -> None:
+            for position, name in left:
+                sizes[position] = await self._size(transfers, name, position)
+
+        tasks = [asyncio.create_task(ask()) for _ in range(min(len(names), self.limits.requests))]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+        return sizes
+
+    async def _size(self, transfers: Transfers, name: str, position: int) -> int:
+        try:
+            return await with_retries(
+                lambda: transfers.client.size(self._place, name), self._place.patience
+            )
+        except RetriesFailed as failed:
+            error = gave_up(failed, f"object {name!r} of {self._place.url!r}")
+            error.position = position
+            raise error from None
+
     async def _from_store(self, transfers: Transfers, part: Part, most: int) -> memoryview:
         async def attempt() -> memoryview:
             return await self._attempt(transfers, part, most)

@@ -97,6 +97,12 @@ class Remote:
     def root(self) -> str:
         return self._place.url
 
+    def location(self, name: str) -> str:
+        return f"{self.root}/{name}"
+
+    def local_path(self, name: str = "") -> None:
+        return None
+
     def __repr__(self) -> str:
         return f"Remote({self.root!r})"
 
@@ -132,18 +138,14 @@ class Remote:
             transfers.soon(batch.close)
 
     def size(self, name: str) -> int:
+        return self.sizes([name])[0]
+
+    def sizes(self, names: Sequence[str]) -> list[int]:
         manifest = self._loaded_manifest()
         if manifest is not None:
-            return self._sums(manifest, name, 0).bytes
+            return [self._sums(manifest, name, at).bytes for at, name in enumerate(names)]
         transfers = transfers_of_this_process()
-        try:
-            return transfers.call(
-                with_retries(lambda: transfers.client.size(self._place, name), self._place.patience)
-            )
-        except RetriesFailed as failed:
-            error = gave_up(failed, f"object {name!r} of {self.root!r}")
-            error.position = 0
-            raise error from None
+        return transfers.call(self._parts.sizes(transfers, names))
 
     def names(self, suffixes: tuple[str, ...] = ("",)) -> list[str]:
         manifest = self._loaded_manifest()
