@@ -1,6 +1,6 @@
 """The well-known tutorial's `DataGenerator`, as a dataset of Keras over a loader.
 
-Requires Keras 3. `headrace.adapters.keras` hands the name on.
+Requires Keras 3. Users import it from `headrace.adapters.keras`.
 """
 
 from collections.abc import Iterable, Mapping
@@ -36,7 +36,7 @@ class DataGenerator(KerasDataset):
         executor: as `Loader` takes it.
         workers: how many threads make batches, when executor is not given.
         use_multiprocessing, max_queue_size: accepted, as Keras 3 has them here, and not used:
-            batches are always made ahead, by threads.
+            batches are always prefetched, by threads.
     """
 
     def __init__(

@@ -1,6 +1,6 @@
 """Which reader reads what lies at a path: by what its name ends with, or by what a folder holds.
 
-The registry of formats. A format is declared beside its reader, in the module `format` of its
+The registry of formats. A format is declared next to its reader, in the module `format` of its
 folder, and that module is listed here.
 """
 

@@ -5,7 +5,7 @@ import os
 import shlex
 import time
 import warnings
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypedDict
 
 import numpy as np
 from rich.filesize import decimal
@@ -29,6 +29,11 @@ _SMALL_FILE_BYTES = 2**18
 _MANY_FILES = 1000
 
 
+class _Array(TypedDict):
+    shape: list[int]
+    dtype: str
+
+
 class Epoch(NamedTuple):
     """How long a shuffled epoch takes, from batches that were read for a while.
 
@@ -37,7 +42,7 @@ class Epoch(NamedTuple):
         samples_per_second: of the batches that were read.
         samples_read: in them.
         batch_size: of them.
-        executor: what made them.
+        executor: the one that read them.
     """
 
     seconds: float
@@ -114,7 +119,7 @@ def run_info(
         report.line(advised)
 
 
-def arrays_of(reader: hr.Reader) -> dict[str, dict[str, Any]]:
+def arrays_of(reader: hr.Reader) -> dict[str, _Array]:
     """The shape and dtype of each array of a sample, by name."""
     return {
         name: {"shape": list(spec.shape), "dtype": str(spec.dtype)}

@@ -1,4 +1,4 @@
-"""`headrace pack`: the samples at a path, packed anew."""
+"""`headrace pack`: the samples at a path, rewritten so that they are read fast."""
 
 import csv
 import json
@@ -8,12 +8,12 @@ import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from rich.filesize import decimal
 
 import headrace as hr
+from headrace.arrays import Array
 from headrace.cli.opening import IMAGE_SIZE, TypedOptions, check_exists, open_reader
 from headrace.cli.report import Report
 from headrace.cli.transfer import clock, transfer
@@ -22,6 +22,9 @@ from headrace.packing import Shape, pack
 from headrace.readers.access import ids_of
 from headrace.readers.reader import sample_nbytes
 from headrace.storage.opening import is_url
+
+# By id, or in the order of the samples.
+_Labels = dict[str, float] | list[float] | Array
 
 
 def run_pack(
@@ -36,7 +39,7 @@ def run_pack(
     workers: int | None,
     force: bool,
 ) -> None:
-    """Packs, and says what was made.
+    """Packs, and says what was written.
 
     Raises:
         HeadraceError: an argument is not allowed, a sample can't be read, or the target can't be
@@ -105,7 +108,7 @@ def read_labels(path: Path, reader: hr.Reader) -> hr.Reader:
     suffix = path.suffix.lower()
     try:
         if suffix == ".npy":
-            labels: Any = np.load(path, mmap_mode="r", allow_pickle=False)
+            labels: _Labels = np.load(path, mmap_mode="r", allow_pickle=False)
         elif suffix == ".json":
             labels = json.loads(path.read_bytes())
         elif suffix == ".csv":
@@ -131,7 +134,7 @@ def read_labels(path: Path, reader: hr.Reader) -> hr.Reader:
     return result
 
 
-def _labels_of_lines(path: Path) -> Any:
+def _labels_of_lines(path: Path) -> dict[str, float] | list[float]:
     with open(path, newline="", encoding="utf-8-sig") as file:
         lines = [line for line in csv.reader(file) if line]
     widths = sorted({len(line) for line in lines})
@@ -141,10 +144,13 @@ def _labels_of_lines(path: Path) -> Any:
         )
     if lines and _number(lines[0][-1]) is None:
         del lines[0]  # names
-    values = [_number(line[-1]) for line in lines]
-    if None in values:
-        wrong = lines[values.index(None)][-1]
-        raise bad_value("--labels", wrong, f"numbers, in {path}", "Number the classes from 0 on.")
+    values = []
+    for line in lines:
+        value = _number(line[-1])
+        if value is None:
+            remedy = "Number the classes from 0 on."
+            raise bad_value("--labels", line[-1], f"numbers, in {path}", remedy)
+        values.append(value)
     if widths == [1]:
         return values
     for name, count in Counter(line[0] for line in lines).most_common(1):
@@ -155,7 +161,7 @@ def _labels_of_lines(path: Path) -> Any:
     return {line[0]: value for line, value in zip(lines, values, strict=True)}
 
 
-def _number(text: str) -> int | float | None:
+def _number(text: str) -> float | None:
     for kind in (int, float):
         try:
             return kind(text)

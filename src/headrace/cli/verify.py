@@ -9,19 +9,19 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 import headrace as hr
-from headrace.arrays import Indices
+from headrace.arrays import Array, Indices
 from headrace.cli.opening import NONE, TypedOptions, guess_format, open_reader
 from headrace.cli.report import Report
 from headrace.cli.transfer import transfer
 from headrace.errors import bad_value
 from headrace.executors.lookahead import available_cpus
 from headrace.formats import formats
-from headrace.pytree import map_leaves
+from headrace.pytree import Tree, map_leaves
 from headrace.readers.access import access_of, ids_of
 from headrace.readers.format import MANIFESTS, with_manifest
 from headrace.readers.reader import sample_nbytes
@@ -36,6 +36,9 @@ _MOST_BLOCK_BYTES = 2**28
 # How readers begin.
 _NUMBERED = re.compile(r"sample \d+ (can't be read|does not exist): ")
 _MOST_LISTED = 1000
+
+_Key = TypeVar("_Key")
+_Result = TypeVar("_Result")
 
 
 class Bad(NamedTuple):
@@ -91,7 +94,7 @@ def run_verify(
     return not found.bad
 
 
-def _as_dict(found: Verified) -> dict[str, Any]:
+def _as_dict(found: Verified) -> dict[str, object]:
     return found._asdict() | {"bad": [bad._asdict() for bad in found.bad]}
 
 
@@ -191,7 +194,9 @@ def _read_all(path: str, reader: hr.Reader, first: int, workers: int) -> list[Ba
     return [Bad(str(name(index)), first + index, reason) for index, reason in sorted(found)]
 
 
-def _bad_among(path: str, reader: hr.Reader, indices: Indices, out: Any) -> list[tuple[int, str]]:
+def _bad_among(
+    path: str, reader: hr.Reader, indices: Indices, out: Tree[Array]
+) -> list[tuple[int, str]]:
     """The bad ones among `indices`, found by halving what can't be read."""
     try:
         reader.read(indices, map_leaves(lambda rows: rows[: len(indices)], out))
@@ -235,12 +240,12 @@ def _manifests(path: str, given: str | None) -> list[tuple[str, Manifest]]:
                 "a file that can be read",
                 f"The system says: {error.strerror}.",
             ) from None
-    # Beside the root of a server or bucket there is nothing.
-    places = [(parent, f"{name}.manifest.json")] if is_url(parent) or not is_url(path) else []
+    # Next to the root of a server or bucket there is nothing.
+    candidates = [(parent, f"{name}.manifest.json")] if is_url(parent) or not is_url(path) else []
     if is_folder:
-        places += [(path, inside) for inside in MANIFESTS]
+        candidates += [(path, inside) for inside in MANIFESTS]
     found = []
-    for root, file in places:
+    for root, file in candidates:
         storage = open_storage(root)
         try:
             size = storage.size(file)
@@ -303,10 +308,10 @@ def _compare(
 
 
 def in_threads(
-    function: Callable[[Any], Any], keys: Iterable[Any], workers: int
-) -> Iterator[tuple[Any, Any]]:
+    function: Callable[[_Key], _Result], keys: Iterable[_Key], workers: int
+) -> Iterator[tuple[_Key, _Result]]:
     """(key, result) of each key, in order, computed by threads that run a little ahead."""
-    waiting: deque[tuple[Any, Future[Any]]] = deque()
+    waiting: deque[tuple[_Key, Future[_Result]]] = deque()
     pool = ThreadPoolExecutor(workers)
     try:
         for key in keys:
