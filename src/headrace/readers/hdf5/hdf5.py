@@ -1,5 +1,6 @@
 """Hdf5: datasets of an HDF5 file whose first axis runs over the samples. Requires h5py."""
 
+import functools
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -16,6 +17,7 @@ from headrace.errors import (
     bad_value,
     missing_extra,
 )
+from headrace.per_process import PerProcess
 from headrace.readers.hdf5.layout import Deflated, Mapped, MappedChunks, ThroughH5py, open_dataset
 from headrace.readers.reader import Specs, check_read
 from headrace.readers.shared.block_cache import (
@@ -96,10 +98,12 @@ class Hdf5:
         self._path = check_path("path", path)
         self._cache: BlockCache[tuple[str, int]] = BlockCache(cache_bytes)
         chosen = check_chosen("datasets", datasets)
-        self._opened: _Opened | None = _Opened(self._path, chosen)
-        self._arrays = ChosenArrays("datasets", chosen, self._opened.stored, dtype, self._path)
+        opened = _Opened(self._path, chosen)
+        self._arrays = ChosenArrays("datasets", chosen, opened.stored, dtype, self._path)
+        reopen = functools.partial(_reopened, self._path, self._arrays)
+        self._opened: PerProcess[_Opened] = PerProcess(reopen, opened)
         self.in_memory = all(
-            isinstance(data, Mapped | MappedChunks) for data in self._opened.data.values()
+            isinstance(data, Mapped | MappedChunks) for data in opened.data.values()
         )
         self.block = self._arrays.block
         self.blocks_kept = self._cache.blocks_kept(self._arrays.block_nbytes)
@@ -129,20 +133,12 @@ class Hdf5:
                 self._read_blocks(key, data, indices, part)
 
     def _of_this_process(self) -> "_Opened":
-        opened = self._opened
-        if opened is None or opened.pid != os.getpid():
-            # Threads may open it twice at first; one of the two is then dropped again.
-            opened = _Opened(self._path, self._arrays.names)
-            reason = self._arrays.check_again(opened.stored)
-            if reason is not None:
-                raise SampleFormatError(f"{self._path!r} can't be read: {reason}")
-            self._opened = opened
-        else:
-            cut = opened.cut()
-            if cut is not None:
-                raise SampleFormatError(
-                    f"{cut!r} can't be read: it has become shorter since it was opened"
-                )
+        opened = self._opened.get()
+        cut = opened.cut()
+        if cut is not None:
+            raise SampleFormatError(
+                f"{cut!r} can't be read: it has become shorter since it was opened"
+            )
         return opened
 
     def _read_blocks(
@@ -170,9 +166,6 @@ class Hdf5:
             chosen = rows[block]
             copy_rows(array, indices[chosen] - block * data.block, out, chosen)
 
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_opened": None}
-
 
 class _Opened:
     """The datasets of a file that is open in this process, by their keys in a sample.
@@ -183,7 +176,6 @@ class _Opened:
 
     def __init__(self, path: str, chosen: Chosen) -> None:
         h5py = _h5py()
-        self.pid = os.getpid()
         self.stored: dict[str, StoredArray] = {}
         self.data: dict[str, Mapped | MappedChunks | Deflated | ThroughH5py] = {}
         try:
@@ -218,6 +210,15 @@ class _Opened:
             if os.path.samestat(now, was) and now.st_size < was.st_size:
                 return path
         return None
+
+
+def _reopened(path: str, arrays: ChosenArrays) -> _Opened:
+    """The datasets in another process than the one that chose them."""
+    opened = _Opened(path, arrays.names)
+    reason = arrays.check_again(opened.stored)
+    if reason is not None:
+        raise SampleFormatError(f"{path!r} can't be read: {reason}")
+    return opened
 
 
 def _h5py() -> Any:

@@ -1,6 +1,7 @@
 """Zarr: arrays in Zarr format 2 or 3 whose first axis runs over the samples. Requires zarr."""
 
 import asyncio
+import functools
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -18,6 +19,7 @@ from headrace.errors import (
     bad_value,
     missing_extra,
 )
+from headrace.per_process import PerProcess
 from headrace.readers.reader import Specs, check_read
 from headrace.readers.shared.block_cache import (
     DEFAULT_CACHE_BYTES,
@@ -88,10 +90,10 @@ class Zarr:
             raise missing_extra("hr.Zarr", "zarr", "zarr") from None
         self._root = _opened_root(root)
         chosen = check_chosen("arrays", arrays)
-        self._opened: _Opened | None = _Opened(self._root, chosen)
-        self._arrays = ChosenArrays(
-            "arrays", chosen, self._opened.stored, dtype, _location(self._root)
-        )
+        opened = _Opened(self._root, chosen)
+        self._arrays = ChosenArrays("arrays", chosen, opened.stored, dtype, _location(self._root))
+        reopen = functools.partial(_reopened, self._root, self._arrays)
+        self._opened: PerProcess[_Opened] = PerProcess(reopen, opened)
         self.block = self._arrays.block
         # Chunks of one sample each are not worth keeping.
         self._cache: BlockCache[tuple[str, int]] = BlockCache(cache_bytes if self.block > 1 else 0)
@@ -115,7 +117,7 @@ class Zarr:
 
     def read(self, indices: Indices, out: Any) -> None:
         check_read(len(self), self.spec, indices, out)
-        opened = self._of_this_process()
+        opened = self._opened.get()
         parts = dict(self._arrays.parts(out))
         lengths = {key: self._arrays.found[key].block for key in parts}
         rows = {
@@ -135,18 +137,6 @@ class Zarr:
             chosen = rows[key, block]
             copy_rows(array, indices[chosen] - block * lengths[key], parts[key], chosen)
 
-    def _of_this_process(self) -> "_Opened":
-        opened = self._opened
-        if opened is None or opened.pid != os.getpid():
-            # Threads may open it twice at first; one of the two is then dropped again.
-            names = self._arrays.names
-            opened = _Opened(self._root, None if "" in names.values() else names)
-            reason = self._arrays.check_again(opened.stored)
-            if reason is not None:
-                raise SampleFormatError(f"{_location(self._root)!r} can't be read: {reason}")
-            self._opened = opened
-        return opened
-
     def _explained(self, error: BaseException, index: int, key: str, block: int) -> BaseException:
         if isinstance(error, StorageError) or not isinstance(error, Exception):
             error.add_note(f"headrace: while reading sample {index}")
@@ -154,13 +144,10 @@ class Zarr:
         explained = SampleFormatError.at(
             index,
             f"sample {index} can't be read: {_location(self._root)!r}, "
-            f"{self._of_this_process().chunk_name(key, block)}: {error}",
+            f"{self._opened.get().chunk_name(key, block)}: {error}",
         )
         explained.__cause__ = error
         return explained
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_opened": None}
 
 
 class _Opened:
@@ -173,7 +160,6 @@ class _Opened:
     def __init__(self, root: str | Storage, chosen: Chosen) -> None:
         from zarr.core.sync import sync
 
-        self.pid = os.getpid()
         self._sync = sync
         place = _location(root)
         try:
@@ -215,6 +201,16 @@ class _Opened:
         name = f"{array.path}/{array.metadata.encode_chunk_key(at)}".strip("/")
         parts = any(n > length for n, length in zip(array.shape[1:], stored[1:], strict=True))
         return f"{name!r} or those beside it" if parts else repr(name)
+
+
+def _reopened(root: str | Storage, arrays: ChosenArrays) -> _Opened:
+    """The arrays in another process than the one that chose them."""
+    names = arrays.names
+    opened = _Opened(root, None if "" in names.values() else names)
+    reason = arrays.check_again(opened.stored)
+    if reason is not None:
+        raise SampleFormatError(f"{_location(root)!r} can't be read: {reason}")
+    return opened
 
 
 async def _open(root: str | Storage, chosen: Chosen) -> dict[str, Any]:
