@@ -215,7 +215,10 @@ def torch_tests() -> list[str]:
 
 
 def keras_tests() -> list[str]:
-    return [f"tests/adapters/keras/test_{part}.py" for part in ("passes", "dataset", "resume")]
+    return [
+        f"tests/adapters/keras/test_{part}.py"
+        for part in ("passes", "dataset", "resume", "saved_training")
+    ]
 
 
 def keras_images() -> str:

@@ -8,7 +8,7 @@ from collections import deque
 import pytest
 
 import headrace as hr
-from headrace.testing import testing
+from headrace.testing import ExecutorContract, processes
 
 
 class Good(hr.Threads):
@@ -126,7 +126,7 @@ everything = []
 given_up = threading.Event()  # what hangs goes on, so that nothing outlives its test
 
 
-class ContractOf(testing.ExecutorContract):
+class ContractOf(ExecutorContract):
     def __init__(self, kind):
         self.kind = kind
 
@@ -178,7 +178,7 @@ def run(kind, name, options):
 )
 def test_broken_executor_is_found(monkeypatch, broken, name, options):
     run(Good, name, options)
-    monkeypatch.setattr(testing, "_DEADLINE_SECONDS", 0.2)  # it is to be missed
+    monkeypatch.setattr(processes, "DEADLINE_SECONDS", 0.2)  # it is to be missed
     with pytest.raises(
         (AssertionError, pytest.fail.Exception, RuntimeError, hr.SampleError, TimeoutError)
     ):

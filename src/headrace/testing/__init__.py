@@ -1,5 +1,20 @@
-"""The contract tests: what every reader and every executor has to do, ours and third parties'."""
+"""The contract tests: what every reader and every executor has to do, ours and third parties'.
 
-from headrace.testing.testing import ExecutorContract, ReaderContract
+Requires pytest. A test class inherits `ReaderContract` or `ExecutorContract`, says how to make the
+thing under test, and has all the tests of its contract:
+
+    from headrace.testing import ReaderContract
+
+    class TestMyReader(ReaderContract):
+        def make_reader(self, folder, samples):
+            my_format.save(folder / "data", samples)
+            return MyReader(folder / "data")
+
+The contracts make the samples and the batches themselves, so that what is expected never passes
+through the code under test. What they pickle must be importable by name in another process.
+"""
+
+from headrace.testing.executors import ExecutorContract
+from headrace.testing.readers import ReaderContract
 
 __all__ = ["ExecutorContract", "ReaderContract"]

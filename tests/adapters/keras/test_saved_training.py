@@ -1,0 +1,28 @@
+"""A file that `ResumeTraining` of headrace 0.1.0 wrote is loaded, and its training goes on."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import saved_states
+
+keras = pytest.importorskip("keras")
+
+SAVED = Path(__file__).parents[2] / "data/saved_by_0.1.0"
+pytestmark = pytest.mark.skipif(
+    keras.backend.backend() in ("numpy", "openvino"), reason="needs a backend that trains"
+)
+
+
+def test_training_goes_on_with_the_next_batch(tmp_path):
+    file = tmp_path / "training.weights.h5"
+    shutil.copyfile(SAVED / "training.weights.h5", file)
+    expected = json.loads((SAVED / "training.json").read_text())
+    places = []
+    weights = saved_states.train(file, places)
+    assert places == expected["places"]
+    if keras.backend.backend() == "jax":  # which drew the random numbers of the file
+        for got, wanted in zip(weights, expected["weights"], strict=True):
+            assert np.allclose(got, wanted, rtol=0, atol=1e-5)
