@@ -32,7 +32,7 @@ def test_what_is_no_array_of_samples_is_refused_by_name(array, said):
 def test_byte_order_becomes_the_machines(read):
     array = np.arange(6, dtype=">i4").reshape(3, 2)
     reader = ArrayReader(array)
-    assert reader.spec == ((2,), np.dtype("int32"))
+    assert reader.spec == hr.Spec((2,), np.dtype("int32"))
     assert np.array_equal(read(reader), array)
 
 

@@ -72,14 +72,14 @@ def test_numbers_arrays_and_lists_of_numbers_are_arrays(sample, shape, dtype):
             hr.GetItem([sample])
         return
     reader = hr.GetItem([sample, sample])
-    assert reader.spec == (shape, np.dtype(dtype))
+    assert reader.spec == hr.Spec(shape, np.dtype(dtype))
     assert (read(reader, 1, 0) == np.asarray(sample)).all()
 
 
 def test_tuples_lists_and_dicts_keep_their_structure():
     samples = [({"x": np.full(3, i), "y": i}, [np.full((1, 2), i), 2.5 * i]) for i in range(4)]
     reader = hr.GetItem(samples)
-    assert reader.spec[0]["x"] == ((3,), np.dtype(np.int64))
+    assert reader.spec[0]["x"] == hr.Spec((3,), np.dtype(np.int64))
     first, (array, number) = read(reader, 2, 0)
     assert first["x"].tolist() == [[2] * 3, [0] * 3]
     assert first["y"].tolist() == [2, 0]
@@ -251,7 +251,7 @@ def test_samples_that_come_in_another_form_are_refused_at_once(returned, said):
 @pytest.mark.parametrize("dtype", ["float32", np.float32, np.dtype(">f4")], ids=repr)
 def test_spec_has_any_name_of_a_dtype(dtype):
     reader = hr.GetItem([1, 2], spec=hr.Spec((), dtype))
-    assert reader.spec == ((), np.dtype(np.float32))
+    assert reader.spec == hr.Spec((), np.dtype(np.float32))
     assert hr.Loader(reader, 2, shuffle=False).batch(0, 0).tolist() == [1, 2]
 
 

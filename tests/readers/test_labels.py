@@ -46,13 +46,13 @@ def test_an_id_may_come_twice(read):
 
 def test_labels_may_be_vectors(read):
     reader = hr.Labels({"a": [1.5, 2], "b": [3, 4]}, ["b", "a"])
-    assert reader.spec == ((2,), np.dtype(np.float64))
+    assert reader.spec == hr.Spec((2,), np.dtype(np.float64))
     assert read(reader).tolist() == [[3, 4], [1.5, 2]]
 
 
 def test_labels_may_be_words(read):
     reader = hr.Labels(["cat", "horse"])
-    assert reader.spec == ((), np.dtype("<U5").newbyteorder("="))
+    assert reader.spec == hr.Spec((), np.dtype("<U5").newbyteorder("="))
     assert read(reader, [1, 0]).tolist() == ["horse", "cat"]
 
 
@@ -60,7 +60,7 @@ def test_labels_may_be_words(read):
 def test_one_hot_is_made_of_ints_of_any_kind(kind, read):
     labels = np.array([1, 0, 1, 1, 0]).astype(kind)
     reader = hr.Labels(labels, n_classes=2)
-    assert reader.spec == ((2,), np.dtype(np.float32))
+    assert reader.spec == hr.Spec((2,), np.dtype(np.float32))
     assert np.array_equal(read(reader, [4, 0, 0, 3]), np.eye(2)[[0, 1, 1, 1]])
 
 

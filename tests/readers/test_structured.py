@@ -5,7 +5,8 @@ import pytest
 from scenes import BOXES, IMAGES, SIZES, N, Scenes
 
 import headrace as hr
-from headrace.readers.reader import check_read, leaf_specs, map_specs, sample_nbytes
+from headrace.pytree import leaves, map_leaves
+from headrace.readers.reader import check_read, sample_nbytes
 
 
 def same(batch, indices):
@@ -17,9 +18,9 @@ def same(batch, indices):
 
 
 def test_helpers_visit_every_spec_in_order():
-    assert [spec.shape for spec in leaf_specs(Scenes.spec)] == [(2, 3), (4,), ()]
+    assert [spec.shape for spec in leaves(Scenes.spec)] == [(2, 3), (4,), ()]
     assert sample_nbytes(Scenes.spec) == 6 + 16 + 8
-    doubled = map_specs(lambda spec, number: (spec.shape, number), Scenes.spec,
+    doubled = map_leaves(lambda spec, number: (spec.shape, number), Scenes.spec,
                         {"image": 1, "truth": (2, 3)})  # fmt: skip
     assert doubled == {"image": ((2, 3), 1), "truth": (((4,), 2), ((), 3))}
 
@@ -63,7 +64,7 @@ def empty(spec, n):
 
 def test_an_out_that_does_not_fit_is_named_by_its_place():
     indices = np.arange(2)
-    good = map_specs(lambda spec: empty(spec, 2), Scenes.spec)
+    good = map_leaves(lambda spec: empty(spec, 2), Scenes.spec)
     wrong = {
         "out must be a dict": good["image"],
         r"out must be a dict of arrays for 'image', 'truth'": {"image": good["image"]},

@@ -15,7 +15,8 @@ from headrace.batching.bad_samples import BadSample, Replacement
 from headrace.batching.transforms import RandomStreams, Transform, apply, per_sample
 from headrace.errors import ArgumentError
 from headrace.pytree import leaves, map_leaves, nbytes
-from headrace.readers.reader import Reader, Spec, map_specs, sample_nbytes
+from headrace.readers.access import access_of
+from headrace.readers.reader import Reader, Spec, sample_nbytes
 from headrace.sampling.batch_sampler import BatchKey, Block, padding_weights
 
 # Batches that together are no larger are views of one array: reading into it takes one call. A
@@ -115,7 +116,7 @@ class BatchMaker:
             self._transform is None
             and not self._weighted
             and all(
-                getattr(reader, "in_memory", False) and isinstance(reader.spec, Spec)
+                access_of(reader).in_memory and isinstance(reader.spec, Spec)
                 for reader in leaves(self._readers)
             )
         )
@@ -133,13 +134,9 @@ class BatchMaker:
         return map_leaves(lambda reader: self._read(reader, indices), self._readers)
 
     def _read(self, reader: Reader, indices: Indices) -> Any:
-        spec = reader.spec
-        if isinstance(spec, Spec):
-            out: Any = self._memory.empty((len(indices), *spec.shape), spec.dtype)
-        else:
-            out = map_specs(
-                lambda leaf: self._memory.empty((len(indices), *leaf.shape), leaf.dtype), spec
-            )
+        out = map_leaves(
+            lambda spec: self._memory.empty((len(indices), *spec.shape), spec.dtype), reader.spec
+        )
         reader.read(indices, out)
         return out
 
@@ -155,14 +152,14 @@ class BatchMaker:
     def _read_rows(self, reader: Reader, indices: Indices) -> Sequence[Array]:
         """An array for each row of `indices`, each of which begins at an aligned address."""
         steps, samples = indices.shape
-        assert isinstance(reader.spec, Spec), "only plain arrays are read together"
-        nbytes = samples * reader.spec.nbytes
+        spec = reader.spec
+        assert isinstance(spec, Spec), "only plain arrays are read together"
+        nbytes = samples * spec.nbytes
         if nbytes % ALIGNMENT_BYTES or steps * nbytes > _MOST_BYTES_TOGETHER:
             return [self._read(reader, row) for row in indices]
-        shape, dtype = reader.spec
-        out = self._memory.empty((steps * samples, *shape), dtype)
+        out = self._memory.empty((steps * samples, *spec.shape), spec.dtype)
         reader.read(indices.reshape(-1), out)
-        return list(out.reshape(steps, samples, *shape))
+        return list(out.reshape(steps, samples, *spec.shape))
 
 
 class Repeated:

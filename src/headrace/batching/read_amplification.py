@@ -9,7 +9,8 @@ import warnings
 from collections.abc import Iterable
 from typing import Any
 
-from headrace.pytree import named_leaves
+from headrace.pytree import leaves, named_leaves
+from headrace.readers.access import access_of
 from headrace.sampling.batch_sampler import BatchSampler
 from headrace.sampling.block_shuffle import DEFAULT_WINDOW, BlockShuffle
 
@@ -23,7 +24,7 @@ class ReadAmplificationWarning(UserWarning):
 
 def natural_block(readers: Any) -> int:
     """How many samples the largest blocks of the readers have."""
-    return max(_block(reader) for _, reader in named_leaves(readers))
+    return max(access_of(reader).block for reader in leaves(readers))
 
 
 def read_amplification(
@@ -78,10 +79,11 @@ def warn_of_amplification(
         return
     order = shuffle if isinstance(shuffle, BlockShuffle) else None
     n, batch_size, world_size = sampler.n, sampler.batch_size, sampler.world_size
+    accesses = {name: access_of(reader) for name, reader in named_leaves(readers, "source")}
     blocked = {
-        name: (_block(reader), getattr(reader, "blocks_kept", 0))
-        for name, reader in named_leaves(readers, "source")
-        if _block(reader) > 1
+        name: (access.block, access.blocks_kept)
+        for name, access in accesses.items()
+        if access.block > 1
     }
     # Not always of the largest block: its reader may keep all, as of labels in one row group.
     sizes = sorted({block for block, _ in blocked.values()}, reverse=True)
@@ -114,10 +116,6 @@ def _fitting(size: int, n: int, blocked: Iterable[tuple[int, int]]) -> int:
     """
     fitting = [kept * block // size // 2 for block, kept in blocked if kept * block < n]
     return max(1, min([DEFAULT_WINDOW, *fitting]))
-
-
-def _block(reader: Any) -> int:
-    return max(1, getattr(reader, "block", 1))
 
 
 def _distinct(blocks: float, samples: int) -> float:

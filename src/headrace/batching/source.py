@@ -3,15 +3,16 @@
 Requires the readers. A source is a reader, an array, or a structure of them, all equally long.
 """
 
-import hashlib
 from typing import Any
 
 import numpy as np
 
 from headrace.errors import ArgumentError, bad_type
 from headrace.pytree import map_leaves, named_leaves
+from headrace.readers.access import fingerprint_of
 from headrace.readers.array import ArrayReader
-from headrace.readers.reader import Reader, Spec, Specs, is_specs, map_specs
+from headrace.readers.reader import Reader, Spec, Specs, is_specs
+from headrace.readers.shared.fingerprints import fingerprint
 
 
 def readers_of(source: Any) -> Any:
@@ -61,12 +62,19 @@ def data_hash(readers: Any) -> str:
     """A hash of the structure, the specs and the fingerprints of readers, for states."""
     parts = []
     for name, reader in named_leaves(readers):
-        fingerprint = getattr(reader, "fingerprint", str)
-        parts.append((name, type(reader).__name__, *_described(reader.spec), fingerprint()))
-    return hashlib.blake2b(repr(parts).encode(), digest_size=8).hexdigest()
+        said = fingerprint_of(reader)
+        parts.append((name, type(reader).__name__, *_described(reader.spec), said))
+    return fingerprint(repr(parts))
 
 
-def _described(spec: Specs) -> tuple[Any, ...]:
+def _described(spec: Specs) -> tuple[object, ...]:
+    return _plain(spec) if isinstance(spec, Spec) else (_plain(spec), "")
+
+
+def _plain(spec: Specs) -> Any:
+    """The spec in tuples and dicts alone, also that of a named tuple, as its repr is hashed."""
     if isinstance(spec, Spec):
         return spec.shape, str(spec.dtype)
-    return map_specs(_described, spec), ""
+    if isinstance(spec, dict):
+        return {key: _plain(part) for key, part in spec.items()}
+    return tuple(map(_plain, spec))

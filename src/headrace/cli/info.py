@@ -16,6 +16,7 @@ from headrace.cli.report import Report
 from headrace.cli.transfer import clock
 from headrace.packing import parts_of
 from headrace.pytree import named_leaves
+from headrace.readers.access import access_of
 from headrace.readers.reader import Spec, sample_nbytes
 from headrace.storage.opening import is_url
 
@@ -66,7 +67,8 @@ def run_info(
         advice = warned + advise(path, opened)
     if opened.format == "images" and options.size is None:
         advice.append("The size is that of the first image. Pass the one to train with as --size.")
-    block = getattr(opened.reader, "block", 1)
+    access = access_of(opened.reader)
+    block = access.block
     if as_json:
         content = {
             "path": path,
@@ -91,7 +93,7 @@ def run_info(
     if opened.classes is not None:
         report.line(f"classes        {len(opened.classes)}: {', '.join(opened.classes[:8])}")
     if block > 1:
-        kept = min(getattr(opened.reader, "blocks_kept", 0), -(-n // block))
+        kept = min(access.blocks_kept, -(-n // block))
         report.line(f"blocks         of {block} samples, each read as a whole; {kept} are kept")
     if epoch is not None:
         report.line(
@@ -171,7 +173,7 @@ def advise(path: str, opened: Opened) -> list[str]:
             "only the first epoch goes over the network."
         )
     memory = memory_bytes()
-    if n * nbytes < memory // 4 and not getattr(reader, "in_memory", False):
+    if n * nbytes < memory // 4 and not access_of(reader).in_memory:
         advice.append(
             f"All samples take {decimal(n * nbytes)}, and this machine has {decimal(memory)} of "
             "memory: read them once, and pass the array itself to the loader."

@@ -18,6 +18,7 @@ from headrace.cli.report import Report
 from headrace.cli.transfer import clock, transfer
 from headrace.errors import ArgumentError, bad_value
 from headrace.packing import Shape, pack
+from headrace.readers.access import ids_of
 from headrace.readers.reader import sample_nbytes
 from headrace.storage.opening import is_url
 
@@ -57,7 +58,7 @@ def run_pack(
         if labels is not None:
             labels_reader = read_labels(labels, reader)
         texts = {}
-        ids = getattr(reader, "ids", None)
+        ids = ids_of(reader)
         if ids is not None:
             texts["ids"] = ids
         if opened.classes is not None and labels is None:
@@ -97,7 +98,7 @@ def read_labels(path: Path, reader: hr.Reader) -> hr.Reader:
         path: .json with a mapping from id to label, or a list; .npy with one label a row; .csv with
             lines of id and label, or of a label each, and perhaps a line of names before.
     """
-    ids = getattr(reader, "ids", None)
+    ids = ids_of(reader)
     suffix = path.suffix.lower()
     try:
         if suffix == ".npy":

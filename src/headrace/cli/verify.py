@@ -20,7 +20,8 @@ from headrace.cli.transfer import transfer
 from headrace.errors import bad_value
 from headrace.executors.lookahead import available_cpus
 from headrace.pytree import map_leaves
-from headrace.readers.reader import map_specs, sample_nbytes
+from headrace.readers.access import access_of, ids_of
+from headrace.readers.reader import sample_nbytes
 from headrace.storage import Request, Storage, open_storage
 from headrace.storage.manifest import Manifest, file_sums
 from headrace.storage.opening import is_url
@@ -162,14 +163,14 @@ def _opened(path: str, format_name: str, options: Options) -> hr.Reader | Except
 def _read_all(path: str, reader: hr.Reader, first: int, workers: int) -> list[Bad]:
     """The bad samples of a reader whose samples are counted from `first` on."""
     n, nbytes = len(reader), max(1, sample_nbytes(reader.spec))
-    block = max(1, getattr(reader, "block", 1))
+    block = access_of(reader).block
     rows = max(1, min(_MOST_IN_A_BATCH, _BATCH_BYTES // nbytes))
     rows = max(rows // block, 1) * block if block * nbytes <= _MOST_BLOCK_BYTES else rows
     kept = threading.local()
 
     def read(start: int) -> list[tuple[int, str]]:
         if not hasattr(kept, "out"):
-            kept.out = map_specs(
+            kept.out = map_leaves(
                 lambda spec: np.empty((rows, *spec.shape), spec.dtype), reader.spec
             )
         return _bad_among(path, reader, np.arange(start, min(n, start + rows)), kept.out)
@@ -182,7 +183,7 @@ def _read_all(path: str, reader: hr.Reader, first: int, workers: int) -> list[Ba
             show(min(n, start + rows) * nbytes)
     if not found:
         return []
-    ids = getattr(reader, "ids", None)
+    ids = ids_of(reader)
     name = (lambda index: f"row {index}") if ids is None else ids.__getitem__
     return [Bad(str(name(index)), first + index, reason) for index, reason in sorted(found)]
 

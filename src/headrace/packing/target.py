@@ -99,7 +99,7 @@ def parts_of(structure: Any, name: str = "") -> Iterator[tuple[str, Any]]:
     """The arrays or specs of a sample, by name, such as "camera/left"."""
     if isinstance(structure, dict):
         named = [(str(key), part) for key, part in structure.items()]
-    elif isinstance(structure, tuple) and not isinstance(structure, Spec):
+    elif isinstance(structure, tuple):
         named = [(str(position), part) for position, part in enumerate(structure)]
     else:
         yield name or "sample", structure

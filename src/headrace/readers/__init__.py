@@ -15,7 +15,8 @@ from headrace.readers.npy.npy_shards import NpyShards
 from headrace.readers.npy.npz_files import NpzFiles
 from headrace.readers.reader import Reader, Spec, check_read
 from headrace.readers.shared.block_cache import BlockCache
-from headrace.readers.shared.sample_files import FormatError, SampleFiles
+from headrace.readers.shared.format_error import FormatError
+from headrace.readers.shared.sample_files import SampleFiles
 from headrace.readers.tar.tar_files import TarFiles
 from headrace.readers.zarr.zarr import Zarr
 

@@ -17,7 +17,7 @@ from headrace.arrays import Array, Indices
 from headrace.errors import ArgumentError, SampleFormatError, bad_type, bad_value
 from headrace.per_process import PerProcess
 from headrace.pytree import map_leaves
-from headrace.readers.reader import Spec, Specs, check_read, is_specs, map_specs
+from headrace.readers.reader import Spec, Specs, check_read, is_specs
 
 _NUMBERS = int | float | complex | np.generic
 
@@ -103,7 +103,7 @@ class GetItem:
                 raise bad_type("dataset", dataset, f"one of arrays and numbers; {error}") from None
         elif not is_specs(spec):
             raise bad_type("spec", spec, "a headrace.Spec, or a tuple or dict of them")
-        self._spec: Specs = map_specs(_checked, spec)
+        self._spec: Specs = map_leaves(_checked, spec)
 
     @property
     def spec(self) -> Specs:

@@ -1,16 +1,18 @@
 """The contract of a reader, and the check of what is asked of one."""
 
 import math
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias, TypeGuard, runtime_checkable
 
 import numpy as np
 
-from headrace.arrays import DType, Indices
+from headrace.arrays import Array, DType, Indices
 from headrace.errors import ArgumentError, HeadraceError, OutOfRangeError, bad_type, bad_value
+from headrace.pytree import Tree, nbytes
 
 
-class Spec(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Spec:
     """Shape and dtype of one sample. The dtype has the machine's byte order."""
 
     shape: tuple[int, ...]
@@ -22,8 +24,9 @@ class Spec(NamedTuple):
         return math.prod(self.shape) * self.dtype.itemsize
 
 
-# Of a sample that is several arrays, a tuple or dict of the specs of each, nested at will.
-Specs = Spec | tuple["Specs", ...] | dict[str, "Specs"]
+# Of a sample that is one array or several, and of a batch of such samples.
+Specs: TypeAlias = Tree[Spec]
+Arrays: TypeAlias = Tree[Array]
 
 
 @runtime_checkable
@@ -41,13 +44,14 @@ class Reader(Protocol):
     - holds no Python object for each sample;
     - raises, for a sample it can't read, an error that names the file and the index.
 
-    It may have a method `fingerprint() -> str` that names its samples without reading them, such as
-    a hash of their ids; a loader's state then refuses to be loaded over other samples. It may have
-    an attribute `in_memory`, which is true if reading a sample is no more than copying it; a loader
-    then reads several small batches with one call. And where samples are stored in blocks, such as
-    chunks, of which reading one sample takes the whole, it may have `block`, the number of samples
-    in one (1 if any sample is read by itself), and `blocks_kept`, how many it keeps in memory; a
-    loader then warns of a full shuffle, and says what it costs.
+    It may have more, which `headrace.readers.access` asks for. A method `fingerprint() -> str`
+    names its samples without reading them, such as a hash of their ids; a loader's state then
+    refuses to be loaded over other samples. An attribute `in_memory` is true if reading a sample is
+    no more than copying it; a loader then reads several small batches with one call. Where samples
+    are stored in blocks, such as chunks, of which reading one sample takes the whole, `block` is
+    the number of samples in one (1 if any sample is read by itself), and `blocks_kept` how many it
+    keeps in memory; a loader then warns of a full shuffle, and says what it costs. `ids` are the
+    names of the samples, in order, for reports.
 
     `headrace.testing.ReaderContract` tests all of this.
     """
@@ -66,31 +70,13 @@ class Reader(Protocol):
 
         Args:
             indices: int64, shape (batch,), each in range(len(self)), repeats allowed.
-            out: C-contiguous, shape (batch, *spec.shape), dtype spec.dtype; or a structure of such
-                arrays, as `spec` is.
+            out: C-contiguous, shape (batch, *spec.shape), dtype spec.dtype; or a tuple or dict of
+                such arrays, as `spec` is.
         """
         ...
 
 
-def map_specs(function: Callable[..., Any], spec: Specs, *others: Any) -> Any:
-    """The structure of `spec` with `function(leaf, *leaves of the others)` for each spec in it.
-
-    The others must have its structure.
-    """
-    if isinstance(spec, Spec):
-        return function(spec, *others)
-    if isinstance(spec, dict):
-        return {
-            key: map_specs(function, part, *(other[key] for other in others))
-            for key, part in spec.items()
-        }
-    return tuple(
-        map_specs(function, part, *(other[position] for other in others))
-        for position, part in enumerate(spec)
-    )
-
-
-def is_specs(spec: Any) -> bool:
+def is_specs(spec: object) -> TypeGuard[Specs]:
     """Whether it is a spec, or a tuple or dict of specs, of at least one."""
     if isinstance(spec, Spec):
         return True
@@ -99,18 +85,9 @@ def is_specs(spec: Any) -> bool:
     return all(map(is_specs, spec.values() if isinstance(spec, dict) else spec))
 
 
-def leaf_specs(spec: Specs) -> Iterator[Spec]:
-    """The specs of all arrays of a sample, in order."""
-    if isinstance(spec, Spec):
-        yield spec
-    else:
-        for part in spec.values() if isinstance(spec, dict) else spec:
-            yield from leaf_specs(part)
-
-
 def sample_nbytes(spec: Specs) -> int:
     """Bytes of all arrays of one sample."""
-    return sum(leaf.nbytes for leaf in leaf_specs(spec))
+    return nbytes(spec)
 
 
 def check_read(n: int, spec: Specs, indices: Indices, out: Any) -> None:

@@ -112,7 +112,7 @@ def test_columns_are_a_dict_or_one_array(tmp_path):
 def test_types_become_their_dtypes_and_shapes(tmp_path, array, expected, compression):
     columns = {"x": array, "y": np.arange(3)}
     reader = hr.Arrow(write(tmp_path / "a.arrow", columns, 2, compression))
-    assert reader.spec["x"] == (expected.shape[1:], expected.dtype)
+    assert reader.spec["x"] == hr.Spec(expected.shape[1:], expected.dtype)
     batch = read(reader, [2, 0, 1, 2])
     assert batch["x"].tobytes() == expected[[2, 0, 1, 2]].tobytes()
     assert batch["y"].tolist() == [2, 0, 1, 2]

@@ -100,7 +100,7 @@ def test_all_columns_are_a_dict_by_default(tmp_path):
 
 def test_columns_may_be_chosen_ordered_and_named(tmp_path):
     path = write(tmp_path / "a.parquet", {"y": [1, 2], "x": [0.5, 1.5], "name": ["a", "b"]})
-    assert hr.Parquet(path, "y").spec == ((), np.dtype(np.int64))
+    assert hr.Parquet(path, "y").spec == hr.Spec((), np.dtype(np.int64))
     assert list(hr.Parquet(path, ["x", "y"]).spec) == ["x", "y"]
     assert list(hr.Parquet(path, ["x"]).spec) == ["x"]
     both = read(hr.Parquet(path, {"image": "x", "again": "x"}, dtype={"again": "float32"}))
@@ -134,7 +134,7 @@ def test_one_column_is_no_dict(tmp_path):
 )  # fmt: skip
 def test_types_become_their_dtypes_and_shapes(tmp_path, array, expected):
     reader = hr.Parquet(write(tmp_path / "a.parquet", {"x": array}), "x")
-    assert reader.spec == (expected.shape[1:], expected.dtype)
+    assert reader.spec == hr.Spec(expected.shape[1:], expected.dtype)
     assert read(reader, [2, 0, 1, 2]).tobytes() == expected[[2, 0, 1, 2]].tobytes()
 
 
@@ -219,7 +219,7 @@ def test_binaries_of_a_fixed_size_may_hold_arrays(tmp_path, dtype):
     array = pa.Array.from_buffers(binary, len(x), [None, pa.py_buffer(x.tobytes())])
     path = write(tmp_path / "a.parquet", {"x": array.slice(4), "y": np.arange(26)})
     reader = hr.Parquet(path, dtype={"x": (dtype, (3, 2))})
-    assert reader.spec["x"] == ((3, 2), np.dtype(dtype))
+    assert reader.spec["x"] == hr.Spec((3, 2), np.dtype(dtype))
     indices = np.random.default_rng(1).integers(26, size=40)
     assert (read(reader, indices)["x"] == x[4:][indices]).all()
     with pytest.raises(hr.ArgumentError, match=r"of \d+ bytes, as each value of column 'x'"):

@@ -27,7 +27,7 @@ def test_byte_order_memory_order_and_version_do_not_matter(path, read, version, 
     save(path, array, version)
     reader = hr.NpyFile(path)
     assert len(reader) == 4
-    assert reader.spec == ((3, 2), np.dtype(dtype).newbyteorder("="))
+    assert reader.spec == hr.Spec((3, 2), np.dtype(dtype).newbyteorder("="))
     assert np.array_equal(read(reader, [3, 0, 3]), array[[3, 0, 3]])
 
 

@@ -46,7 +46,7 @@ def test_byte_order_memory_order_and_version_do_not_matter(tmp_path, read, dtype
     array = np.arange(24).reshape(2, 3, 4).astype(dtype, order=order)
     write(tmp_path / "a.npy", array, version)
     reader = hr.NpyFiles(tmp_path)
-    assert reader.spec == ((2, 3, 4), np.dtype(dtype).newbyteorder("="))
+    assert reader.spec == hr.Spec((2, 3, 4), np.dtype(dtype).newbyteorder("="))
     assert np.array_equal(read(reader)[0], array)
 
 

@@ -95,7 +95,7 @@ def test_several_arrays_become_a_dict_in_the_files_order(tmp_path, save):
         save(tmp_path / f"{index}.npz", image=IMAGE + index, label=np.int64(index), box=[index] * 4)
     reader = hr.NpzFiles(tmp_path)
     assert list(reader.spec) == ["image", "label", "box"]
-    assert reader.spec["image"] == ((2, 3, 4), np.dtype(np.float32))
+    assert reader.spec["image"] == hr.Spec((2, 3, 4), np.dtype(np.float32))
     got = read(reader, [2, 0, 2])
     assert np.array_equal(got["image"], [IMAGE + 2, IMAGE, IMAGE + 2])
     assert got["label"].tolist() == [2, 0, 2]

@@ -9,8 +9,9 @@ from headrace.arrays import Array, Indices
 from headrace.errors import FileMissingError, SampleFormatError, SampleNotFoundError
 from headrace.readers.npy.decoder import check_size
 from headrace.readers.npy.header import MAX_START_BYTES, NpyLayout, parse_header, read_header
+from headrace.readers.shared.format_error import FormatError, bad_file
 from headrace.readers.shared.names import Names
-from headrace.readers.shared.sample_files import FormatError, fetched
+from headrace.readers.shared.sample_files import fetched
 from headrace.storage.coalesce import coalesce
 from headrace.storage.storage import Request, Storage
 
@@ -42,9 +43,7 @@ def read_layouts(storage: Storage, names: list[str]) -> list[NpyLayout]:
             try:
                 layouts.append(_layout(storage, name, size, start))
             except FormatError as error:
-                raise SampleFormatError(
-                    f"{storage.location(name)!r} can't be read: {error}"
-                ) from None
+                raise bad_file(storage.location(name), error) from None
     except FileMissingError as error:
         raise SampleNotFoundError(str(error)) from None
     return layouts

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from headrace.errors import SampleFormatError
-from headrace.readers.shared.sample_files import FormatError
+from headrace.readers.shared.format_error import FormatError
 from headrace.storage.ranged_file import RangedFile
 from headrace.storage.storage import Storage
 

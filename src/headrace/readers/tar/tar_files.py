@@ -1,6 +1,5 @@
 """TarFiles: samples in tar shards, read at random through an index, without extraction."""
 
-import hashlib
 import os
 import re
 import zlib
@@ -14,8 +13,10 @@ from headrace.arguments import check_ids
 from headrace.arrays import Array, Indices
 from headrace.errors import ArgumentError, SampleFormatError, bad_value
 from headrace.readers.reader import Spec, Specs, check_read
+from headrace.readers.shared.fingerprints import fingerprint
+from headrace.readers.shared.format_error import FormatError
 from headrace.readers.shared.names import check_names
-from headrace.readers.shared.sample_files import FormatError, fetched
+from headrace.readers.shared.sample_files import fetched
 from headrace.readers.tar.fields import Decode, check_fields
 from headrace.readers.tar.index import TarIndex
 from headrace.readers.tar.scan import BLOCK_BYTES
@@ -131,9 +132,7 @@ class TarFiles:
     def fingerprint(self) -> str:
         """A hash of the names of the shards, the keys of the samples, and the fields."""
         fields = [field.extensions for field in self._fields]
-        names = hashlib.blake2b(repr((self._index.shards, fields)).encode(), digest_size=8)
-        names.update(self._index.keys.encoded)
-        return names.hexdigest()
+        return fingerprint(repr((self._index.shards, fields)), self._index.keys.encoded)
 
     def save_index(self, path: str | os.PathLike[str]) -> None:
         """Writes where all files in the shards lie to `path`, an .npz file, for `index=`.
