@@ -3,6 +3,7 @@
 Requires h5py, imported when a reader is made.
 """
 
+import functools
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 from headrace.arguments import check_path
 from headrace.arrays import Array, Indices
 from headrace.errors import bad_value, missing_extra
+from headrace.per_process import PerProcess
 from headrace.readers.hdf5.layout import FAILURES, ByBlock, BySample
 from headrace.readers.reader import Arrays, Specs, check_read
 from headrace.readers.shared.block_cache import (
@@ -88,9 +90,11 @@ class Hdf5:
             from headrace.readers.hdf5.opened import Opened
         except ModuleNotFoundError:
             raise missing_extra("hr.Hdf5", "h5py", "hdf5") from None
-        self._opened: Opened | None = Opened(self._path, chosen)
-        self._arrays = ChosenArrays("datasets", chosen, self._opened.stored, dtype, self._path)
-        self.in_memory = all(isinstance(data, BySample) for data in self._opened.data.values())
+        opened = Opened(self._path, chosen)
+        self._arrays = ChosenArrays("datasets", chosen, opened.stored, dtype, self._path)
+        open_again = functools.partial(_opened_again, self._path, self._arrays)
+        self._opened = PerProcess(open_again, opened)
+        self.in_memory = all(isinstance(data, BySample) for data in opened.data.values())
         self.block = self._arrays.block
         self.blocks_kept = self._cache.blocks_kept(self._arrays.block_nbytes)
 
@@ -110,30 +114,16 @@ class Hdf5:
 
     def read(self, indices: Indices, out: Arrays) -> None:
         check_read(len(self), self.spec, indices, out)
-        opened = self._of_this_process()
+        opened = self._opened.get()
+        cut = opened.cut()
+        if cut is not None:
+            raise bad_file(cut, "it has become shorter since it was opened")
         for key, part in self._arrays.parts(out):
             data = opened.data[key]
             if isinstance(data, BySample):
                 data.read(indices, part)
             else:
                 self._read_blocks(key, data, indices, part)
-
-    def _of_this_process(self) -> "Opened":
-        opened = self._opened
-        if opened is None or opened.pid != os.getpid():
-            from headrace.readers.hdf5.opened import Opened
-
-            # Threads may open it twice at first; one of the two is then dropped again.
-            opened = Opened(self._path, self._arrays.names)
-            reason = self._arrays.check_again(opened.stored)
-            if reason is not None:
-                raise bad_file(self._path, reason)
-            self._opened = opened
-        else:
-            cut = opened.cut()
-            if cut is not None:
-                raise bad_file(cut, "it has become shorter since it was opened")
-        return opened
 
     def _read_blocks(self, key: str, data: ByBlock, indices: Indices, out: Array) -> None:
         rows = dict(rows_of_blocks(indices // data.block))
@@ -154,5 +144,13 @@ class Hdf5:
             chosen = rows[block]
             copy_rows(array, indices[chosen] - block * data.block, out, chosen)
 
-    def __getstate__(self) -> dict[str, object]:
-        return self.__dict__ | {"_opened": None}
+
+def _opened_again(path: str, arrays: ChosenArrays) -> "Opened":
+    """What was chosen, in another process than the one that chose it."""
+    from headrace.readers.hdf5.opened import Opened
+
+    opened = Opened(path, arrays.names)
+    reason = arrays.check_again(opened.stored)
+    if reason is not None:
+        raise bad_file(path, reason)
+    return opened

@@ -18,7 +18,6 @@ class Opened:
     """
 
     def __init__(self, path: str, chosen: Chosen) -> None:
-        self.pid = os.getpid()
         self.stored: dict[str, StoredArray] = {}
         self.data: dict[str, BySample | ByBlock] = {}
         try:

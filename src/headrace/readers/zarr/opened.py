@@ -31,7 +31,6 @@ class Opened:
     """
 
     def __init__(self, root: str | Storage, location: str, chosen: Chosen) -> None:
-        self.pid = os.getpid()
         try:
             self._arrays: dict[str, _ZarrArray] = sync(_open(root, location, chosen))
         except (HeadraceError, ModuleNotFoundError):

@@ -3,12 +3,14 @@
 Requires zarr, imported when a reader is made.
 """
 
+import functools
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from headrace.arrays import Array, Indices
 from headrace.errors import StorageError, bad_value, missing_extra
+from headrace.per_process import PerProcess
 from headrace.readers.reader import Arrays, Specs, check_read
 from headrace.readers.shared.block_cache import (
     DEFAULT_CACHE_BYTES,
@@ -79,8 +81,10 @@ class Zarr:
         self._root = _opened_root(root)
         self._location = self._root if isinstance(self._root, str) else self._root.root
         chosen = check_chosen("arrays", arrays)
-        self._opened: Opened | None = Opened(self._root, self._location, chosen)
-        self._arrays = ChosenArrays("arrays", chosen, self._opened.stored, dtype, self._location)
+        opened = Opened(self._root, self._location, chosen)
+        self._arrays = ChosenArrays("arrays", chosen, opened.stored, dtype, self._location)
+        open_again = functools.partial(_opened_again, self._root, self._location, self._arrays)
+        self._opened = PerProcess(open_again, opened)
         self.block = self._arrays.block
         # Chunks of one sample each are not worth keeping.
         self._cache: BlockCache[tuple[str, int]] = BlockCache(cache_bytes if self.block > 1 else 0)
@@ -104,7 +108,7 @@ class Zarr:
 
     def read(self, indices: Indices, out: Arrays) -> None:
         check_read(len(self), self.spec, indices, out)
-        opened = self._of_this_process()
+        opened = self._opened.get()
         parts = dict(self._arrays.parts(out))
         lengths = {key: self._arrays.found[key].block for key in parts}
         rows = {
@@ -124,32 +128,26 @@ class Zarr:
             chosen = rows[key, block]
             copy_rows(array, indices[chosen] - block * lengths[key], parts[key], chosen)
 
-    def _of_this_process(self) -> "Opened":
-        opened = self._opened
-        if opened is None or opened.pid != os.getpid():
-            from headrace.readers.zarr.opened import Opened
-
-            # Threads may open it twice at first; one of the two is then dropped again.
-            names = self._arrays.names
-            chosen = None if "" in names.values() else names
-            opened = Opened(self._root, self._location, chosen)
-            reason = self._arrays.check_again(opened.stored)
-            if reason is not None:
-                raise bad_file(self._location, reason)
-            self._opened = opened
-        return opened
-
     def _explained(self, error: BaseException, index: int, key: str, block: int) -> BaseException:
         if isinstance(error, StorageError) or not isinstance(error, Exception):
             error.add_note(f"headrace: while reading sample {index}")
             return error
-        chunk = self._of_this_process().chunk_name(key, block)
+        chunk = self._opened.get().chunk_name(key, block)
         explained = bad_sample(index, f"{self._location!r}, {chunk}", error)
         explained.__cause__ = error
         return explained
 
-    def __getstate__(self) -> dict[str, object]:
-        return self.__dict__ | {"_opened": None}
+
+def _opened_again(root: str | Storage, location: str, arrays: ChosenArrays) -> "Opened":
+    """What was chosen, in another process than the one that chose it."""
+    from headrace.readers.zarr.opened import Opened
+
+    names = arrays.names
+    opened = Opened(root, location, None if "" in names.values() else names)
+    reason = arrays.check_again(opened.stored)
+    if reason is not None:
+        raise bad_file(location, reason)
+    return opened
 
 
 def _opened_root(root: Root) -> str | Storage:
