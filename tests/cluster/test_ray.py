@@ -14,7 +14,9 @@ from pathlib import Path
 import in_workers
 import numpy as np
 import pytest
-import ray
+
+ray = pytest.importorskip("ray", reason="needs headrace[ray]")
+
 from picklable import noisy_x
 
 import headrace as hr
