@@ -260,7 +260,7 @@ def _loader(
     )
 
 
-def _threads(loader: hr.Loader) -> str:
+def _threads(loader: hr.Loader[Any]) -> str:
     n = loader.executor.n if isinstance(loader.executor, hr.Threads) else 0
     return "1 thread" if n == 1 else f"{n} threads"
 
