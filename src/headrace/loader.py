@@ -24,6 +24,7 @@ from typing import (
 
 import numpy as np
 
+from headrace.adapters.adapter import deliver
 from headrace.arguments import MAX_SAMPLES, check_int
 from headrace.arrays import KEPT_BYTES, Array, Indices, MemoryPool
 from headrace.batching.bad_samples import BadSample, BadSamples, Substitution
@@ -96,8 +97,8 @@ class Loader(Generic[B]):
     """Batches of samples, epoch after epoch, the same ones every time.
 
     A loader is a sequence of endless length of which any batch can be made at random, and has a
-    cursor, its `place`, which iteration moves: `for batch in loader` goes on from the place to the
-    end of its epoch. To look at a batch without moving, use `batch`.
+    cursor, its `place`, which iteration moves: `for batch in loader` is one pass over one epoch, and
+    the next one a pass over the next. To look at a batch without moving, use `batch`.
 
     `Loader[B]` has batches of type B. Static checkers know it for arrays and for readers of one
     array, alone or in a tuple or dict, and by the annotation of a transform's result.
@@ -300,22 +301,34 @@ class Loader(Generic[B]):
         return self.sampler.indices(epoch, step)
 
     def __iter__(self) -> Iterator[B]:
-        """The batches from the loader's place to the end of its epoch.
+        """One pass over one epoch, from its first batch to its last: `len(loader)` batches.
 
-        The loader moves as they are taken, and stands at the next epoch after the last. All its
-        iterators move the same place, so a loop over a loader within a loop over it ends both
-        epochs. Not to be used from several threads at once.
+        The first pass is over epoch 0, and each one that follows over the next epoch. After
+        `load_state_dict`, `seek` or `set_epoch`, the next pass starts at that place. A pass that is
+        left early is over: the next one is over the next epoch. One that has delivered nothing
+        counts for nothing.
+
+        The loader moves as batches are delivered, so `state_dict` is always that of the batch that
+        would follow. There is one pass at a time.
+
+        Raises:
+            LoaderMovedError: (a RuntimeError) another pass has moved the loader since the last
+                batch, also one in another thread.
         """
-        epoch = self.epoch
-        while len(self) and self.epoch == epoch:
-            yield self._next()
+        return deliver(self._feed, self._feed.take_epoch)
 
     def stream(self) -> Iterator[B]:
-        """The batches from the loader's place on, epoch after epoch, without end."""
+        """The batches from the loader's place on, epoch after epoch, without end.
+
+        Unlike a pass, it goes on within an epoch in which another stream or a pass was left.
+        """
         if not len(self):
             raise ArgumentError(f"a stream needs an epoch of at least one step; {self!r} has none.")
+        feed = self._feed
         while True:
-            yield self._next()
+            delivered = [feed.take(feed.cursor.place)]
+            feed.cursor.advance()
+            yield delivered.pop()  # with no name for it here, it is the consumer's alone
 
     @property
     def place(self) -> Place:
@@ -338,6 +351,14 @@ class Loader(Generic[B]):
             OutOfRangeError: (an IndexError) `step` is not in `range(len(loader))`.
         """
         self._feed.cursor.seek(epoch, step)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Has the next pass be over `epoch`, from its first batch.
+
+        If a place within that epoch was just loaded or sought, the next pass starts there, as
+        trainers call this also after they have loaded a state.
+        """
+        self._feed.cursor.set_epoch(epoch)
 
     @property
     def bad_samples(self) -> list[BadSample]:
@@ -440,13 +461,6 @@ class Loader(Generic[B]):
         from headrace.adapters.jax import JaxBatches
 
         return JaxBatches(self, device)
-
-    def _next(self) -> B:
-        """The batch at the loader's place, which moves on."""
-        feed = self._feed
-        batch: B = feed.take(feed.cursor.place)
-        feed.cursor.advance()
-        return batch
 
 
 def _check_transform(transform: object, version: object) -> None:

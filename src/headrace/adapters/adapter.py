@@ -7,22 +7,30 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 from headrace.batching.feed import Feed
+from headrace.sampling.keys import Place
 
 S = TypeVar("S")
 T = TypeVar("T")
 
 
-def deliver(feed: Feed, batches: Iterable[T]) -> Iterator[T]:
-    """Yields `batches`, those from the feed's place on, each of which moves the feed by a step.
+def deliver(feed: Feed, batches_from: Callable[[Place], Iterable[T]]) -> Iterator[T]:
+    """One pass over an epoch: its batches, each of which moves the feed when it is delivered.
 
-    A batch counts once it is delivered, so the feed has moved when the consumer gets it.
+    A pass that is left early is over; the next one starts with the next epoch. One that has
+    delivered nothing counts for nothing.
+
+    Args:
+        feed: says where the pass starts.
+        batches_from: the batches from a place to the end of its epoch.
 
     Raises:
-        LoaderMovedError: (a RuntimeError) something else has moved the feed in between.
+        LoaderMovedError: (a RuntimeError) something else, such as another pass, has moved the feed
+            in between.
     """
-    place = feed.cursor.place
-    for batch in batches:
-        place = feed.cursor.advance_from(place)
+    cursor = feed.cursor
+    left_at, place = cursor.place, cursor.start
+    for batch in batches_from(place):
+        left_at = place = cursor.deliver(left_at, place)
         delivered = [batch]
         del batch
         yield delivered.pop()  # with no name for it here, it is the consumer's alone

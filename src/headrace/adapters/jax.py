@@ -24,8 +24,8 @@ except ModuleNotFoundError as error:
 class JaxBatches:
     """The batches of a loader as arrays of JAX; `Loader.to_jax` makes it.
 
-    Each iteration goes on from the loader's place to the end of its epoch, and moves the loader
-    with each batch that it delivers. The batch after it is already on its way to the device then.
+    Each iteration is a pass over one epoch, as that of the loader, and moves the loader with each
+    batch that it delivers. The batch after it is already on its way to the device then.
 
     Args:
         loader: the loader.
@@ -45,7 +45,11 @@ class JaxBatches:
 
     def __iter__(self) -> Iterator[Any]:
         feed = self._feed
-        yield from deliver(feed, one_ahead(feed.take_epoch(feed.cursor.place), self._start))
+        yield from deliver(feed, lambda place: one_ahead(feed.take_epoch(place), self._start))
+
+    def set_epoch(self, epoch: int) -> None:
+        """As `Loader.set_epoch`."""
+        self._feed.cursor.set_epoch(epoch)
 
     def __repr__(self) -> str:
         device = "" if self.device is None else f", device={self.device}"

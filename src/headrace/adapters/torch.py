@@ -42,8 +42,8 @@ def make_data_loader(
 ) -> "HeadraceDataLoader":
     """A DataLoader over `loader`; `Loader.to_torch` calls it.
 
-    Each iteration goes on from the loader's place to the end of its epoch, and moves the loader
-    with each batch that it delivers. Arrays become tensors that share their memory.
+    Each iteration is a pass over one epoch, as that of the loader, and moves the loader with each
+    batch that it delivers. Arrays become tensors that share their memory.
 
     Args:
         device: where to put the tensors, one batch ahead of the consumer, from a thread of its own.
@@ -83,6 +83,10 @@ class HeadraceDataLoader(torch_data.DataLoader[Any]):
     device: torch.device | None = None
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        yield from deliver(self.dataset.feed, lambda start: self._batches())
+
+    def _batches(self) -> Iterator[Any]:
+        """Those of the keys that the sampler gives now, from where a pass starts."""
         feed = self.dataset.feed
         self.dataset.reports = True  # to us, in the workers that are started now
         try:
@@ -91,11 +95,15 @@ class HeadraceDataLoader(torch_data.DataLoader[Any]):
             self.dataset.reports = False
         batches = map(functools.partial(_reported, feed), results)
         if self.device is None:
-            yield from deliver(feed, batches)
+            yield from batches
             return
         with ThreadPoolExecutor(1, "headrace-copy") as thread:
             copier = _Copier(self.device, thread, feed)
-            yield from deliver(feed, one_ahead(batches, copier.start))
+            yield from one_ahead(batches, copier.start)
+
+    def set_epoch(self, epoch: int) -> None:
+        """As `Loader.set_epoch`."""
+        self.dataset.feed.cursor.set_epoch(epoch)
 
     def __repr__(self) -> str:
         workers = f", num_workers={self.num_workers}" if self.num_workers else ""
@@ -212,10 +220,10 @@ class Dataset(torch_data.Dataset[Any]):
 
 
 class Sampler(torch_data.Sampler[BatchKey]):
-    """The keys of a loader's batches, from its place to the end of its epoch.
+    """The keys of a loader's batches, from where a pass starts to the end of its epoch.
 
     In a DataLoader that `Loader.to_torch` did not make, nothing moves the loader: say
-    `loader.seek(epoch)` before each epoch. A StatefulDataLoader must then take its state at every
+    `sampler.set_epoch(epoch)` before each epoch. A StatefulDataLoader must then take its state at every
     step, as it does by default: what it restores by skipping batches, it takes for a new epoch.
     """
 
@@ -227,6 +235,10 @@ class Sampler(torch_data.Sampler[BatchKey]):
 
     def __iter__(self) -> "Keys":
         return Keys(self._feed)
+
+    def set_epoch(self, epoch: int) -> None:
+        """As `Loader.set_epoch`."""
+        self._feed.cursor.set_epoch(epoch)
 
 
 class Keys(Iterator[BatchKey]):
@@ -255,7 +267,7 @@ class Keys(Iterator[BatchKey]):
         self._start()
 
     def _start(self) -> None:
-        self._cursor = self._feed.cursor.copy()
+        self._cursor = self._feed.cursor.copy(self._feed.cursor.start)
         self._keys: Iterator[BatchKey] = self._feed.sampler.keys(self._cursor.place)
 
 

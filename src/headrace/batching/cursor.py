@@ -1,11 +1,19 @@
 """Cursor: where a loader stands in its epochs, and the state that says so.
 
 A cursor is a small value that can be copied: what runs ahead of the consumer moves a copy.
+
+An iteration is a pass over one epoch. It starts at the beginning of one, but for the first after a
+state was loaded or a place was sought, which starts there. So the place that a pass left early has
+reached is where a state goes on, and not where the next pass starts:
+
+    load_state_dict -> (3, 8)     a pass from (3, 8)   left at (3, 24)    the next one from (4, 0)
 """
 
 import functools
+import threading
 from typing import Any
 
+from headrace.arguments import MAX_SAMPLES, check_int
 from headrace.batching.source import data_hash
 from headrace.errors import ArgumentError, ArgumentTypeError, LoaderMovedError, StateError
 from headrace.sampling.batch_sampler import BatchSampler
@@ -48,15 +56,17 @@ class Cursor:
     Args:
         sampler: says which places there are.
         identity: of the loader, for states.
-        place: where it stands.
+        place: where it stands, and the next pass starts.
     """
 
-    __slots__ = ("_identity", "_place", "sampler")
+    __slots__ = ("_identity", "_lock", "_place", "_sought", "sampler")
 
     def __init__(self, sampler: BatchSampler, identity: Identity, place: Place) -> None:
         self.sampler = sampler
         self._identity = identity
         self._place = place
+        self._sought = True  # nothing was delivered since the place was set
+        self._lock = threading.Lock()
 
     @property
     def place(self) -> Place:
@@ -65,11 +75,17 @@ class Cursor:
 
     @place.setter
     def place(self, place: Place) -> None:
-        self._place = self.sampler.check_place(place)
+        self._set(self.sampler.check_place(place))
 
-    def copy(self) -> "Cursor":
-        """Another cursor at the same place."""
-        return Cursor(self.sampler, self._identity, self._place)
+    @property
+    def start(self) -> Place:
+        """Where a pass starts that begins now: here, or at the next epoch if one was left here."""
+        place = self._place
+        return place if self._sought or not place.position else Place(place.epoch + 1, 0)
+
+    def copy(self, place: Place | None = None) -> "Cursor":
+        """Another cursor, at the same place or at another one."""
+        return Cursor(self.sampler, self._identity, place or self._place)
 
     def seek(self, epoch: int, step: int = 0) -> None:
         """Moves to where `step` of `epoch` begins.
@@ -77,26 +93,51 @@ class Cursor:
         Raises:
             OutOfRangeError: (an IndexError) an epoch has no such step.
         """
-        self._place = self.sampler.place(epoch, step)
+        self._set(self.sampler.place(epoch, step))
+
+    def set_epoch(self, epoch: int) -> None:
+        """Moves to the beginning of `epoch`, unless a place within it was just sought or loaded."""
+        start = Place(check_int("epoch", epoch, 0, MAX_SAMPLES), 0)
+        if not (self._sought and self._place.epoch == start.epoch):
+            self._set(start)
 
     def advance(self) -> Place:
         """Moves on by a step, in this epoch or to the start of the next; the new place."""
+        self._sought = False
         self._place = place = self.sampler.after(self._place)
         return place
 
-    def advance_from(self, place: Place) -> Place:
-        """`advance`, if it still stands where whoever moves it has left it.
+    def deliver(self, left_at: Place, place: Place) -> Place:
+        """Counts the batch at `place` as delivered; the place after it, where this then stands.
+
+        Args:
+            left_at: where whoever delivers it has left the cursor.
+            place: of the batch.
 
         Raises:
             LoaderMovedError: (a RuntimeError) something else has moved it.
         """
-        if self._place != place:
-            raise LoaderMovedError(
-                f"the loader was moved to {self._place} while something iterates over it that had "
-                f"left it at {place}. Begin another iteration after moving a loader, and have one "
-                "at a time."
-            )
-        return self.advance()
+        after = self.sampler.after(place)
+        with self._lock:  # of threads that deliver the same batch, one does
+            if self._place != left_at:
+                raise LoaderMovedError(
+                    f"the loader was moved to {self._place} while something iterates over it that "
+                    f"had left it at {left_at}. Begin another iteration after moving a loader, and "
+                    "have one at a time."
+                )
+            self._place, self._sought = after, False
+        return after
+
+    def __getstate__(self) -> tuple[BatchSampler, Identity, Place, bool]:
+        return self.sampler, self._identity, self._place, self._sought
+
+    def __setstate__(self, state: tuple[BatchSampler, Identity, Place, bool]) -> None:
+        self.sampler, self._identity, self._place, self._sought = state
+        self._lock = threading.Lock()
+
+    def _set(self, place: Place) -> None:
+        with self._lock:
+            self._place, self._sought = place, True
 
     def state_dict(self) -> State:
         """As `Loader.state_dict`."""

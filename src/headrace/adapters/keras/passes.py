@@ -228,7 +228,7 @@ class _Training:
         """`fit` has trained on `total` of the batches that its generator was served."""
         fit = self._fit
         while fit.trained < total:
-            fit.trained_place = self._feed.cursor.advance_from(fit.trained_place)
+            fit.trained_place = self._feed.cursor.deliver(fit.trained_place, fit.trained_place)
             fit.trained += 1
 
     def _new_fit(self, generator: FrameType | None) -> _Fit:
