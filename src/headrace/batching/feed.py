@@ -14,7 +14,7 @@ from headrace.batching.batch_maker import BatchMaker, BlockResult, ReadyBatches
 from headrace.batching.cursor import Cursor, Identity
 from headrace.batching.stats import Meter
 from headrace.errors import ExecutorClosedError
-from headrace.executors.executor import Executor, Results
+from headrace.executors.executor import Executor, Results, map_checked
 from headrace.executors.inline import Inline
 from headrace.sampling.batch_sampler import BatchSampler
 from headrace.sampling.keys import BatchKey, Block, Place
@@ -134,7 +134,7 @@ class Feed:
         """What the executor makes of the keys from `place` on."""
         last = None if epochs is None else place.epoch + epochs
         blocks = _blocks(self.sampler, place, last, self._steps_in_a_block())
-        return self.executor.map(self.maker, blocks)
+        return map_checked(self.executor, self.maker, blocks)
 
     def _steps_in_a_block(self) -> int:
         """How many batches are made and delivered together, where they cost little else."""
