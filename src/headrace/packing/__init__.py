@@ -1,4 +1,4 @@
-"""Packing: a reader's samples written anew. One file for each format, one contract: `Target`."""
+"""Packing: a reader's samples in another format. One file for each, one contract: `Target`."""
 
 from headrace.packing.pack import Packed, pack
 from headrace.packing.target import Shape, parts_of
