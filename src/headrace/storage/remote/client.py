@@ -143,11 +143,11 @@ class ObstoreClient:
                 async with asyncio.timeout(patience.of_attempt(end - begin)):
                     data = await result.bytes_async()
         except Exception as error:
-            failed = explained(error)
-            if start and stop is None and failed.cause == PAST_THE_END:
+            # No name for what is raised: in a circle with its traceback it would keep the client.
+            if start and stop is None and explained(error).cause == PAST_THE_END:
                 size = await self.size(endpoint, name)
                 return Reply(b"", min(start, size), size, size, None)
-            raise failed from None
+            raise explained(error) from None
         return Reply(data, begin, end, meta["size"], meta["e_tag"])
 
     async def size(self, endpoint: Endpoint, name: str) -> int:

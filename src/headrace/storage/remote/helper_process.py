@@ -260,13 +260,16 @@ class _Server:
             self._tasks[message].cancel()
 
     async def _run(self, call: _Call) -> None:
+        self._answers.put((call.number, await self._result(call)))
+
+    async def _result(self, call: _Call) -> _Result:
         try:
             # Nothing is awaited before its client is made of this environment.
             endpoint = self._endpoint(call.endpoint)
-            result = await getattr(self._client, call.method)(endpoint, *call.arguments)
+            result: _Result = await getattr(self._client, call.method)(endpoint, *call.arguments)
+            return result
         except Exception as error:
-            result = error
-        self._answers.put((call.number, result))
+            return error
 
     def _endpoint(self, pickled: bytes) -> Endpoint:
         endpoint = self._endpoints.pop(pickled, None)
