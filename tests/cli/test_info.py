@@ -13,7 +13,8 @@ import headrace as hr
 pytest.importorskip("typer", reason="needs headrace[cli]")
 
 from headrace.cli.info import advise, measure
-from headrace.cli.opening import Opened, open_reader
+from headrace.cli.opening import open_reader
+from headrace.formats import Opened, formats
 
 
 def run(*arguments):
@@ -148,4 +149,4 @@ class TestAdvice:
 
     def test_none_where_nothing_would_help(self, tmp_path):
         np.save(tmp_path / "x.npy", np.zeros((10, 3), "f4"))
-        assert advise("x.npy", Opened(hr.NpyFile(tmp_path / "x.npy"), "npy")) == []
+        assert advise("x.npy", Opened(hr.NpyFile(tmp_path / "x.npy"), formats()["npy"])) == []

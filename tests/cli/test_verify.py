@@ -19,7 +19,7 @@ from headrace.storage.manifest import Manifest
 pytest.importorskip("typer", reason="needs headrace[cli]")
 
 from headrace.cli import opening
-from headrace.cli.opening import Options
+from headrace.cli.opening import TypedOptions
 from headrace.cli.verify import verify
 
 
@@ -98,7 +98,7 @@ PLACES = [
 @pytest.mark.parametrize(("index", "how"), PLACES)
 def test_each_kind_of_damage(folder, index, how):
     damage(folder, f"{index:02}.npy", how)
-    found = verify(str(folder), options=Options(ids=ids_of(folder)))
+    found = verify(str(folder), options=TypedOptions(ids=ids_of(folder)))
     (bad,) = found.bad
     assert (bad.name, bad.sample) == (f"{index:02}", index)
     assert REASONS[how] in bad.reason
@@ -295,7 +295,7 @@ class TestOtherFormats:
             image.fromarray(noise).save(tmp_path / "cat" / f"{index}.png")
         data = (tmp_path / "cat" / "3.png").read_bytes()
         (tmp_path / "cat" / "3.png").write_bytes(data[: len(data) // 2])
-        found = verify(str(tmp_path), options=Options(size=(8, 8)))
+        found = verify(str(tmp_path), options=TypedOptions(size=(8, 8)))
         assert [bad.name for bad in found.bad] == ["cat/3.png"]
         (tmp_path / "cat" / "0.png").write_bytes(b"none")
         found = verify(str(tmp_path))  # at the size of the first that is one
@@ -325,7 +325,7 @@ class TestBehindAUrl:
     def test_the_root_of_a_server(self, tmp_path, server):
         np.save(tmp_path / "a.npy", np.arange(3))
         np.save(tmp_path / "b.npy", np.arange(4))
-        found = verify(server, "npy-files", Options(ids=["a", "b"]))
+        found = verify(server, "npy-files", TypedOptions(ids=["a", "b"]))
         assert (found.samples, [bad.name for bad in found.bad]) == (2, ["b"])
 
     def test_nothing_there(self, server):
@@ -333,7 +333,7 @@ class TestBehindAUrl:
         assert done.returncode == 2
         assert "there is no object 'none.npy'" in done.stderr
         with pytest.raises(FileNotFoundError):
-            verify(f"{server}/none.tar", options=Options(columns=("cls",)))
+            verify(f"{server}/none.tar", options=TypedOptions(columns="cls"))
 
     def test_a_file_that_the_manifest_knows_is_gone(self, tmp_path, server):
         pack(ArrayReader(np.arange(200.0).reshape(40, 5)), tmp_path / "x.npy")
@@ -401,7 +401,7 @@ class TestFormats:
             path = tmp_path / "place" / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()
-        assert opening.guess_format(str(tmp_path / "place")) == expected
+        assert opening.guess_format(str(tmp_path / "place")).name == expected
 
     @pytest.mark.parametrize(
         ("name", "expected"),
@@ -409,8 +409,8 @@ class TestFormats:
     )
     def test_of_files(self, tmp_path, name, expected):
         (tmp_path / name).touch()
-        assert opening.guess_format(str(tmp_path / name)) == expected
-        assert opening.guess_format(f"https://example.org/data/{name}") == expected
+        assert opening.guess_format(str(tmp_path / name)).name == expected
+        assert opening.guess_format(f"https://example.org/data/{name}").name == expected
 
     @pytest.mark.parametrize("names", [["a.txt"], [], ["a.npy", "b.jpg"], ["a.h5"]])
     def test_that_are_not_clear(self, tmp_path, names):
