@@ -39,7 +39,7 @@ class Hdf5Contract(ReaderContract):
 
 def way(reader, key):
     """How the dataset is read."""
-    return reader._of_this_process().data[key]
+    return reader._opened.get().data[key]
 
 
 def split(samples):

@@ -3,13 +3,14 @@
 Requires h5py, imported when a reader is made.
 """
 
+import functools
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING
 
 from headrace.arguments import check_path
 from headrace.arrays import Array, Indices
 from headrace.errors import bad_value, missing_extra
+from headrace.per_process import PerProcess
 from headrace.readers.hdf5.layout import FAILURES, ByBlock, BySample
 from headrace.readers.reader import Arrays, Specs, check_read
 from headrace.readers.shared.block_cache import (
@@ -21,9 +22,6 @@ from headrace.readers.shared.block_cache import (
 from headrace.readers.shared.format_error import bad_file, bad_sample
 from headrace.readers.shared.named_arrays import ChosenArrays, DTypes, check_chosen
 from headrace.storage.opening import is_url
-
-if TYPE_CHECKING:
-    from headrace.readers.hdf5.opened import Opened
 
 
 class Hdf5:
@@ -85,12 +83,14 @@ class Hdf5:
         self._cache: BlockCache[tuple[str, int]] = BlockCache(cache_bytes)
         chosen = check_chosen("datasets", datasets)
         try:
-            from headrace.readers.hdf5.opened import Opened
+            from headrace.readers.hdf5.opened import Opened, reopened
         except ModuleNotFoundError:
             raise missing_extra("hr.Hdf5", "h5py", "hdf5") from None
-        self._opened: Opened | None = Opened(self._path, chosen)
-        self._arrays = ChosenArrays("datasets", chosen, self._opened.stored, dtype, self._path)
-        self.in_memory = all(isinstance(data, BySample) for data in self._opened.data.values())
+        opened = Opened(self._path, chosen)
+        self._arrays = ChosenArrays("datasets", chosen, opened.stored, dtype, self._path)
+        reopen = functools.partial(reopened, self._path, self._arrays)
+        self._opened: PerProcess[Opened] = PerProcess(reopen, opened)
+        self.in_memory = all(isinstance(data, BySample) for data in opened.data.values())
         self.block = self._arrays.block
         self.blocks_kept = self._cache.blocks_kept(self._arrays.block_nbytes)
 
@@ -110,30 +110,16 @@ class Hdf5:
 
     def read(self, indices: Indices, out: Arrays) -> None:
         check_read(len(self), self.spec, indices, out)
-        opened = self._of_this_process()
+        opened = self._opened.get()
+        cut = opened.cut()
+        if cut is not None:
+            raise bad_file(cut, "it has become shorter since it was opened")
         for key, part in self._arrays.parts(out):
             data = opened.data[key]
             if isinstance(data, BySample):
                 data.read(indices, part)
             else:
                 self._read_blocks(key, data, indices, part)
-
-    def _of_this_process(self) -> "Opened":
-        opened = self._opened
-        if opened is None or opened.pid != os.getpid():
-            from headrace.readers.hdf5.opened import Opened
-
-            # Threads may open it twice at first; one of the two is then dropped again.
-            opened = Opened(self._path, self._arrays.names)
-            reason = self._arrays.check_again(opened.stored)
-            if reason is not None:
-                raise bad_file(self._path, reason)
-            self._opened = opened
-        else:
-            cut = opened.cut()
-            if cut is not None:
-                raise bad_file(cut, "it has become shorter since it was opened")
-        return opened
 
     def _read_blocks(self, key: str, data: ByBlock, indices: Indices, out: Array) -> None:
         rows = dict(rows_of_blocks(indices // data.block))
@@ -153,6 +139,3 @@ class Hdf5:
         for (_, block), array in loaded:
             chosen = rows[block]
             copy_rows(array, indices[chosen] - block * data.block, out, chosen)
-
-    def __getstate__(self) -> dict[str, object]:
-        return self.__dict__ | {"_opened": None}

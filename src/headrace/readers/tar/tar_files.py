@@ -20,6 +20,7 @@ from headrace.readers.shared.sample_files import fetched
 from headrace.readers.tar.fields import Decode, check_fields
 from headrace.readers.tar.index import TarIndex
 from headrace.readers.tar.scan import BLOCK_BYTES
+from headrace.storage.coalesce import coalesce
 from headrace.storage.opening import Root, open_storage
 from headrace.storage.storage import Request, Storage
 
@@ -212,30 +213,20 @@ def _together(index: TarIndex, members: npt.NDArray[Any], shard: Array) -> list[
     starts = index.start[flat] - BLOCK_BYTES
     stops = starts + BLOCK_BYTES + index.nbytes[flat]
     shards = np.repeat(shard, n_fields)
-    order = np.lexsort((starts, shards))
-    pieces: list[_Piece] = []
-    last = -1
-    for at, number, start, stop in zip(
-        order.tolist(),
-        shards[order].tolist(),
-        starts[order].tolist(),
-        stops[order].tolist(),
-        strict=True,
-    ):
-        wanted = divmod(at, n_fields)
-        if pieces and number == last:
-            request, others = pieces[-1]
-            end = request.stop or 0
-            after = max(stop, end)
-            if start <= end + _MOST_BYTES_BETWEEN and after - request.start <= max(
-                _MOST_BYTES_TOGETHER, end - request.start
-            ):
-                others.append(wanted)
-                pieces[-1] = _Piece(request._replace(stop=after), others)
-                continue
-        pieces.append(_Piece(Request(index.shards[number], start, stop), [wanted]))
-        last = number
-    return pieces
+    joined = coalesce(
+        shards,
+        starts,
+        stops,
+        most_between_bytes=_MOST_BYTES_BETWEEN,
+        most_bytes=_MOST_BYTES_TOGETHER,
+    )
+    return [
+        _Piece(
+            Request(index.shards[one.file], one.start, one.stop),
+            [divmod(position, n_fields) for position in one.positions],
+        )
+        for one in joined
+    ]
 
 
 def _index_of(

@@ -3,12 +3,13 @@
 Requires zarr, imported when a reader is made.
 """
 
+import functools
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from headrace.arrays import Array, Indices
 from headrace.errors import StorageError, bad_value, missing_extra
+from headrace.per_process import PerProcess
 from headrace.readers.reader import Arrays, Specs, check_read
 from headrace.readers.shared.block_cache import (
     DEFAULT_CACHE_BYTES,
@@ -16,13 +17,10 @@ from headrace.readers.shared.block_cache import (
     copy_rows,
     rows_of_blocks,
 )
-from headrace.readers.shared.format_error import bad_file, bad_sample
+from headrace.readers.shared.format_error import bad_sample
 from headrace.readers.shared.named_arrays import ChosenArrays, DTypes, check_chosen
 from headrace.storage.opening import Root, is_url, open_storage
 from headrace.storage.storage import Storage
-
-if TYPE_CHECKING:
-    from headrace.readers.zarr.opened import Opened
 
 # So many blocks are read at once at most.
 _MOST_AT_ONCE = 64
@@ -73,14 +71,16 @@ class Zarr:
         cache_bytes: int = DEFAULT_CACHE_BYTES,
     ) -> None:
         try:
-            from headrace.readers.zarr.opened import Opened
+            from headrace.readers.zarr.opened import Opened, reopened
         except ModuleNotFoundError:
             raise missing_extra("hr.Zarr", "zarr", "zarr") from None
         self._root = _opened_root(root)
         self._location = self._root if isinstance(self._root, str) else self._root.root
         chosen = check_chosen("arrays", arrays)
-        self._opened: Opened | None = Opened(self._root, self._location, chosen)
-        self._arrays = ChosenArrays("arrays", chosen, self._opened.stored, dtype, self._location)
+        opened = Opened(self._root, self._location, chosen)
+        self._arrays = ChosenArrays("arrays", chosen, opened.stored, dtype, self._location)
+        reopen = functools.partial(reopened, self._root, self._location, self._arrays)
+        self._opened: PerProcess[Opened] = PerProcess(reopen, opened)
         self.block = self._arrays.block
         # Chunks of one sample each are not worth keeping.
         self._cache: BlockCache[tuple[str, int]] = BlockCache(cache_bytes if self.block > 1 else 0)
@@ -104,7 +104,7 @@ class Zarr:
 
     def read(self, indices: Indices, out: Arrays) -> None:
         check_read(len(self), self.spec, indices, out)
-        opened = self._of_this_process()
+        opened = self._opened.get()
         parts = dict(self._arrays.parts(out))
         lengths = {key: self._arrays.found[key].block for key in parts}
         rows = {
@@ -124,32 +124,14 @@ class Zarr:
             chosen = rows[key, block]
             copy_rows(array, indices[chosen] - block * lengths[key], parts[key], chosen)
 
-    def _of_this_process(self) -> "Opened":
-        opened = self._opened
-        if opened is None or opened.pid != os.getpid():
-            from headrace.readers.zarr.opened import Opened
-
-            # Threads may open it twice at first; one of the two is then dropped again.
-            names = self._arrays.names
-            chosen = None if "" in names.values() else names
-            opened = Opened(self._root, self._location, chosen)
-            reason = self._arrays.check_again(opened.stored)
-            if reason is not None:
-                raise bad_file(self._location, reason)
-            self._opened = opened
-        return opened
-
     def _explained(self, error: BaseException, index: int, key: str, block: int) -> BaseException:
         if isinstance(error, StorageError) or not isinstance(error, Exception):
             error.add_note(f"headrace: while reading sample {index}")
             return error
-        chunk = self._of_this_process().chunk_name(key, block)
+        chunk = self._opened.get().chunk_name(key, block)
         explained = bad_sample(index, f"{self._location!r}, {chunk}", error)
         explained.__cause__ = error
         return explained
-
-    def __getstate__(self) -> dict[str, object]:
-        return self.__dict__ | {"_opened": None}
 
 
 def _opened_root(root: Root) -> str | Storage:
