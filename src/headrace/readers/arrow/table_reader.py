@@ -27,6 +27,7 @@ from headrace.readers.shared.format_error import (
     missing_file,
     sample_error,
 )
+from headrace.readers.shared.named_arrays import part_of
 from headrace.readers.shared.names import check_names
 from headrace.storage.opening import Root, is_url, open_storage
 from headrace.storage.storage import Storage
@@ -141,9 +142,7 @@ class TableReader:
             rows = rows_of[block]
             at = indices[rows] - self._blocks.starts[block]
             for key, of_column in values.items():
-                part = out[key] if isinstance(out, dict) else out
-                assert isinstance(part, np.ndarray)
-                bad = of_column.copy_rows(at, part, rows)
+                bad = of_column.copy_rows(at, part_of(out, key), rows)
                 if bad is not None:
                     fault = of_column.fault(int(at[bad]))
                     reason = f"column {self._column_names[key]!r} {fault}"
