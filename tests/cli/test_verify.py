@@ -18,16 +18,16 @@ from headrace.storage.manifest import Manifest
 
 pytest.importorskip("typer", reason="needs headrace[cli]")
 
+from command_line import run as run_headrace
+from command_line import run_apart
+
 from headrace.cli import opening
 from headrace.cli.opening import TypedOptions
 from headrace.cli.verify import verify
 
 
-def run(*arguments, **environment):
-    command = [sys.executable, "-m", "headrace", "verify", *map(str, arguments)]
-    return subprocess.run(
-        command, capture_output=True, text=True, timeout=300, env={**os.environ, **environment}
-    )
+def run(*arguments):
+    return run_headrace("verify", *arguments)
 
 
 def bad_names(found):
@@ -137,7 +137,8 @@ class TestTheCommand:
 
     def test_names_that_the_terminal_can_not_show(self, folder):
         (folder / "\u00e9.npy").write_bytes(b"")
-        done = run(folder, PYTHONIOENCODING="ascii")
+        environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+        done = run_apart("verify", folder, env=environment)
         assert done.returncode == 1
         assert "sample 40, \\xe9: " in done.stdout
 
