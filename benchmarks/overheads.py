@@ -167,7 +167,7 @@ def stats(root: str) -> Numbers:
     from headrace.batching.stats import Meter
 
     with hr.Loader(hr.NpyFiles(root), batch_size=BATCH_SIZE, executor=hr.Threads(2)) as loader:
-        made = loader.make_batch.make(loader.sampler.key(0, 0))
+        made = loader._feed.maker.make(loader.sampler.key(0, 0))
         for _ in loader:
             pass
         started = time.perf_counter()

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
         StorageError,
         WorkerDiedError,
     )
-    from headrace.executors import Executor, Inline, Processes, Ray, Threads
+    from headrace.executors import Executor, Inline, Processes, Ray, Results, Threads
     from headrace.formats import open  # noqa: A004
     from headrace.loader import Loader
     from headrace.readers import (
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     )
     from headrace.sampling.batch_sampler import BatchSampler
     from headrace.sampling.block_shuffle import BlockShuffle
+    from headrace.sampling.order import Order, Sampling
     from headrace.sampling.permutation import Permutation
     from headrace.sampling.world import World, world
     from headrace.storage import Cache, Remote
@@ -79,7 +80,7 @@ else:
                 "StorageError",
                 "WorkerDiedError",
             ],
-            "headrace.executors": ["Executor", "Inline", "Processes", "Ray", "Threads"],
+            "headrace.executors": ["Executor", "Inline", "Processes", "Ray", "Results", "Threads"],
             "headrace.formats": ["open"],
             "headrace.loader": ["Loader"],
             "headrace.readers": [
@@ -102,6 +103,7 @@ else:
             ],
             "headrace.sampling.batch_sampler": ["BatchSampler"],
             "headrace.sampling.block_shuffle": ["BlockShuffle"],
+            "headrace.sampling.order": ["Order", "Sampling"],
             "headrace.sampling.permutation": ["Permutation"],
             "headrace.sampling.world": ["World", "world"],
             "headrace.storage": ["Cache", "Remote"],
@@ -136,6 +138,7 @@ __all__ = [
     "NpyFiles",
     "NpyShards",
     "NpzFiles",
+    "Order",
     "OutOfRangeError",
     "Parquet",
     "Permutation",
@@ -144,9 +147,11 @@ __all__ = [
     "ReadAmplificationWarning",
     "Reader",
     "Remote",
+    "Results",
     "SampleError",
     "SampleFormatError",
     "SampleNotFoundError",
+    "Sampling",
     "SharedMemoryError",
     "Spec",
     "StateError",

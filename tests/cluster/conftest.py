@@ -26,6 +26,7 @@ SUPPORT = Path(__file__).parents[1] / "support"
 @pytest.fixture
 def run(tmp_path):
     """A function that runs a script, whose work is in `main()`, and returns what it prints."""
+    pytest.importorskip("ray", reason="needs headrace[ray]")
     mark = f"HEADRACE_TEST={uuid.uuid4()}"
 
     def script_output(script, **environment):

@@ -14,11 +14,14 @@ from pathlib import Path
 import in_workers
 import numpy as np
 import pytest
-import ray
+
+ray = pytest.importorskip("ray", reason="needs headrace[ray]")
+
 from picklable import noisy_x
 
 import headrace as hr
 from headrace.executors.ray import pool as ray_pool
+from headrace.executors.ray import task as ray_task
 from headrace.pytree import leaves
 from headrace.testing import ExecutorContract
 
@@ -31,7 +34,7 @@ STORE_BYTES = 200 * 2**20
 def local_ray():
     with pytest.MonkeyPatch.context() as patch:
         # So that the workers find the modules of tests/support.
-        patch.setenv("PYTHONPATH", str(Path(in_workers.__file__).parent))
+        patch.setenv("PYTHONPATH", str(Path(in_workers.__file__).parent), prepend=os.pathsep)
         ray.init(
             num_cpus=2,
             resources={"own": 1},
@@ -284,7 +287,7 @@ def test_a_function_that_is_dropped_leaves_the_object_store(executor):
     del held
     gc.collect()
     # Workers keep the last few that they have loaded.
-    for _ in range(ray_pool._MOST_FUNCTIONS):
+    for _ in range(ray_task._MOST_FUNCTIONS):
         another = in_workers.CountedTransform(None)
         list(executor.map(lambda key, kept=another: key, range(8)))
     assert eventually(lambda: free_bytes() > full - 10_000_000)

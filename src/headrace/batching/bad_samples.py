@@ -1,4 +1,4 @@
-"""Replacement: good samples in place of those that can't be read.
+"""Substitution: good samples instead of those that can't be read.
 
 Requires the errors of readers. Promises that the substitute of a sample is a pure function of
 (data, number of samples, index): the first good one on a walk over all samples that the index alone
@@ -16,17 +16,16 @@ import numpy as np
 
 from headrace.arrays import Indices
 from headrace.errors import SampleError
+from headrace.sampling import streams
 from headrace.sampling.permutation import Permutation
 
-# Of orders.py is stream 0, of transforms.py 1, of block_shuffle.py 2 to 4.
-_REPLACEMENT_STREAM = 5
 # If so many in a row are bad, most are.
 _MOST_CANDIDATES = 64
 _MOST_LISTED = 20
 
 
 class BadSampleWarning(UserWarning):
-    """A sample can't be read, and another one is taken in its place."""
+    """A sample can't be read, and another one is taken instead."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class BadSample:
 
     Attributes:
         index: of the sample.
-        substitute: index of the sample that is taken in its place.
+        substitute: index of the sample that is taken instead.
         reason: why it can't be read: what `error` says.
         error: that came of reading it.
     """
@@ -46,7 +45,7 @@ class BadSample:
     error: SampleError = field(compare=False, repr=False)
 
 
-class Replacement:
+class Substitution:
     """Reads batches, with substitutes for samples that can't be read. Threads may use it at once.
 
     Args:
@@ -62,7 +61,7 @@ class Replacement:
     def read(
         self, read: Callable[[Indices], Any], indices: Indices
     ) -> tuple[Any, tuple[BadSample, ...]]:
-        """`read(indices)`, and what was replaced for it, in the order of the indices.
+        """`read(indices)`, and the bad samples among them, in the order of the indices.
 
         Raises:
             SampleError: one that doesn't say which of the indices it is about; or no substitute can
@@ -95,7 +94,7 @@ class Replacement:
 
     def _substitute(self, read: Callable[[Indices], Any], index: int, error: SampleError) -> int:
         """The first sample on the walk of `index` that can be read."""
-        seed = np.random.SeedSequence(index, spawn_key=(_REPLACEMENT_STREAM,))
+        seed = np.random.SeedSequence(index, spawn_key=(streams.SUBSTITUTES,))
         walk = Permutation(self._n, seed)
         tried = min(self._n, _MOST_CANDIDATES)
         for candidate in walk[np.arange(tried)].tolist():
@@ -115,7 +114,7 @@ class Replacement:
         raise error
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Replacement, (self._n, self._most_remembered)
+        return Substitution, (self._n, self._most_remembered)
 
 
 class BadSamples:
@@ -130,22 +129,22 @@ class BadSamples:
         self._found: dict[int, BadSample] = {}
         self._lock = threading.Lock()
 
-    def take(self, replaced: Iterable[BadSample], made_for: str) -> None:
-        """Counts those of a batch that is handed over, and warns of those that are new.
+    def take(self, bad_samples: Iterable[BadSample], key: str) -> None:
+        """Counts those of a batch that is delivered, and warns of those that are new.
 
         Args:
-            replaced: in the batch.
-            made_for: names the batch.
+            bad_samples: of the batch.
+            key: of the batch, as text.
 
         Raises:
             SampleError: the error of the first one beyond the budget.
         """
-        for bad in replaced:
+        for bad in bad_samples:
             with self._lock:
                 if bad.index in self._found:
                     continue
                 if len(self._found) >= self._budget:
-                    raise self._beyond(bad, made_for)
+                    raise self._beyond(bad, key)
                 self._found[bad.index] = bad
                 count = len(self._found)
             warnings.warn(
@@ -156,15 +155,15 @@ class BadSamples:
             )
 
     def listed(self) -> list[BadSample]:
-        """All that were replaced, in the order in which they were met."""
+        """All of them, in the order in which they were met."""
         with self._lock:
             return list(self._found.values())
 
-    def _beyond(self, bad: BadSample, made_for: str) -> SampleError:
+    def _beyond(self, bad: BadSample, key: str) -> SampleError:
         before = [str(index) for index in self._found]
         more = f", ... {len(before)} in all" if len(before) > _MOST_LISTED else ""
         error = _plain(bad.error)
-        error.add_note(f"headrace: while making the batch of {made_for}")
+        error.add_note(f"headrace: while making the batch of {key}")
         error.add_note(
             f"headrace: max_bad_samples={self._budget}, and before it these were replaced: "
             f"{', '.join(before[:_MOST_LISTED])}{more}"

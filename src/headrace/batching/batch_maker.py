@@ -11,24 +11,24 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from headrace.arrays import ALIGNMENT_BYTES, Array, Indices, MemoryPool, Weights
-from headrace.batching.bad_samples import BadSample, Replacement
+from headrace.batching.bad_samples import BadSample, Substitution
 from headrace.batching.transforms import RandomStreams, Transform, apply, per_sample
 from headrace.errors import ArgumentError
 from headrace.pytree import leaves, map_leaves, nbytes
 from headrace.readers.access import access_of
 from headrace.readers.reader import Reader, Spec, sample_nbytes
-from headrace.sampling.batch_sampler import BatchKey, Block, padding_weights
+from headrace.sampling.keys import BatchKey, Block, padding_weights
 
 # Batches that together are no larger are views of one array: reading into it takes one call. A
 # consumer that keeps one of them keeps the memory of all.
 _MOST_BYTES_TOGETHER = 2**19
 
 
-class Made(NamedTuple):
+class BlockResult(NamedTuple):
     """The batches of a block, or keys that are left to be made one by one, and what it took.
 
-    `samples`, without padding, and `batch_nbytes` are those of one batch. `replaced` are the bad
-    samples of the batch that `made_for` then names.
+    `samples`, without padding, and `batch_nbytes` are those of one batch. `bad_samples` are of the
+    batch whose key is then `key`, as text.
     """
 
     batches: list[Any]
@@ -37,8 +37,8 @@ class Made(NamedTuple):
     reading_s: float
     transforming_s: float
     left: Sequence[BatchKey] = ()
-    replaced: tuple[BadSample, ...] = ()
-    made_for: str = ""
+    bad_samples: tuple[BadSample, ...] = ()
+    key: str = ""
 
     @property
     def nbytes(self) -> int:
@@ -55,7 +55,7 @@ class BatchMaker:
         seed: of the transform's random numbers.
         weighted: whether each batch gets float32 weights at its end, 0 for padding.
         memory: what the arrays that are read into are made of.
-        replacement: finds substitutes for samples that can't be read. Without it, they are errors.
+        substitution: finds substitutes for samples that can't be read. Without it, they are errors.
     """
 
     def __init__(
@@ -65,16 +65,16 @@ class BatchMaker:
         seed: int,
         weighted: bool,
         memory: MemoryPool,
-        replacement: Replacement | None = None,
+        substitution: Substitution | None = None,
     ) -> None:
         self._readers = readers
         self._transform = transform
         self._seed = seed
         self._weighted = weighted
         self._memory = memory
-        self._replacement = replacement
+        self._substitution = substitution
 
-    def __call__(self, block: Block) -> Made:
+    def __call__(self, block: Block) -> BlockResult:
         """The batches of a block; of several steps only if it `reads_together`."""
         if len(block.indices) == 1:
             return self.make(block.key(0))
@@ -82,19 +82,19 @@ class BatchMaker:
         try:
             batches = self._read_together(block.indices)
         except Exception:  # so that each failure comes at its turn
-            return Made([], 0, 0, 0.0, 0.0, list(block.batch_keys()))
+            return BlockResult([], 0, 0, 0.0, 0.0, list(block.batch_keys()))
         read = time.perf_counter()
-        return Made(batches, block.n_valid, nbytes(batches[0]), read - began, 0.0)
+        return BlockResult(batches, block.n_valid, nbytes(batches[0]), read - began, 0.0)
 
-    def make(self, key: BatchKey) -> Made:
+    def make(self, key: BatchKey) -> BlockResult:
         """The batch of a key."""
         began = time.perf_counter()
         try:
-            replaced: tuple[BadSample, ...] = ()
-            if self._replacement is None:
+            bad_samples: tuple[BadSample, ...] = ()
+            if self._substitution is None:
                 batch = self._read_batch(key.indices)
             else:
-                batch, replaced = self._replacement.read(self._read_batch, key.indices)
+                batch, bad_samples = self._substitution.read(self._read_batch, key.indices)
             read = time.perf_counter()
             if self._transform is not None:
                 batch = apply(self._transform, batch, key, RandomStreams(self._seed))
@@ -104,14 +104,14 @@ class BatchMaker:
             error.add_note(f"headrace: while making the batch of {key}")
             raise
         taken = time.perf_counter() - read
-        made_for = str(key) if replaced else ""
-        return Made(
-            [batch], key.n_valid, nbytes(batch), read - began, taken, (), replaced, made_for
+        name = str(key) if bad_samples else ""
+        return BlockResult(
+            [batch], key.n_valid, nbytes(batch), read - began, taken, (), bad_samples, name
         )
 
     @property
     def reads_together(self) -> bool:
-        """Whether a batch costs little more than handing it over: rows of memory, as they are."""
+        """Whether a batch costs little more than delivering it: rows of memory, as they are."""
         return (
             self._transform is None
             and not self._weighted
@@ -162,19 +162,19 @@ class BatchMaker:
         return list(out.reshape(steps, samples, *spec.shape))
 
 
-class Repeated:
-    """In place of a `BatchMaker`: gives a few ready batches again and again."""
+class ReadyBatches:
+    """Instead of a `BatchMaker`: gives a few ready batches again and again."""
 
-    def __init__(self, ready: list[Made]) -> None:
+    def __init__(self, ready: list[BlockResult]) -> None:
         self._ready = ready
 
-    def __call__(self, block: Block) -> Made:
+    def __call__(self, block: Block) -> BlockResult:
         return self.make(block.key(0))
 
-    def make(self, key: BatchKey) -> Made:
+    def make(self, key: BatchKey) -> BlockResult:
         """The batch of a key."""
-        made = self._ready[key.step % len(self._ready)]
-        return Made(list(made.batches), made.samples, made.batch_nbytes, 0.0, 0.0)
+        ready = self._ready[key.step % len(self._ready)]
+        return BlockResult(list(ready.batches), ready.samples, ready.batch_nbytes, 0.0, 0.0)
 
     @property
     def reads_together(self) -> bool:

@@ -12,7 +12,8 @@ from typing import Any
 from headrace.pytree import leaves, named_leaves
 from headrace.readers.access import access_of
 from headrace.sampling.batch_sampler import BatchSampler
-from headrace.sampling.block_shuffle import DEFAULT_WINDOW, BlockShuffle
+from headrace.sampling.block_shuffle import DEFAULT_WINDOW, BlockShuffle, BlockShuffled
+from headrace.sampling.order import Sequential
 
 # With less, other orders would gain hardly anything.
 _LEAST_WARNED_OF = 1.5
@@ -64,20 +65,18 @@ def read_amplification(
 
 def warn_of_amplification(
     readers: Any,
-    shuffle: bool | BlockShuffle,
     sampler: BatchSampler,
     stacklevel: int,
 ) -> None:
     """Warns, once for a loader, if its order makes one of the readers read much more than needed.
 
     Args:
-        shuffle: the order of the sampler; with its block, if it is a `BlockShuffle`.
-        sampler: the loader's.
+        sampler: the loader's, with its order.
         stacklevel: as of `warnings.warn`, counted from the caller.
     """
-    if shuffle is False:
+    if isinstance(sampler.order, Sequential):
         return
-    order = shuffle if isinstance(shuffle, BlockShuffle) else None
+    order = sampler.order.sampling if isinstance(sampler.order, BlockShuffled) else None
     n, batch_size, world_size = sampler.n, sampler.batch_size, sampler.world_size
     accesses = {name: access_of(reader) for name, reader in named_leaves(readers, "source")}
     blocked = {
@@ -112,7 +111,7 @@ def warn_of_amplification(
 def _fitting(size: int, n: int, blocked: Iterable[tuple[int, int]]) -> int:
     """A window of blocks of `size` of which each reader of (block, blocks kept) can keep two.
 
-    Where a window ends, batches of two are in the making.
+    Where a window ends, two of them are read at a time.
     """
     fitting = [kept * block // size // 2 for block, kept in blocked if kept * block < n]
     return max(1, min([DEFAULT_WINDOW, *fitting]))

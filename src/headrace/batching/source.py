@@ -3,7 +3,6 @@
 Requires the readers. A source is a reader, an array, or a structure of them, all equally long.
 """
 
-import hashlib
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from headrace.pytree import map_leaves, named_leaves
 from headrace.readers.access import fingerprint_of
 from headrace.readers.array import ArrayReader
 from headrace.readers.reader import Reader, Spec, Specs, is_specs
+from headrace.readers.shared.fingerprints import fingerprint
 
 
 def readers_of(source: Any) -> Any:
@@ -62,9 +62,9 @@ def data_hash(readers: Any) -> str:
     """A hash of the structure, the specs and the fingerprints of readers, for states."""
     parts = []
     for name, reader in named_leaves(readers):
-        fingerprint = fingerprint_of(reader)
-        parts.append((name, type(reader).__name__, *_described(reader.spec), fingerprint))
-    return hashlib.blake2b(repr(parts).encode(), digest_size=8).hexdigest()
+        said = fingerprint_of(reader)
+        parts.append((name, type(reader).__name__, *_described(reader.spec), said))
+    return fingerprint(repr(parts))
 
 
 def _described(spec: Specs) -> tuple[object, ...]:

@@ -163,7 +163,7 @@ def _compare(report: Report, digits: Digits, backend: str) -> int:
     )
     report.line(f"{_short_hash(expected)}  expected, from scikit-learn's arrays in memory")
 
-    ways: list[tuple[str, str, Callable[[hr.Loader], Iterable[npt.ArrayLike]]]] = [
+    ways: list[tuple[str, str, Callable[[hr.Loader[Any]], Iterable[npt.ArrayLike]]]] = [
         ("", f"loader.batch({epoch}, {step})", lambda loader: loader.batch(epoch, step)),
         ("", "next(iter(loader))", lambda loader: next(iter(loader))),
         ("keras", f"loader.to_keras()[{step}], {backend}", lambda loader: loader.to_keras()[step]),
@@ -248,7 +248,7 @@ def _loader(
     shuffle: bool = True,
     tail: Tail = "drop",
     executor: hr.Executor | None = None,
-) -> hr.Loader:
+) -> hr.Loader[Any]:
     ids = digits.partition[part]
     return hr.Loader(
         (hr.NpyFiles(digits.root, ids), hr.Labels(digits.labels, ids, n_classes=N_CLASSES)),
@@ -260,7 +260,7 @@ def _loader(
     )
 
 
-def _threads(loader: hr.Loader) -> str:
+def _threads(loader: hr.Loader[Any]) -> str:
     n = loader.executor.n if isinstance(loader.executor, hr.Threads) else 0
     return "1 thread" if n == 1 else f"{n} threads"
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from headrace.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from headrace.executors.executor import Executor
+    from headrace.executors.executor import Executor, Results
     from headrace.executors.inline import Inline
     from headrace.executors.processes.processes import Processes
     from headrace.executors.ray.ray import Ray
@@ -14,7 +14,7 @@ else:
     __getattr__, __dir__ = lazy_names(
         __name__,
         {
-            "headrace.executors.executor": ["Executor"],
+            "headrace.executors.executor": ["Executor", "Results"],
             "headrace.executors.inline": ["Inline"],
             "headrace.executors.processes.processes": ["Processes"],
             "headrace.executors.ray.ray": ["Ray"],
@@ -22,4 +22,4 @@ else:
         },
     )
 
-__all__ = ["Executor", "Inline", "Processes", "Ray", "Threads"]
+__all__ = ["Executor", "Inline", "Processes", "Ray", "Results", "Threads"]

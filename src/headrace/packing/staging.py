@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from headrace.atomic_file import atomic_file
 from headrace.errors import ArgumentError
 from headrace.packing.sums import Sums
 
@@ -83,12 +84,9 @@ class Workplace:
             "whole": whole,
             "replaced": sorted(replaced or []),
         }
-        path = self._folder / "journal.json.new"
-        with open(path, "w", encoding="utf-8") as file:
+        new = self._folder / "journal.json.new"
+        with atomic_file(self._folder / "journal.json", new), open(new, "w") as file:
             json.dump(self._journal, file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(path, self._folder / "journal.json")
         _sync_folder(self._folder)
 
     def move(self) -> None:

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from headrace.readers.npy.npz_files import NpzFiles
     from headrace.readers.reader import Reader, Spec, check_read
     from headrace.readers.shared.block_cache import BlockCache
-    from headrace.readers.shared.sample_files import FormatError, SampleFiles
+    from headrace.readers.shared.format_error import FormatError
+    from headrace.readers.shared.sample_files import SampleFiles
     from headrace.readers.tar.tar_files import TarFiles
     from headrace.readers.zarr.zarr import Zarr
 else:
@@ -42,7 +43,8 @@ else:
             "headrace.readers.npy.npz_files": ["NpzFiles"],
             "headrace.readers.reader": ["Reader", "Spec", "check_read"],
             "headrace.readers.shared.block_cache": ["BlockCache"],
-            "headrace.readers.shared.sample_files": ["FormatError", "SampleFiles"],
+            "headrace.readers.shared.format_error": ["FormatError"],
+            "headrace.readers.shared.sample_files": ["SampleFiles"],
             "headrace.readers.tar.tar_files": ["TarFiles"],
             "headrace.readers.zarr.zarr": ["Zarr"],
         },

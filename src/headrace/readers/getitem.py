@@ -3,7 +3,6 @@
 Datasets of PyTorch and Hugging Face, sources of Grain, and lists are such.
 """
 
-import os
 import sys
 import threading
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,7 @@ import numpy as np
 from headrace.arguments import MAX_SAMPLES, check_bool, check_dtype, keeps_kind
 from headrace.arrays import Array, Indices
 from headrace.errors import ArgumentError, SampleFormatError, bad_type, bad_value
+from headrace.per_process import PerProcess
 from headrace.pytree import map_leaves
 from headrace.readers.reader import Spec, Specs, check_read, is_specs
 
@@ -87,7 +87,8 @@ class GetItem:
                 "dataset", dataset, "one that ends", "A loader begins it anew for each epoch."
             )
         self._thread_safe = check_bool("thread_safe", thread_safe)
-        self._lock = _Lock()
+        # In a forked child anew, as a thread of the parent's may hold it.
+        self._lock: PerProcess[threading.Lock] = PerProcess(threading.Lock)
         # A `datasets.Dataset` has `__getitems__` too, but that takes its columns apart again.
         datasets = sys.modules.get("datasets")
         self._by_columns = datasets is not None and isinstance(dataset, datasets.Dataset)
@@ -161,7 +162,7 @@ class GetItem:
         try:
             if self._thread_safe:  # without _turn, which takes a fifth as long as a small sample
                 return self._dataset[index]
-            with self._lock.of_this_process():
+            with self._lock.get():
                 return self._dataset[index]
         except Exception as error:
             error.add_note(f"headrace: while reading sample {index} of {len(self)} of the dataset")
@@ -193,7 +194,7 @@ class GetItem:
         return batch
 
     def _turn(self) -> AbstractContextManager[Any]:
-        return nullcontext() if self._thread_safe else self._lock.of_this_process()
+        return nullcontext() if self._thread_safe else self._lock.get()
 
     def _write(self, sample: Any, out: Any, row: int, index: int) -> None:
         try:
@@ -234,19 +235,6 @@ class GetItem:
 
 class _UnfitError(Exception):
     """A sample is not what it must be; the message names it and says why."""
-
-
-class _Lock:
-    """A lock that a forked child has anew, as a thread of the parent's may hold it."""
-
-    def __init__(self) -> None:
-        self._locks: dict[int, threading.Lock] = {}
-
-    def of_this_process(self) -> threading.Lock:
-        return self._locks.setdefault(os.getpid(), threading.Lock())
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _Lock, ()
 
 
 def _checked(spec: Spec) -> Spec:

@@ -1,6 +1,5 @@
 """Labels: one label for each sample, as a number, a vector, or one-hot."""
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -12,6 +11,7 @@ from headrace.arrays import Array, DType, Indices
 from headrace.errors import ArgumentError, bad_type, bad_value
 from headrace.readers.array import take_rows
 from headrace.readers.reader import Spec, check_read
+from headrace.readers.shared.fingerprints import fingerprint
 
 
 class Labels:
@@ -91,7 +91,7 @@ class Labels:
         whole = self._values.dtype.kind in "biu"
         dtype = np.dtype("<i8") if whole else self._values.dtype.newbyteorder("<")
         values = self._values.astype(dtype, copy=False)
-        return hashlib.blake2b(values.reshape(-1).view(np.uint8).data, digest_size=8).hexdigest()
+        return fingerprint(values.reshape(-1).view(np.uint8).data)
 
 
 def _by_id(labels: Any, ids: list[Any] | None) -> Array:

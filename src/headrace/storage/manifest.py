@@ -7,7 +7,6 @@ SHA-256 is that of the whole file; CRC-32 (zlib's) that of each block of `block_
 last may be shorter, so that a part of a large file can be verified without the rest.
 """
 
-import contextlib
 import hashlib
 import json
 import os
@@ -15,6 +14,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from headrace.atomic_file import atomic_file
 from headrace.errors import ArgumentError, ChecksumError, bad_type, bad_value
 from headrace.storage.local.folder import Folder
 from headrace.storage.storage import Request, Storage
@@ -184,18 +184,8 @@ class Manifest(Mapping[str, FileSums]):
         """Writes the file at once: it is never there in part."""
         files = {name: self._files[name]._asdict() for name in sorted(self._files)}
         text = json.dumps({"format": _FORMAT, "files": files}, separators=(",", ":"))
-        folder, name = os.path.split(os.fspath(path))
-        unfinished = os.path.join(folder, f".{name}-{os.getpid()}.tmp")
-        try:
-            with open(unfinished, "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(unfinished, path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(unfinished)
-            raise
+        with atomic_file(path) as unfinished, open(unfinished, "w", encoding="utf-8") as file:
+            file.write(text)
 
 
 def file_sums(

@@ -16,8 +16,16 @@ import numpy.typing as npt
 import pytest
 
 from headrace.errors import ExecutorClosedError, SampleFormatError
-from headrace.executors import Executor
-from headrace.testing.processes import eventually, in_new_process, needs_fork, within_deadline
+from headrace.executors import Executor, Results
+from headrace.testing.processes import (
+    DEADLINE_SECONDS,
+    KeptProcesses,
+    eventually,
+    in_new_process,
+    kept_processes,
+    needs_fork,
+    within_deadline,
+)
 
 Array = npt.NDArray[Any]
 
@@ -40,7 +48,7 @@ class ExecutorContract:
         """An executor of more than one worker that looks ahead within `lookahead_bytes`."""
         raise NotImplementedError
 
-    def running(self) -> set[Any]:
+    def running(self) -> set[object]:
         """All that could be a worker now. To be overridden where workers are neither threads nor
         children of `multiprocessing`."""
         return {*threading.enumerate(), *multiprocessing.active_children()}
@@ -51,8 +59,40 @@ class ExecutorContract:
         yield executor
         executor.close()
 
+    @pytest.fixture
+    def processes(self, request: pytest.FixtureRequest) -> KeptProcesses:
+        return kept_processes(request)
+
     def test_follows_the_protocol(self, executor: Executor) -> None:
         assert isinstance(executor, Executor)
+        results = executor.map(_batch, range(3))
+        assert isinstance(results, Results)
+        assert iter(results) is results
+
+    def test_has_the_budget_that_it_is_given(self) -> None:
+        for lookahead_bytes in (3, 5 * _BATCH_BYTES):
+            executor = self.make_executor(lookahead_bytes)
+            assert executor.lookahead_bytes == (lookahead_bytes if self.looks_ahead else 0)
+            executor.close()
+
+    def test_says_how_many_results_are_ready(self, executor: Executor) -> None:
+        results = executor.map(_batch, range(8))
+        for left in range(8, 0, -1):
+            if self.looks_ahead and left < 8:
+                # All that the budget has room for, in time, and no more than there is.
+                assert eventually(lambda: results.ready > 0)
+            assert 0 <= results.ready <= left
+            next(results)
+        assert results.ready == 0
+        assert _numbers(results) == []
+
+    def test_says_how_long_copying_took(self, executor: Executor) -> None:
+        results = executor.map(_batch, range(20))
+        copying_s = [results.copying_s for _ in results]
+        assert all(isinstance(seconds, float) for seconds in copying_s)
+        assert copying_s[0] >= 0
+        assert copying_s == sorted(copying_s), "it is the sum of all that were taken"
+        assert copying_s[-1] < DEADLINE_SECONDS
 
     def test_results_come_in_the_order_of_the_keys(self, executor: Executor) -> None:
         keys = [7, 0, 3, 3, *range(60)]
@@ -127,7 +167,7 @@ class ExecutorContract:
     def test_a_map_that_ends_early_lets_go_of_its_keys(self, executor: Executor, how: str) -> None:
         keys = _CountedKeys()
         kept = weakref.ref(keys)
-        batches: Any = executor.map(_FailsAt(4, ValueError("bad")), keys)
+        batches = executor.map(_FailsAt(4, ValueError("bad")), keys)
         del keys
         assert _numbers(batches, 3) == [0, 1, 2]
         if how == "closed":
@@ -196,8 +236,10 @@ class ExecutorContract:
         copy.close()
 
     @needs_fork
-    def test_a_new_map_works_in_a_forked_child(self, executor: Executor) -> None:
-        assert in_new_process(_map_around_fork, executor) == [0, 1, 2, *range(20), 3, 4, 5]
+    def test_a_new_map_works_in_a_forked_child(
+        self, executor: Executor, processes: KeptProcesses
+    ) -> None:
+        assert processes.call(_map_around_fork, executor) == [0, 1, 2, *range(20), 3, 4, 5]
 
     def test_a_running_map_does_not_keep_the_interpreter_from_ending(
         self, executor: Executor
@@ -244,7 +286,7 @@ def _uneven_batch(key: int) -> Array:
     return _batch(key)
 
 
-def _nested_batch(key: int) -> Any:
+def _nested_batch(key: int) -> dict[str, Array | tuple[Array, Array]]:
     return {"x": _batch(key)[::2], "y": (_batch(key)[1::4], _batch(key)[3::4])}
 
 
@@ -265,11 +307,11 @@ def _map_around_fork(executor: Executor) -> list[int]:
     """The numbers of the beginning of a map, of another one in a forked child, and of its rest."""
     batches = executor.map(_batch, itertools.count())
     before = _numbers(batches, 3)
-    in_child: list[int] = in_new_process(_map_first_20, executor, method="fork")
+    in_child = in_new_process(_map_first_20, executor, method="fork")
     return before + in_child + _numbers(batches, 3)
 
 
-_left_running: list[Any] = []
+_left_running: list[Results[Array]] = []
 
 
 def _leave_a_map_running(executor: Executor) -> list[int]:
@@ -278,5 +320,5 @@ def _leave_a_map_running(executor: Executor) -> list[int]:
     return _numbers(batches, 3)
 
 
-def _is_gone(reference: "weakref.ref[Any]") -> bool:
+def _is_gone(reference: "weakref.ref[_CountedKeys] | weakref.ref[Array]") -> bool:
     return reference() is None

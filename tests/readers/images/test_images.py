@@ -4,7 +4,6 @@ import functools
 import io
 import pickle
 import struct
-import sys
 import zlib
 
 import numpy as np
@@ -16,8 +15,7 @@ from far_folder import FarFolder
 from web_server import FileServer
 
 import headrace as hr
-from headrace.readers.images import decoder as image_decoding
-from headrace.readers.shared.sample_files import FormatError
+from headrace.readers.shared.format_error import FormatError
 from headrace.testing import ReaderContract
 
 RED = (200, 30, 40)
@@ -403,13 +401,6 @@ def test_arguments_are_checked(tmp_path, options, message):
         hr.Images(tmp_path, ["a.png"], **{"size": 8} | options)
     with pytest.raises(TypeError, match="crop_to_aspect_ratio must be True or False"):
         hr.Images(tmp_path, ["a.png"], size=8, crop_to_aspect_ratio=1)
-
-
-def test_without_pillow_the_extra_is_named(monkeypatch):
-    image_decoding._openers.cache_clear()
-    monkeypatch.setitem(sys.modules, "PIL.BmpImagePlugin", None)
-    with pytest.raises(hr.MissingExtraError, match=r"Pillow.*headrace\[images\]"):
-        hr.ImageDecoder(8)
 
 
 def test_a_root_without_images(tmp_path):

@@ -5,7 +5,6 @@ import os
 import pickle
 import shutil
 import signal
-import sys
 import threading
 import warnings
 
@@ -344,12 +343,6 @@ def test_what_is_no_zarr_is_refused(root, read):
     create(root, data=X[:9])
     with pytest.raises(hr.SampleFormatError, match="is not what it was when the reader"):
         read(pickle.loads(pickle.dumps(reader)), [0])
-
-
-def test_without_zarr_the_error_names_the_extra(root, monkeypatch):
-    monkeypatch.setitem(sys.modules, "zarr", None)
-    with pytest.raises(hr.MissingExtraError, match=r"hr\.Zarr needs zarr.*headrace\[zarr\]"):
-        hr.Zarr(root)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system can't fork")

@@ -12,6 +12,7 @@ import h5py
 import keras
 
 from headrace.arrays import Array
+from headrace.atomic_file import atomic_file
 from headrace.errors import HeadraceError, StateError
 
 SUFFIX = ".weights.h5"
@@ -34,17 +35,15 @@ def save(file: Path, model: keras.Model, progress: dict[str, Any]) -> None:
     """Writes the file in one step: at any time it is whole, this one or the one before."""
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_name(f".{file.name.removesuffix(SUFFIX)}-partial{SUFFIX}")
-    model.save_weights(partial, overwrite=True)
-    with h5py.File(partial, "r+") as opened:
-        group = opened.create_group(_GROUP)
-        group.attrs[_PROGRESS] = json.dumps([progress, iterations(model)])
-        for number, variable in enumerate(_left_out(model)):
-            group[f"{_VARIABLES}/{number}"] = keras.ops.convert_to_numpy(variable)
-        for number, state in enumerate(_states_of_generators()):
-            group[f"{_GENERATORS}/{number}"] = state
-    with partial.open("rb") as written:
-        os.fsync(written.fileno())
-    partial.replace(file)
+    with atomic_file(file, partial):
+        model.save_weights(partial, overwrite=True)
+        with h5py.File(partial, "r+") as opened:
+            group = opened.create_group(_GROUP)
+            group.attrs[_PROGRESS] = json.dumps([progress, iterations(model)])
+            for number, variable in enumerate(_left_out(model)):
+                group[f"{_VARIABLES}/{number}"] = keras.ops.convert_to_numpy(variable)
+            for number, state in enumerate(_states_of_generators()):
+                group[f"{_GENERATORS}/{number}"] = state
 
 
 def read(file: Path) -> Checkpoint:
@@ -56,9 +55,9 @@ def read(file: Path) -> Checkpoint:
     try:
         with h5py.File(file, "r") as opened:
             group = opened[_GROUP]
-            progress, made = json.loads(group.attrs[_PROGRESS])
+            progress, iterations = json.loads(group.attrs[_PROGRESS])
             return Checkpoint(
-                progress, made, _arrays(group, _VARIABLES), _arrays(group, _GENERATORS)
+                progress, iterations, _arrays(group, _VARIABLES), _arrays(group, _GENERATORS)
             )
     except (OSError, KeyError, ValueError) as error:
         raise StateError(

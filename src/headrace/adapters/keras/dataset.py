@@ -1,12 +1,13 @@
-"""Keras: a loader as a `keras.utils.PyDataset`.
+"""KerasDataset: a loader as a `keras.utils.PyDataset`.
 
 Requires Keras 3, on any backend. Promises that the batches which train are exactly those from the
-loader's place on, in order, whatever else Keras asks for; `keras_passes` tells how.
+loader's place on, in order, whatever else Keras asks for; `passes` tells how.
 """
 
 from typing import Any
 
 from headrace.arrays import Array
+from headrace.batching.feed import HasFeed, feed_of
 from headrace.errors import ArgumentError, missing_extra
 
 try:
@@ -15,7 +16,6 @@ except ModuleNotFoundError as error:
     raise missing_extra("headrace.adapters.keras", "Keras", "keras") from error
 
 from headrace.adapters.keras.passes import Passes
-from headrace.loader import Loader
 from headrace.pytree import map_leaves
 
 
@@ -37,17 +37,18 @@ class KerasDataset(keras.utils.PyDataset):  # type: ignore[misc]
     of Keras that wraps this one does not tell it what trains: it gets batches by their index.
     """
 
-    def __init__(self, loader: Loader) -> None:
-        if not len(loader):
+    def __init__(self, loader: HasFeed) -> None:
+        self._feed = feed_of(loader)
+        if not len(self._feed.sampler):
             raise ArgumentError(
                 f"loader must have at least one step in an epoch; {loader!r} has none."
             )
         super().__init__(workers=1, use_multiprocessing=False)
         self.loader = loader
-        self._passes = Passes(loader)
+        self._passes = Passes(self._feed)
 
     def __len__(self) -> int:
-        return len(self.loader)
+        return len(self._feed.sampler)
 
     @property
     def num_batches(self) -> int:
@@ -56,18 +57,18 @@ class KerasDataset(keras.utils.PyDataset):  # type: ignore[misc]
 
     def __getitem__(self, index: int) -> Any:
         batch = self._passes.batch(self, index)
-        if self.loader.sampler.tail == "pad":
+        if self._feed.sampler.tail == "pad":
             batch = _with_sample_weight(batch)
         elif not isinstance(batch, tuple | dict):
             batch = (batch,)
-        return _handed_over(batch)
+        return _as_backend_takes_it(batch)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "_passes"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._passes = Passes(self.loader)
+        self._passes = Passes(self._feed)
 
     def on_epoch_begin(self) -> None:
         """Called by Keras."""
@@ -96,7 +97,7 @@ def _with_sample_weight(batch: tuple[Any, ...]) -> tuple[Any, ...]:
     return batch
 
 
-def _handed_over(batch: Any) -> Any:
+def _as_backend_takes_it(batch: Any) -> Any:
     """The batch in the form that the backend takes without a copy of its own."""
     if keras.backend.backend() != "torch":
         return batch

@@ -24,6 +24,7 @@ from headrace.readers.reader import Specs, check_read
 from headrace.readers.shared.block_cache import DEFAULT_CACHE_BYTES, BlockCache, rows_of_blocks
 from headrace.readers.shared.named_arrays import check_chosen
 from headrace.readers.shared.sample_files import fetched
+from headrace.storage.coalesce import coalesce
 from headrace.storage.opening import Root
 from headrace.storage.storage import Request
 
@@ -220,15 +221,12 @@ class Parquet:
             if chunk.has_dictionary_page and 0 < chunk.dictionary_page_offset < start:
                 start = chunk.dictionary_page_offset
             ranges.append((start, start + chunk.total_compressed_size))
-        joined: list[tuple[int, int]] = []
-        for start, stop in sorted(ranges):
-            if not 0 <= start <= stop <= size:
-                raise self._error(block, index, "its footer names places that it does not have")
-            if joined and start - joined[-1][1] <= _MOST_BETWEEN_BYTES:
-                joined[-1] = joined[-1][0], max(stop, joined[-1][1])
-            else:
-                joined.append((start, stop))
-        return joined
+        if not all(0 <= start <= stop <= size for start, stop in ranges):
+            raise self._error(block, index, "its footer names places that it does not have")
+        starts, stops = np.array(ranges, np.int64).T
+        files = np.zeros(len(ranges), np.int64)
+        joined = coalesce(files, starts, stops, most_between_bytes=_MOST_BETWEEN_BYTES)
+        return [(one.start, one.stop) for one in joined]
 
     def _decoded(self, block: int, pieces: dict[int, memoryview], index: int) -> dict[str, Any]:
         """The columns of a row group as `arrow_columns.Values`, by their keys."""

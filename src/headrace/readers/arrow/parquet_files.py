@@ -22,6 +22,7 @@ from headrace.errors import (
 from headrace.readers.arrow.columns import ARROW_ERRORS
 from headrace.readers.shared.names import check_names
 from headrace.storage.opening import Root, is_url, open_storage
+from headrace.storage.ranged_file import RangedFile
 from headrace.storage.storage import Request, Storage
 
 SUFFIXES = (".parquet", ".pq")
@@ -29,53 +30,11 @@ SUFFIXES = (".parquet", ".pq")
 _FOOTER_BYTES = 2**16
 
 
-class Pieces:
-    """A file of which some pieces are in memory, as pyarrow reads files."""
-
-    closed = False
-
-    def __init__(
-        self, storage: Storage, name: str, size: int, pieces: dict[int, memoryview]
-    ) -> None:
-        self._storage, self._name, self._size = storage, name, size
-        self._pieces = pieces
-        self._at = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def writable(self) -> bool:
-        return False
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        origin = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
-        self._at = origin + offset
-        return self._at
-
-    def tell(self) -> int:
-        return self._at
-
-    def size(self) -> int:
-        return self._size
+class Pieces(RangedFile):
+    """A file of which some pieces are in memory, as pyarrow reads files without copying."""
 
     def read_buffer(self, nbytes: int) -> Any:
-        return pa.py_buffer(self.read(nbytes))
-
-    def read(self, nbytes: int = -1) -> memoryview:
-        stop = self._size if nbytes < 0 else min(self._at + nbytes, self._size)
-        start, self._at = self._at, stop
-        for begin, data in self._pieces.items():
-            if begin <= start and stop <= begin + len(data):
-                return data[start - begin : stop - begin]
-        for _, data in self._storage.fetch([Request(self._name, start, stop)]):
-            return data
-        raise AssertionError("a storage gives what is asked for, or raises an error")
-
-    def close(self) -> None:
-        self.closed = True
+        return pa.py_buffer(self.view(nbytes))
 
 
 class _ReachedError(Exception):
@@ -85,7 +44,7 @@ class _ReachedError(Exception):
 class Unread(Pieces):
     """A file whose data must not be read."""
 
-    def read(self, nbytes: int = -1) -> memoryview:
+    def view(self, nbytes: int) -> memoryview:
         raise _ReachedError
 
 

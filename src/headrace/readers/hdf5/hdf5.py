@@ -1,41 +1,31 @@
-"""Hdf5: datasets of an HDF5 file whose first axis runs over the samples. Requires h5py."""
+"""Hdf5: datasets of an HDF5 file whose first axis runs over the samples.
 
+Requires h5py, imported when a reader is made.
+"""
+
+import functools
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
-
-import numpy.typing as npt
+from typing import TYPE_CHECKING
 
 from headrace.arguments import check_path
 from headrace.arrays import Array, Indices
-from headrace.errors import (
-    ArgumentError,
-    HeadraceError,
-    SampleFormatError,
-    SampleNotFoundError,
-    bad_value,
-    missing_extra,
-)
-from headrace.readers.hdf5.layout import Deflated, Mapped, MappedChunks, ThroughH5py, open_dataset
-from headrace.readers.reader import Specs, check_read
+from headrace.errors import bad_value, missing_extra
+from headrace.per_process import PerProcess
+from headrace.readers.hdf5.layout import FAILURES, ByBlock, BySample
+from headrace.readers.reader import Arrays, Specs, check_read
 from headrace.readers.shared.block_cache import (
     DEFAULT_CACHE_BYTES,
     BlockCache,
     copy_rows,
     rows_of_blocks,
 )
-from headrace.readers.shared.named_arrays import (
-    Chosen,
-    ChosenArrays,
-    StoredArray,
-    check_chosen,
-    stored_array,
-)
-from headrace.readers.shared.sample_files import FormatError
+from headrace.readers.shared.format_error import bad_file, bad_sample
+from headrace.readers.shared.named_arrays import ChosenArrays, DTypes, check_chosen
 from headrace.storage.opening import is_url
 
-# What h5py raises of a file or chunk that it can't read, and we.
-_FAILURES = (OSError, RuntimeError, ValueError, TypeError, LookupError, OverflowError, FormatError)
+if TYPE_CHECKING:
+    from headrace.readers.hdf5.opened import Opened
 
 
 class Hdf5:
@@ -83,7 +73,7 @@ class Hdf5:
         path: str | os.PathLike[str],
         datasets: str | Iterable[str] | Mapping[str, str] | None = None,
         *,
-        dtype: npt.DTypeLike | Mapping[str, npt.DTypeLike] | None = None,
+        dtype: DTypes = None,
         cache_bytes: int = DEFAULT_CACHE_BYTES,
     ) -> None:
         if is_url(path):
@@ -96,11 +86,15 @@ class Hdf5:
         self._path = check_path("path", path)
         self._cache: BlockCache[tuple[str, int]] = BlockCache(cache_bytes)
         chosen = check_chosen("datasets", datasets)
-        self._opened: _Opened | None = _Opened(self._path, chosen)
-        self._arrays = ChosenArrays("datasets", chosen, self._opened.stored, dtype, self._path)
-        self.in_memory = all(
-            isinstance(data, Mapped | MappedChunks) for data in self._opened.data.values()
-        )
+        try:
+            from headrace.readers.hdf5.opened import Opened
+        except ModuleNotFoundError:
+            raise missing_extra("hr.Hdf5", "h5py", "hdf5") from None
+        opened = Opened(self._path, chosen)
+        self._arrays = ChosenArrays("datasets", chosen, opened.stored, dtype, self._path)
+        open_again = functools.partial(_opened_again, self._path, self._arrays)
+        self._opened = PerProcess(open_again, opened)
+        self.in_memory = all(isinstance(data, BySample) for data in opened.data.values())
         self.block = self._arrays.block
         self.blocks_kept = self._cache.blocks_kept(self._arrays.block_nbytes)
 
@@ -118,49 +112,29 @@ class Hdf5:
         """A hash of the names of the datasets."""
         return self._arrays.fingerprint()
 
-    def read(self, indices: Indices, out: Any) -> None:
+    def read(self, indices: Indices, out: Arrays) -> None:
         check_read(len(self), self.spec, indices, out)
-        opened = self._of_this_process()
+        opened = self._opened.get()
+        cut = opened.cut()
+        if cut is not None:
+            raise bad_file(cut, "it has become shorter since it was opened")
         for key, part in self._arrays.parts(out):
             data = opened.data[key]
-            if isinstance(data, Mapped | MappedChunks):
+            if isinstance(data, BySample):
                 data.read(indices, part)
             else:
                 self._read_blocks(key, data, indices, part)
 
-    def _of_this_process(self) -> "_Opened":
-        opened = self._opened
-        if opened is None or opened.pid != os.getpid():
-            # Threads may open it twice at first; one of the two is then dropped again.
-            opened = _Opened(self._path, self._arrays.names)
-            reason = self._arrays.check_again(opened.stored)
-            if reason is not None:
-                raise SampleFormatError(f"{self._path!r} can't be read: {reason}")
-            self._opened = opened
-        else:
-            cut = opened.cut()
-            if cut is not None:
-                raise SampleFormatError(
-                    f"{cut!r} can't be read: it has become shorter since it was opened"
-                )
-        return opened
-
-    def _read_blocks(
-        self, key: str, data: Deflated | ThroughH5py, indices: Indices, out: Array
-    ) -> None:
+    def _read_blocks(self, key: str, data: ByBlock, indices: Indices, out: Array) -> None:
         rows = dict(rows_of_blocks(indices // data.block))
 
         def load(wanted: Iterable[tuple[str, int]]) -> Iterator[tuple[tuple[str, int], Array]]:
             for key, block in wanted:
                 try:
                     array = data.load(block)
-                except _FAILURES as error:
-                    index = int(indices[rows[block][0]])
-                    raise SampleFormatError.at(
-                        index,
-                        f"sample {index} can't be read: {self._path!r}, dataset "
-                        f"{self._arrays.found[key].name!r}: {error}",
-                    ) from error
+                except FAILURES as error:
+                    where = f"{self._path!r}, dataset {self._arrays.found[key].name!r}"
+                    raise bad_sample(int(indices[rows[block][0]]), where, error) from error
                 yield (key, block), array
 
         blocks = [(key, block) for block in rows]
@@ -170,94 +144,13 @@ class Hdf5:
             chosen = rows[block]
             copy_rows(array, indices[chosen] - block * data.block, out, chosen)
 
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_opened": None}
 
+def _opened_again(path: str, arrays: ChosenArrays) -> "Opened":
+    """What was chosen, in another process than the one that chose it."""
+    from headrace.readers.hdf5.opened import Opened
 
-class _Opened:
-    """The datasets of a file that is open in this process, by their keys in a sample.
-
-    Args:
-        chosen: a dataset, a group, several datasets by key, or None: all.
-    """
-
-    def __init__(self, path: str, chosen: Chosen) -> None:
-        h5py = _h5py()
-        self.pid = os.getpid()
-        self.stored: dict[str, StoredArray] = {}
-        self.data: dict[str, Mapped | MappedChunks | Deflated | ThroughH5py] = {}
-        try:
-            self._statuses = {path: os.stat(path)}
-            # Where the file system has no locks, none is needed to read.
-            self._file = h5py.File(path, "r", locking="best-effort")
-            for key, name in _names(self._file, chosen, h5py).items():
-                dataset = _dataset(self._file, name, h5py)
-                behind_link = os.path.abspath(dataset.file.filename)
-                self._statuses.setdefault(behind_link, os.stat(behind_link))
-                # First, as it refuses what can't be read.
-                stored = stored_array("datasets", name, dataset.shape, dataset.dtype, 1, path)
-                data = self.data[key] = open_dataset(dataset)
-                self.stored[key] = stored._replace(block=data.block)
-        except FileNotFoundError:
-            raise SampleNotFoundError(f"there is no file {path!r}") from None
-        except HeadraceError:
-            raise
-        except _FAILURES as error:
-            if getattr(error, "errno", None):
-                error.add_note(f"headrace: while opening {path!r}")
-                raise
-            raise SampleFormatError(f"{path!r} can't be read: {error}") from error
-
-    def cut(self) -> str | None:
-        """A file that is shorter than it was, if any; HDF5 would read zeros, and a map crash."""
-        for path, was in self._statuses.items():
-            try:
-                now = os.stat(path)
-            except OSError:
-                continue  # what is removed or out of reach by its name is still open
-            if os.path.samestat(now, was) and now.st_size < was.st_size:
-                return path
-        return None
-
-
-def _h5py() -> Any:
-    try:
-        import h5py
-    except ModuleNotFoundError:
-        raise missing_extra("hr.Hdf5", "h5py", "hdf5") from None
-    return h5py
-
-
-def _names(file: Any, chosen: Chosen, h5py: Any) -> dict[str, str]:
-    """The names of the datasets in the file, by key."""
-    if isinstance(chosen, dict):
-        return chosen
-    group = file if chosen is None else file.get(chosen)
-    if not isinstance(group, h5py.Group):
-        return {str(chosen): str(chosen)}
-    names = {name: f"{group.name}/{name}".strip("/") for name in _inside(group, h5py)}
-    if not names:
-        raise ArgumentError(
-            f"path must contain datasets, but {group.name!r} in {file.filename!r} has none."
-        )
-    return names
-
-
-def _inside(group: Any, h5py: Any) -> list[str]:
-    """The names of all datasets below a group that have axes."""
-    names: list[str] = []
-
-    def visit(name: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset) and item.shape:
-            names.append(name)
-
-    group.visititems(visit)
-    return names
-
-
-def _dataset(file: Any, name: str, h5py: Any) -> Any:
-    dataset = file.get(name)
-    if not isinstance(dataset, h5py.Dataset) or not dataset.shape:
-        there = ", ".join(map(repr, _inside(file, h5py))) or "none"
-        raise bad_value("datasets", name, f"a dataset with axes in {file.filename!r}: {there}")
-    return dataset
+    opened = Opened(path, arrays.names)
+    reason = arrays.check_again(opened.stored)
+    if reason is not None:
+        raise bad_file(path, reason)
+    return opened

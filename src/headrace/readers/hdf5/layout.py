@@ -11,7 +11,7 @@ import os
 import zlib
 from collections.abc import Iterator
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -19,18 +19,21 @@ import numpy.typing as npt
 from headrace.arrays import Array, Indices
 from headrace.readers.array import take_rows
 from headrace.readers.shared.block_cache import copy_rows, rows_of_blocks
-from headrace.readers.shared.sample_files import FormatError
+from headrace.readers.shared.format_error import FormatError
+
+if TYPE_CHECKING:
+    import h5py
+
+# What h5py raises of a file or chunk that it can't read, and we.
+FAILURES = (OSError, RuntimeError, ValueError, TypeError, LookupError, OverflowError, FormatError)
 
 _DEFLATE, _SHUFFLE = 1, 2  # as HDF5 numbers its filters
 _CONTIGUOUS = 1
 _NOWHERE = 2**64 - 1
 
 
-def open_dataset(dataset: Any) -> "Mapped | MappedChunks | Deflated | ThroughH5py":
-    """The way to read an `h5py.Dataset` that takes the least time.
-
-    The first two `read` samples, the others `load` a block of them.
-    """
+def open_dataset(dataset: "h5py.Dataset") -> "BySample | ByBlock":
+    """The way to read a dataset that takes the least time."""
     import h5py
 
     stored_as = h5py.h5t.py_create(dataset.dtype, logical=True)
@@ -41,8 +44,8 @@ def open_dataset(dataset: Any) -> "Mapped | MappedChunks | Deflated | ThroughH5p
                 return Mapped(dataset)
         elif dataset.chunks and hasattr(dataset.id, "chunk_iter"):
             filters = [layout.get_filter(i)[0] for i in range(layout.get_nfilters())]
-            # HDF5 names wrong places for the chunks of a dataset that may grow along one axis, if
-            # that is not the first; and it has not always counted in a block before its data.
+            # HDF5 names wrong positions for the chunks of a dataset that may grow along one axis,
+            # if that is not the first; and it has not always counted in a block before its data.
             grows = [axis for axis, most in enumerate(dataset.maxshape) if most is None]
             if (grows in ([], [0]) or len(grows) > 1) and not dataset.file.userblock_size:
                 if not filters:
@@ -59,7 +62,7 @@ class ThroughH5py:
         block: how many samples are read together.
     """
 
-    def __init__(self, dataset: Any) -> None:
+    def __init__(self, dataset: "h5py.Dataset") -> None:
         self._dataset = dataset
         self.block: int = dataset.chunks[0] if dataset.chunks else 1
 
@@ -75,7 +78,7 @@ class Mapped:
 
     block = 1
 
-    def __init__(self, dataset: Any) -> None:
+    def __init__(self, dataset: "h5py.Dataset") -> None:
         offset = dataset.id.get_offset()
         file = _map(dataset.file.filename, offset + dataset.nbytes)
         self._array: Array = np.ndarray(dataset.shape, dataset.dtype, file, offset)
@@ -87,25 +90,25 @@ class Mapped:
 class _Chunks:
     """Where each chunk of a dataset lies in the file; those over the same samples make a row."""
 
-    def __init__(self, dataset: Any) -> None:
+    def __init__(self, dataset: "h5py.Dataset") -> None:
         self._dataset = dataset
         self._chunk: tuple[int, ...] = dataset.chunks
         self.nbytes = prod(self._chunk) * dataset.dtype.itemsize
         grid = [-(-n // length) for n, length in zip(dataset.shape, self._chunk, strict=True)]
         self._inner_grid = grid[1:]
-        self._places = np.full(grid, _NOWHERE, np.uint64)
+        self._offsets = np.full(grid, _NOWHERE, np.uint64)
         self._sizes = np.zeros(grid, np.uint64)
         dataset.id.chunk_iter(self._note)
-        self._places.shape = self._sizes.shape = (grid[0], prod(self._inner_grid))
-        known = self._places != _NOWHERE
-        end = int((self._places[known] + self._sizes[known]).max(initial=0))
+        self._offsets.shape = self._sizes.shape = (grid[0], prod(self._inner_grid))
+        known = self._offsets != _NOWHERE
+        end = int((self._offsets[known] + self._sizes[known]).max(initial=0))
         self._file = _map(dataset.file.filename, end)
 
-    def _note(self, chunk: Any) -> None:
+    def _note(self, chunk: "h5py.h5d.StoreInfo") -> None:
         # One that a filter was not applied to is left to h5py, as are those not in the file.
         if not chunk.filter_mask:
             at = tuple(i // n for i, n in zip(chunk.chunk_offset, self._chunk, strict=True))
-            self._places[at] = chunk.byte_offset
+            self._offsets[at] = chunk.byte_offset
             self._sizes[at] = chunk.size
 
     def _parts(self, block: int) -> Iterator[tuple[tuple[slice, ...], Array]]:
@@ -117,15 +120,15 @@ class _Chunks:
                 slice(i * length, min((i + 1) * length, n))
                 for i, length, n in zip(at, self._chunk[1:], self._dataset.shape[1:], strict=True)
             )
-            place, size = int(self._places[block, number]), int(self._sizes[block, number])
-            if place == _NOWHERE:
+            offset, size = int(self._offsets[block, number]), int(self._sizes[block, number])
+            if offset == _NOWHERE:
                 yield part, self._dataset[(samples, *part)]
             else:
                 lengths = tuple(slice(s.stop - s.start) for s in (samples, *part))
-                data = self._decode(self._file[place : place + size])
+                data = self._decode(self._file[offset : offset + size])
                 yield part, np.ndarray(self._chunk, self._dataset.dtype, data)[lengths]
 
-    def _decode(self, data: Array) -> Any:
+    def _decode(self, data: npt.NDArray[np.uint8]) -> "bytes | npt.NDArray[np.uint8]":
         """The bytes of a chunk, of its bytes in the file."""
         raise NotImplementedError
 
@@ -135,9 +138,9 @@ class MappedChunks(_Chunks):
 
     block = 1
 
-    def __init__(self, dataset: Any) -> None:
+    def __init__(self, dataset: "h5py.Dataset") -> None:
         super().__init__(dataset)
-        sizes = self._sizes[self._places != _NOWHERE]
+        sizes = self._sizes[self._offsets != _NOWHERE]
         if (sizes != self.nbytes).any():
             raise FormatError(f"it has chunks that are not {self.nbytes} bytes long")
 
@@ -147,17 +150,17 @@ class MappedChunks(_Chunks):
             for part, array in self._parts(block):
                 copy_rows(array, indices[rows] - block * length, out[(slice(None), *part)], rows)
 
-    def _decode(self, data: Array) -> Array:
+    def _decode(self, data: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         return data
 
 
 class Deflated(_Chunks):
     """Chunks that went through gzip, perhaps after their bytes were shuffled."""
 
-    def __init__(self, dataset: Any, shuffled: bool) -> None:
+    def __init__(self, dataset: "h5py.Dataset", shuffled: bool) -> None:
         super().__init__(dataset)
         # A writer may have asked to leave chunks at the edge as they are, which no mask tells.
-        self._places[self._sizes == self.nbytes] = _NOWHERE
+        self._offsets[self._sizes == self.nbytes] = _NOWHERE
         self.block = self._chunk[0]
         self._shuffled = shuffled
 
@@ -173,7 +176,7 @@ class Deflated(_Chunks):
         assert whole is not None
         return whole
 
-    def _decode(self, data: npt.NDArray[np.uint8]) -> Any:
+    def _decode(self, data: npt.NDArray[np.uint8]) -> "bytes | npt.NDArray[np.uint8]":
         inflate = zlib.decompressobj()
         try:
             decoded = inflate.decompress(data.data, self.nbytes)
@@ -187,9 +190,14 @@ class Deflated(_Chunks):
         # The first byte of every item came first, then the second of every item, and so on.
         shuffled = np.frombuffer(decoded, np.uint8).reshape(self._dataset.dtype.itemsize, -1)
         items = np.empty(shuffled.shape[::-1], np.uint8)
-        for place, of_all_items in enumerate(shuffled):
-            items[:, place] = of_all_items
+        for at, of_all_items in enumerate(shuffled):
+            items[:, at] = of_all_items
         return items
+
+
+# What `read`s samples, each by itself; and what can only `load` a block of them.
+BySample: TypeAlias = Mapped | MappedChunks
+ByBlock: TypeAlias = Deflated | ThroughH5py
 
 
 def _map(path: str, end: int) -> npt.NDArray[np.uint8]:

@@ -15,7 +15,7 @@ from headrace.arguments import check_bool, check_dtype, check_int
 from headrace.arrays import Array
 from headrace.errors import ArgumentError, bad_value, missing_extra
 from headrace.readers.reader import Spec
-from headrace.readers.shared.sample_files import FormatError
+from headrace.readers.shared.format_error import FormatError
 
 Channels = Literal[1, 3, 4, "grayscale", "rgb", "rgba"]
 Interpolation = Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]

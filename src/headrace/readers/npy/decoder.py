@@ -10,7 +10,7 @@ from headrace.arguments import check_dtype, keeps_kind
 from headrace.arrays import Array
 from headrace.readers.npy.header import NpyLayout, parse_header, read_header
 from headrace.readers.reader import Spec
-from headrace.readers.shared.sample_files import FormatError
+from headrace.readers.shared.format_error import FormatError
 from headrace.storage.local.folder import read_into
 
 

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 
 from headrace.arrays import DType
-from headrace.readers.shared.sample_files import FormatError
+from headrace.readers.shared.format_error import FormatError
 
 # The longest header, with what precedes its text.
 MAX_START_BYTES = 12 + 65536

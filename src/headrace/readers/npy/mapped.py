@@ -14,7 +14,7 @@ import numpy as np
 from headrace.arrays import Array
 from headrace.readers.npy.decoder import check_size
 from headrace.readers.npy.header import NpyLayout, parse_header, read_header
-from headrace.readers.shared.sample_files import FormatError
+from headrace.readers.shared.format_error import FormatError
 
 
 class NpyMap:

@@ -8,14 +8,14 @@ from typing import Any
 
 from headrace.arguments import check_path
 from headrace.arrays import Array, Indices
-from headrace.errors import ArgumentError, SampleFormatError, SampleNotFoundError
+from headrace.errors import ArgumentError
 from headrace.readers.array import take_rows
 from headrace.readers.npy.decoder import check_size
 from headrace.readers.npy.header import parse_header, read_header
 from headrace.readers.npy.mapped import NpyMap
 from headrace.readers.npy.npy_shards import NpyShards
 from headrace.readers.reader import Spec, check_read
-from headrace.readers.shared.sample_files import FormatError, sample_error
+from headrace.readers.shared.format_error import FormatError, bad_file, missing_file, sample_error
 from headrace.storage.opening import is_url
 
 
@@ -65,9 +65,9 @@ class NpyFile:
                     raise FormatError("its array has no axis to run over the samples")
                 check_size(os.fstat(file.fileno()).st_size, self._layout)
         except FileNotFoundError:
-            raise SampleNotFoundError(f"there is no file {self._path!r}") from None
+            raise missing_file(self._path) from None
         except FormatError as error:
-            raise SampleFormatError(f"{self._path!r} can't be read: {error}") from None
+            raise bad_file(self._path, error) from None
         self._n = self._layout.shape[0]
         self._spec = Spec(self._layout.shape[1:], self._layout.dtype.newbyteorder("="))
 

@@ -21,7 +21,8 @@ from headrace.errors import bad_type
 from headrace.readers.npy.decoder import NpyDecoder, check_size
 from headrace.readers.npy.header import parse_header, read_header
 from headrace.readers.reader import Spec, check_read
-from headrace.readers.shared.sample_files import FormatError, SampleFiles, sample_error
+from headrace.readers.shared.format_error import FormatError, sample_error
+from headrace.readers.shared.sample_files import SampleFiles
 from headrace.storage.local.folder import Folder
 from headrace.storage.opening import Root
 

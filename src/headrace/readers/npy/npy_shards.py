@@ -4,22 +4,22 @@ Files in a folder are memory-mapped in each process, on first use, and of those 
 rows are fetched by ranges of bytes.
 """
 
-import hashlib
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 from headrace.arrays import Array, Indices
-from headrace.errors import ArgumentError, SampleFormatError
+from headrace.errors import ArgumentError
 from headrace.readers.array import take_rows
 from headrace.readers.npy.decoder import has_rows_together
 from headrace.readers.npy.header import NpyLayout
 from headrace.readers.npy.mapped import NpyMap
 from headrace.readers.npy.ranges import read_layouts, read_ranges
 from headrace.readers.reader import Spec, check_read
+from headrace.readers.shared.fingerprints import fingerprint
+from headrace.readers.shared.format_error import FormatError, bad_file, sample_error
 from headrace.readers.shared.names import Names, check_names
-from headrace.readers.shared.sample_files import FormatError, sample_error
 from headrace.storage.opening import Root, open_storage
 
 _SUFFIX = ".npy"
@@ -86,7 +86,7 @@ class NpyShards:
             try:
                 self._check(layout)
             except FormatError as error:
-                raise SampleFormatError(f"{self.path(shard)!r} can't be read: {error}") from None
+                raise bad_file(self.path(shard), error) from None
         self._spec = _spec(self._layouts[0])
         ends = np.cumsum([layout.shape[0] for layout in self._layouts])
         self._n = int(ends[-1])
@@ -117,9 +117,8 @@ class NpyShards:
 
     def fingerprint(self) -> str:
         """A hash of the names and lengths of the files."""
-        digest = hashlib.blake2b(self._names.encoded, digest_size=8)
-        digest.update(b"\0" + self._begins.astype("<i8").tobytes() + b"%d" % self._n)
-        return digest.hexdigest()
+        begins = self._begins.astype("<i8").tobytes()
+        return fingerprint(self._names.encoded, b"\0", begins, str(self._n))
 
     def read(self, indices: Indices, out: Array) -> None:
         check_read(len(self), self.spec, indices, out)

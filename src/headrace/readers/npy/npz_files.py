@@ -6,7 +6,6 @@ that claims to be larger than a sample is refused before it is unpacked.
 """
 
 import contextlib
-import hashlib
 import io
 import struct
 import zipfile
@@ -23,7 +22,9 @@ from headrace.errors import bad_type, bad_value
 from headrace.readers.npy.decoder import NpyDecoder
 from headrace.readers.npy.header import MAX_START_BYTES, parse_header, read_header
 from headrace.readers.reader import Specs, check_read
-from headrace.readers.shared.sample_files import FormatError, SampleFiles
+from headrace.readers.shared.fingerprints import fingerprint
+from headrace.readers.shared.format_error import FormatError
+from headrace.readers.shared.sample_files import SampleFiles
 from headrace.storage.opening import Root
 
 _SUFFIX = ".npz"
@@ -125,8 +126,7 @@ class NpzFiles:
 
     def fingerprint(self) -> str:
         """A hash of the ids and the keys."""
-        described = repr((self._files.names.fingerprint(), list(self._decoders)))
-        return hashlib.blake2b(described.encode(), digest_size=8).hexdigest()
+        return fingerprint(repr((self._files.names.fingerprint(), list(self._decoders))))
 
     def read(self, indices: Indices, out: Any) -> None:
         check_read(len(self), self.spec, indices, out)

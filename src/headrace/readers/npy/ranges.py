@@ -9,8 +9,10 @@ from headrace.arrays import Array, Indices
 from headrace.errors import FileMissingError, SampleFormatError, SampleNotFoundError
 from headrace.readers.npy.decoder import check_size
 from headrace.readers.npy.header import MAX_START_BYTES, NpyLayout, parse_header, read_header
+from headrace.readers.shared.format_error import FormatError, bad_file
 from headrace.readers.shared.names import Names
-from headrace.readers.shared.sample_files import FormatError, fetched
+from headrace.readers.shared.sample_files import fetched
+from headrace.storage.coalesce import coalesce
 from headrace.storage.storage import Request, Storage
 
 # As much as almost any header has; of a longer one the rest is fetched after it.
@@ -41,9 +43,7 @@ def read_layouts(storage: Storage, names: list[str]) -> list[NpyLayout]:
             try:
                 layouts.append(_layout(storage, name, size, start))
             except FormatError as error:
-                raise SampleFormatError(
-                    f"{storage.location(name)!r} can't be read: {error}"
-                ) from None
+                raise bad_file(storage.location(name), error) from None
     except FileMissingError as error:
         raise SampleNotFoundError(str(error)) from None
     return layouts
@@ -79,34 +79,25 @@ def read_ranges(
     if not out.nbytes:
         return
     nbytes = out.nbytes // len(out)
-    order = np.lexsort((rows, files))
-    file_of = files[order].tolist()
-    begins = [layouts[file].data_offset_bytes + row * nbytes
-              for file, row in zip(file_of, rows[order].tolist(), strict=True)]  # fmt: skip
-    requests: list[Request] = []
-    firsts: list[int] = []  # of the rows of a request, in `order`
-    for at, (file, begin) in enumerate(zip(file_of, begins, strict=True)):
-        if firsts:
-            first = firsts[-1]
-            if (
-                file == file_of[first]
-                and begin - begins[at - 1] - nbytes <= _MOST_BYTES_BETWEEN
-                and begin + nbytes - begins[first] <= _MOST_BYTES_TOGETHER
-            ):
-                requests[-1] = requests[-1]._replace(stop=begin + nbytes)
-                continue
-        firsts.append(at)
-        requests.append(Request(names[file], begin, begin + nbytes))
-    firsts.append(len(order))
-    for position, data in fetched(storage, requests, indices[order[firsts[:-1]]]):
-        request = requests[position]
-        first, after = firsts[position : position + 2]
-        if len(data) != (request.stop or 0) - request.start:
-            index = int(indices[order[first]])
+    offsets = np.array([layout.data_offset_bytes for layout in layouts], np.int64)
+    starts = offsets[files] + rows * nbytes
+    joined = coalesce(
+        files,
+        starts,
+        starts + nbytes,
+        most_between_bytes=_MOST_BYTES_BETWEEN,
+        most_bytes=_MOST_BYTES_TOGETHER,
+    )
+    requests = [Request(names[one.file], one.start, one.stop) for one in joined]
+    firsts = indices[[one.positions[0] for one in joined]]
+    for position, data in fetched(storage, requests, firsts):
+        one = joined[position]
+        if len(data) != one.stop - one.start:
+            index = int(firsts[position])
             raise SampleFormatError.at(
-                index, f"sample {index} can't be read: {request} came as {len(data)} bytes"
+                index,
+                f"sample {index} can't be read: {requests[position]} came as {len(data)} bytes",
             )
-        fetched_rows = np.frombuffer(data, layouts[file_of[first]].dtype)
-        fetched_rows = fetched_rows.reshape(-1, *out.shape[1:])
-        targets = order[first:after]
+        targets = np.array(one.positions)
+        fetched_rows = np.frombuffer(data, layouts[one.file].dtype).reshape(-1, *out.shape[1:])
         out[targets] = fetched_rows[rows[targets] - rows[targets[0]]]

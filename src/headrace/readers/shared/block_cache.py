@@ -4,7 +4,7 @@ Where samples lie in blocks (chunks, row groups) that can only be decoded as a w
 each of its blocks once, and the next batch may need the same again.
 """
 
-import os
+import functools
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
@@ -14,6 +14,7 @@ import numpy as np
 
 from headrace.arguments import check_int
 from headrace.arrays import Array, Indices
+from headrace.per_process import PerProcess
 from headrace.pytree import nbytes
 
 Key = TypeVar("Key", bound=Hashable)
@@ -36,7 +37,8 @@ class BlockCache(Generic[Key]):
 
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = check_int("cache_bytes", max_bytes, 0, 2**62)
-        self._kept: _Kept[Key] = _Kept(self.max_bytes)
+        # A thread that only the parent has may hold its lock, or be loading a block.
+        self._kept: PerProcess[_Kept[Key]] = PerProcess(functools.partial(_Kept, self.max_bytes))
 
     def blocks_kept(self, block_nbytes: int) -> int:
         """How many blocks of a size are kept."""
@@ -60,7 +62,7 @@ class BlockCache(Generic[Key]):
             at_once: how many keys `load` is given at most. Threads that need the same blocks share
                 the work by so many.
         """
-        kept = self._of_this_process()
+        kept = self._kept.get()
         owed: set[Key] = set()
         loading: list[tuple[Key, _Loading]] = []
         try:
@@ -83,13 +85,6 @@ class BlockCache(Generic[Key]):
             else:
                 yield from self.each([key], load)
 
-    def _of_this_process(self) -> "_Kept[Key]":
-        kept = self._kept
-        if kept.pid != os.getpid():
-            # A thread that exists in the parent alone may hold its lock, or be loading a block.
-            kept = self._kept = _Kept(self.max_bytes)
-        return kept
-
     def __reduce__(self) -> tuple[Any, ...]:
         return BlockCache, (self.max_bytes,)
 
@@ -106,7 +101,6 @@ class _Kept(Generic[Key]):
     """The blocks of one process."""
 
     def __init__(self, max_bytes: int) -> None:
-        self.pid = os.getpid()
         self._max_bytes = max_bytes
         self._lock = threading.Lock()
         self._blocks: OrderedDict[Key, tuple[Any, int]] = OrderedDict()  # least recent first

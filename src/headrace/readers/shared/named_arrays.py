@@ -3,20 +3,25 @@
 What readers of files with several named arrays have in common, such as HDF5 and Zarr.
 """
 
-import hashlib
-from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
 
 from headrace.arguments import check_dtype, check_ids, keeps_kind
-from headrace.arrays import Array
+from headrace.arrays import Array, DType
 from headrace.errors import ArgumentError, bad_type, bad_value
-from headrace.readers.reader import Spec, Specs
+from headrace.readers.reader import Arrays, Spec, Specs
+from headrace.readers.shared.fingerprints import fingerprint
 
 # Not a share of the cache, as the order of samples must not depend on it.
 _LARGE_BYTES = 2**25
 
 # One name, names by the keys of a sample, or all there are.
-Chosen = str | dict[str, str] | None
+Chosen: TypeAlias = str | dict[str, str] | None
+# What arrays are converted to: all to one, some of them by key, or none.
+DTypes: TypeAlias = npt.DTypeLike | Mapping[str, npt.DTypeLike] | None
 
 
 class StoredArray(NamedTuple):
@@ -43,7 +48,7 @@ class ChosenArrays:
         chosen: as `check_chosen` gives it.
         found: the arrays by their keys in a sample, at least one.
         dtype: what to convert them to; perhaps by key.
-        place: the file, for messages.
+        location: of the file, for messages.
     """
 
     def __init__(
@@ -51,24 +56,19 @@ class ChosenArrays:
         argument: str,
         chosen: Chosen,
         found: dict[str, StoredArray],
-        dtype: Any,
-        place: str,
+        dtype: DTypes,
+        location: str,
     ) -> None:
         self.found = found
-        self._place = place
         lengths = {array.name: array.length for array in found.values()}
         if len(set(lengths.values())) > 1:
             listed = ", ".join(f"{name!r}: {n}" for name, n in lengths.items())
             raise ArgumentError(
-                f"{argument} must be equally long, but in {place!r} their lengths are {listed}. "
+                f"{argument} must be equally long, but in {location!r} their lengths are {listed}. "
                 f"Name those to read, such as with {argument}=[...]."
             )
-        if isinstance(dtype, Mapping) and dtype.keys() - found.keys():
-            raise bad_value("dtype", dtype, f"a dtype by key for {', '.join(map(repr, found))}")
-        self._specs = {
-            key: _converted(array, dtype.get(key) if isinstance(dtype, Mapping) else dtype)
-            for key, array in found.items()
-        }
+        dtypes = dtypes_by_key(dtype, found)
+        self._specs = {key: _converted(array, dtypes[key]) for key, array in found.items()}
         self._several = isinstance(chosen, dict) or len(found) > 1
         self.length = next(iter(lengths.values()))
         in_blocks = [array for array in found.values() if array.block > 1]
@@ -87,15 +87,15 @@ class ChosenArrays:
     def spec(self) -> Specs:
         return dict(self._specs) if self._several else next(iter(self._specs.values()))
 
-    def parts(self, out: Any) -> Iterator[tuple[str, Array]]:
+    def parts(self, out: Arrays) -> Iterator[tuple[str, Array]]:
         """The key and rows of each array in a batch that has any bytes."""
         for key in self.found:
-            part = out[key] if self._several else out
-            if part.size:
+            part = out[key] if isinstance(out, dict) else out
+            if isinstance(part, np.ndarray) and part.size:
                 yield key, part
 
     def check_again(self, found: dict[str, StoredArray]) -> str | None:
-        """Why arrays that were opened anew are not those that were chosen, if they are not."""
+        """Why arrays that were opened again are not those that were chosen, if they are not."""
         for key, array in found.items():
             was = self.found[key]
             if array[:3] != was[:3]:
@@ -108,11 +108,10 @@ class ChosenArrays:
 
     def fingerprint(self) -> str:
         """A hash of the names."""
-        names = "\0".join(self.names.values())
-        return hashlib.blake2b(names.encode(), digest_size=8).hexdigest()
+        return fingerprint("\0".join(self.names.values()))
 
 
-def check_chosen(argument: str, chosen: Any) -> Chosen:
+def check_chosen(argument: str, chosen: str | Iterable[str] | Mapping[str, str] | None) -> Chosen:
     """`chosen` as a name, or names by their keys in a sample, or None."""
     if chosen is None or isinstance(chosen, str):
         return chosen
@@ -128,13 +127,23 @@ def check_chosen(argument: str, chosen: Any) -> Chosen:
     return names
 
 
+def dtypes_by_key(dtype: DTypes, keys: Iterable[str]) -> dict[str, Any]:
+    """What the array of each key is converted to, None for its own dtype."""
+    if not isinstance(dtype, Mapping):
+        return dict.fromkeys(keys, dtype)
+    keys = list(keys)
+    if dtype.keys() - set(keys):
+        raise bad_value("dtype", dtype, f"a dtype by key for {', '.join(map(repr, keys))}")
+    return {key: dtype.get(key) for key in keys}
+
+
 def stored_array(
-    argument: str, name: str, shape: tuple[int, ...], dtype: Any, block: int, place: str
+    argument: str, name: str, shape: tuple[int, ...], dtype: DType, block: int, location: str
 ) -> StoredArray:
     """The description of an array, unless samples can't be of its dtype."""
     if dtype.hasobject or dtype.kind == "T":
         raise ArgumentError(
-            f"{argument} must hold elements of a fixed size, but {name!r} in {place!r} holds "
+            f"{argument} must hold elements of a fixed size, but {name!r} in {location!r} holds "
             "others, such as strings or arrays of any length. Store them with a fixed size, such "
             f"as dtype='S10', or name the arrays to read with {argument}=[...]."
         )
@@ -143,7 +152,7 @@ def stored_array(
     return StoredArray(name, shape[0], Spec((*shape[1:], *inner), check_dtype(dtype)), block)
 
 
-def _converted(array: StoredArray, dtype: Any) -> Spec:
+def _converted(array: StoredArray, dtype: npt.DTypeLike | None) -> Spec:
     if dtype is None:
         return array.spec
     wanted = check_dtype(dtype)

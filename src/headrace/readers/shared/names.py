@@ -1,16 +1,19 @@
 """Names: the files of samples, compactly, as a million of them must not be a million objects."""
 
-import hashlib
 import os
 import re
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from headrace.arguments import check_ids
 from headrace.arrays import Indices
 from headrace.errors import bad_type, bad_value
+from headrace.readers.shared.fingerprints import fingerprint
+
+Unsigned: TypeAlias = npt.NDArray[np.unsignedinteger[Any]]
 
 # An id that is absolute, empty, or climbs with "..": it could leave the root.
 _LEAVES_ROOT = re.compile(r"(?:\A|\0)(?:/|(?=\0|\Z))|(?:\A|[\0/])\.\.(?=[\0/]|\Z)")
@@ -34,8 +37,8 @@ class Names:
         self.encoded = _encoded(names, suffix)
         ends = np.flatnonzero(np.frombuffer(self.encoded, np.uint8) == 0)
         small = np.uint32 if len(self.encoded) < 2**32 else np.uint64
-        self.starts = np.concatenate([[0], ends + 1]).astype(small)
-        self.stops = np.concatenate([ends, [len(self.encoded)]]).astype(small)
+        self.starts: Unsigned = np.concatenate([[0], ends + 1]).astype(small)
+        self.stops: Unsigned = np.concatenate([ends, [len(self.encoded)]]).astype(small)
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -51,13 +54,13 @@ class Names:
         return [os.fsdecode(encoded[a:b]) for a, b in zip(starts, stops, strict=True)]
 
     def without_suffix(self) -> list[str]:
-        """All names without the suffix; made anew at each call."""
+        """All names without the suffix, in a new list at each call."""
         end = -len(self._suffix) or None
         return [os.fsdecode(name[:end]) for name in self.encoded.split(b"\0")]
 
     def fingerprint(self) -> str:
         """A hash of the names."""
-        return hashlib.blake2b(self.encoded, digest_size=8).hexdigest()
+        return fingerprint(self.encoded)
 
 
 def check_names(ids: Iterable[str | int], argument: str = "ids") -> list[str]:

@@ -6,20 +6,11 @@ What readers of such files have in common: each adds how the bytes of a file bec
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from headrace.arrays import Indices
-from headrace.errors import (
-    ArgumentError,
-    FileMissingError,
-    SampleFormatError,
-    SampleNotFoundError,
-    StorageError,
-)
+from headrace.errors import ArgumentError, FileMissingError, SampleNotFoundError, StorageError
+from headrace.readers.shared.format_error import FormatError, sample_error
 from headrace.readers.shared.names import Names, check_names
 from headrace.storage.opening import Root, open_storage
 from headrace.storage.storage import Request, Storage
-
-
-class FormatError(Exception):
-    """The bytes of a file are not a sample; the message says why, as "it ..."."""
 
 
 class SampleFiles:
@@ -71,18 +62,6 @@ class SampleFiles:
             except FormatError as error:
                 index = int(indices[row])
                 raise sample_error(error, index, self.location(index)) from None
-
-
-def sample_error(error: Exception, index: int, place: str) -> Exception:
-    """What to raise where reading sample `index` from the file at `place` met `error`."""
-    if isinstance(error, FileNotFoundError):
-        return SampleNotFoundError.at(
-            index, f"sample {index} does not exist: there is no file {place!r}"
-        )
-    if isinstance(error, FormatError):
-        return SampleFormatError.at(index, f"sample {index} can't be read: {place!r}: {error}")
-    error.add_note(f"headrace: while reading sample {index}, {place!r}")
-    return error
 
 
 def fetched(

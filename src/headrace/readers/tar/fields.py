@@ -11,7 +11,7 @@ from headrace.arrays import Array
 from headrace.errors import ArgumentError, bad_type, bad_value
 from headrace.readers.npy.decoder import check_size
 from headrace.readers.npy.header import parse_header, read_header
-from headrace.readers.shared.sample_files import FormatError
+from headrace.readers.shared.format_error import FormatError
 
 Decode = Callable[[bytes], Any]
 

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from headrace.arrays import Array
+from headrace.atomic_file import atomic_file
 from headrace.errors import ArgumentError
 from headrace.readers.shared.names import Names
 from headrace.readers.tar.scan import BLOCK_BYTES, scan
@@ -102,23 +103,15 @@ class TarIndex(NamedTuple):
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the index to a file, which appears when it is whole."""
-        path = os.fspath(path)
-        partial = f"{path}.{os.getpid()}.partial"
-        try:
-            with open(partial, "wb") as file:
-                np.savez(
-                    file,
-                    format=_FORMAT,
-                    shards=_as_bytes("\0".join(self.shards)),
-                    extensions=_as_bytes("\0".join(self.extensions)),
-                    keys=np.frombuffer(self.keys.encoded, np.uint8),
-                    **{name: getattr(self, name) for name in _ARRAYS},
-                )
-            os.replace(partial, path)
-        except BaseException:
-            if os.path.exists(partial):
-                os.remove(partial)
-            raise
+        with atomic_file(path) as unfinished, open(unfinished, "wb") as file:
+            np.savez(
+                file,
+                format=_FORMAT,
+                shards=_as_bytes("\0".join(self.shards)),
+                extensions=_as_bytes("\0".join(self.extensions)),
+                keys=np.frombuffer(self.keys.encoded, np.uint8),
+                **{name: getattr(self, name) for name in _ARRAYS},
+            )
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], storage: Storage) -> "TarIndex":

@@ -5,14 +5,15 @@ import re
 import tarfile
 import zlib
 from collections.abc import Iterator
-from typing import Any, BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from headrace.errors import SampleFormatError
-from headrace.readers.shared.sample_files import FormatError
-from headrace.storage.storage import Request, Storage
+from headrace.readers.shared.format_error import FormatError
+from headrace.storage.ranged_file import RangedFile
+from headrace.storage.storage import Storage
 
 BLOCK_BYTES = tarfile.BLOCKSIZE
 
@@ -57,7 +58,9 @@ def _opened(storage: Storage, name: str) -> BinaryIO:
         except OSError:
             storage.size(name)  # which meets the same error, and explains it
             raise
-    return io.BufferedReader(_Ranges(storage, name), 2**16)
+    size = storage.size(name)
+    ranged = RangedFile(storage, name, size, least_fetched_bytes=_READ_AHEAD_BYTES)
+    return io.BufferedReader(ranged, 2**16)
 
 
 def _scanned(file: BinaryIO, size: int) -> Scan:
@@ -120,40 +123,3 @@ def _members(file: BinaryIO) -> Iterator[tarfile.TarInfo]:
                 f"it has no header and no mark of its end at byte {tar.offset}: it is damaged, was "
                 "cut short, or is still being written"
             )
-
-
-class _Ranges(io.RawIOBase):
-    """A file of a storage, read piece by piece."""
-
-    def __init__(self, storage: Storage, name: str) -> None:
-        self._storage = storage
-        self._name = name
-        self._size = storage.size(name)
-        self._at = 0
-        self._piece_at = 0
-        self._piece = memoryview(b"")
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
-        self._at = base + offset
-        return self._at
-
-    def readinto(self, buffer: Any) -> int:
-        inside = self._at - self._piece_at
-        if not 0 <= inside < len(self._piece):
-            stop = min(self._size, self._at + _READ_AHEAD_BYTES)
-            if self._at >= stop:
-                return 0
-            for _, piece in self._storage.fetch([Request(self._name, self._at, stop)]):
-                self._piece, self._piece_at = piece, self._at
-            inside = 0
-        data = self._piece[inside : inside + len(buffer)]
-        buffer[: len(data)] = data
-        self._at += len(data)
-        return len(data)

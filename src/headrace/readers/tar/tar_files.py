@@ -1,6 +1,5 @@
 """TarFiles: samples in tar shards, read at random through an index, without extraction."""
 
-import hashlib
 import os
 import re
 import zlib
@@ -14,11 +13,14 @@ from headrace.arguments import check_ids
 from headrace.arrays import Array, Indices
 from headrace.errors import ArgumentError, SampleFormatError, bad_value
 from headrace.readers.reader import Spec, Specs, check_read
+from headrace.readers.shared.fingerprints import fingerprint
+from headrace.readers.shared.format_error import FormatError
 from headrace.readers.shared.names import check_names
-from headrace.readers.shared.sample_files import FormatError, fetched
+from headrace.readers.shared.sample_files import fetched
 from headrace.readers.tar.fields import Decode, check_fields
 from headrace.readers.tar.index import TarIndex
 from headrace.readers.tar.scan import BLOCK_BYTES
+from headrace.storage.coalesce import coalesce
 from headrace.storage.opening import Root, open_storage
 from headrace.storage.storage import Request, Storage
 
@@ -130,9 +132,7 @@ class TarFiles:
     def fingerprint(self) -> str:
         """A hash of the names of the shards, the keys of the samples, and the fields."""
         fields = [field.extensions for field in self._fields]
-        names = hashlib.blake2b(repr((self._index.shards, fields)).encode(), digest_size=8)
-        names.update(self._index.keys.encoded)
-        return names.hexdigest()
+        return fingerprint(repr((self._index.shards, fields)), self._index.keys.encoded)
 
     def save_index(self, path: str | os.PathLike[str]) -> None:
         """Writes where all files in the shards lie to `path`, an .npz file, for `index=`.
@@ -213,30 +213,20 @@ def _together(index: TarIndex, members: npt.NDArray[Any], shard: Array) -> list[
     starts = index.start[flat] - BLOCK_BYTES
     stops = starts + BLOCK_BYTES + index.nbytes[flat]
     shards = np.repeat(shard, n_fields)
-    order = np.lexsort((starts, shards))
-    pieces: list[_Piece] = []
-    last = -1
-    for at, number, start, stop in zip(
-        order.tolist(),
-        shards[order].tolist(),
-        starts[order].tolist(),
-        stops[order].tolist(),
-        strict=True,
-    ):
-        wanted = divmod(at, n_fields)
-        if pieces and number == last:
-            request, others = pieces[-1]
-            end = request.stop or 0
-            after = max(stop, end)
-            if start <= end + _MOST_BYTES_BETWEEN and after - request.start <= max(
-                _MOST_BYTES_TOGETHER, end - request.start
-            ):
-                others.append(wanted)
-                pieces[-1] = _Piece(request._replace(stop=after), others)
-                continue
-        pieces.append(_Piece(Request(index.shards[number], start, stop), [wanted]))
-        last = number
-    return pieces
+    joined = coalesce(
+        shards,
+        starts,
+        stops,
+        most_between_bytes=_MOST_BYTES_BETWEEN,
+        most_bytes=_MOST_BYTES_TOGETHER,
+    )
+    return [
+        _Piece(
+            Request(index.shards[one.file], one.start, one.stop),
+            [divmod(position, n_fields) for position in one.positions],
+        )
+        for one in joined
+    ]
 
 
 def _index_of(

@@ -4,8 +4,9 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TypeVar
 
+from zarr.abc.buffer import Buffer, BufferPrototype
 from zarr.abc.store import (
     ByteRequest,
     OffsetByteRequest,
@@ -13,10 +14,11 @@ from zarr.abc.store import (
     Store,
     SuffixByteRequest,
 )
-from zarr.core.buffer import Buffer, BufferPrototype
 
 from headrace.errors import FileMissingError, StorageError
 from headrace.storage.storage import Request, Storage
+
+T = TypeVar("T")
 
 _MOST_AT_ONCE = 64
 _MOST_ENDS_KEPT = 256
@@ -65,7 +67,7 @@ class StorageStore(Store):
             del self._ends[next(iter(self._ends))]  # the one that was not used for longest
         return asyncio.shield(end)
 
-    def _in_thread(self, function: Callable[..., Any], *arguments: Any) -> "asyncio.Future[Any]":
+    def _in_thread(self, function: Callable[..., T], *arguments: object) -> "asyncio.Future[T]":
         loop = asyncio.get_running_loop()
         return loop.run_in_executor(self._threads, function, *arguments)
 
@@ -113,7 +115,7 @@ class StorageStore(Store):
     async def set(self, key: str, value: Buffer) -> None:
         raise NotImplementedError
 
-    async def set_partial_values(self, key_start_values: Any) -> None:  # of zarr < 3.1
+    async def set_partial_values(self, key_start_values: object) -> None:  # of zarr < 3.1
         raise NotImplementedError
 
     async def delete(self, key: str) -> None:

@@ -1,38 +1,30 @@
-"""Zarr: arrays in Zarr format 2 or 3 whose first axis runs over the samples. Requires zarr."""
+"""Zarr: arrays in Zarr format 2 or 3 whose first axis runs over the samples.
 
-import asyncio
+Requires zarr, imported when a reader is made.
+"""
+
+import functools
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING
 
 from headrace.arrays import Array, Indices
-from headrace.errors import (
-    ArgumentError,
-    HeadraceError,
-    SampleFormatError,
-    SampleNotFoundError,
-    StorageError,
-    bad_value,
-    missing_extra,
-)
-from headrace.readers.reader import Specs, check_read
+from headrace.errors import StorageError, bad_value, missing_extra
+from headrace.per_process import PerProcess
+from headrace.readers.reader import Arrays, Specs, check_read
 from headrace.readers.shared.block_cache import (
     DEFAULT_CACHE_BYTES,
     BlockCache,
     copy_rows,
     rows_of_blocks,
 )
-from headrace.readers.shared.named_arrays import (
-    Chosen,
-    ChosenArrays,
-    check_chosen,
-    stored_array,
-)
+from headrace.readers.shared.format_error import bad_file, bad_sample
+from headrace.readers.shared.named_arrays import ChosenArrays, DTypes, check_chosen
 from headrace.storage.opening import Root, is_url, open_storage
 from headrace.storage.storage import Storage
+
+if TYPE_CHECKING:
+    from headrace.readers.zarr.opened import Opened
 
 # So many blocks are read at once at most.
 _MOST_AT_ONCE = 64
@@ -79,19 +71,20 @@ class Zarr:
         root: Root,
         arrays: str | Iterable[str] | Mapping[str, str] | None = None,
         *,
-        dtype: npt.DTypeLike | Mapping[str, npt.DTypeLike] | None = None,
+        dtype: DTypes = None,
         cache_bytes: int = DEFAULT_CACHE_BYTES,
     ) -> None:
         try:
-            import zarr  # noqa: F401
+            from headrace.readers.zarr.opened import Opened
         except ModuleNotFoundError:
             raise missing_extra("hr.Zarr", "zarr", "zarr") from None
         self._root = _opened_root(root)
+        self._location = self._root if isinstance(self._root, str) else self._root.root
         chosen = check_chosen("arrays", arrays)
-        self._opened: _Opened | None = _Opened(self._root, chosen)
-        self._arrays = ChosenArrays(
-            "arrays", chosen, self._opened.stored, dtype, _location(self._root)
-        )
+        opened = Opened(self._root, self._location, chosen)
+        self._arrays = ChosenArrays("arrays", chosen, opened.stored, dtype, self._location)
+        open_again = functools.partial(_opened_again, self._root, self._location, self._arrays)
+        self._opened = PerProcess(open_again, opened)
         self.block = self._arrays.block
         # Chunks of one sample each are not worth keeping.
         self._cache: BlockCache[tuple[str, int]] = BlockCache(cache_bytes if self.block > 1 else 0)
@@ -107,15 +100,15 @@ class Zarr:
         return self._arrays.length
 
     def __repr__(self) -> str:
-        return f"Zarr({_location(self._root)!r}, n={len(self)}, {self.spec})"
+        return f"Zarr({self._location!r}, n={len(self)}, {self.spec})"
 
     def fingerprint(self) -> str:
         """A hash of the names of the arrays."""
         return self._arrays.fingerprint()
 
-    def read(self, indices: Indices, out: Any) -> None:
+    def read(self, indices: Indices, out: Arrays) -> None:
         check_read(len(self), self.spec, indices, out)
-        opened = self._of_this_process()
+        opened = self._opened.get()
         parts = dict(self._arrays.parts(out))
         lengths = {key: self._arrays.found[key].block for key in parts}
         rows = {
@@ -135,159 +128,26 @@ class Zarr:
             chosen = rows[key, block]
             copy_rows(array, indices[chosen] - block * lengths[key], parts[key], chosen)
 
-    def _of_this_process(self) -> "_Opened":
-        opened = self._opened
-        if opened is None or opened.pid != os.getpid():
-            # Threads may open it twice at first; one of the two is then dropped again.
-            names = self._arrays.names
-            opened = _Opened(self._root, None if "" in names.values() else names)
-            reason = self._arrays.check_again(opened.stored)
-            if reason is not None:
-                raise SampleFormatError(f"{_location(self._root)!r} can't be read: {reason}")
-            self._opened = opened
-        return opened
-
     def _explained(self, error: BaseException, index: int, key: str, block: int) -> BaseException:
         if isinstance(error, StorageError) or not isinstance(error, Exception):
             error.add_note(f"headrace: while reading sample {index}")
             return error
-        explained = SampleFormatError.at(
-            index,
-            f"sample {index} can't be read: {_location(self._root)!r}, "
-            f"{self._of_this_process().chunk_name(key, block)}: {error}",
-        )
+        chunk = self._opened.get().chunk_name(key, block)
+        explained = bad_sample(index, f"{self._location!r}, {chunk}", error)
         explained.__cause__ = error
         return explained
 
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_opened": None}
 
+def _opened_again(root: str | Storage, location: str, arrays: ChosenArrays) -> "Opened":
+    """What was chosen, in another process than the one that chose it."""
+    from headrace.readers.zarr.opened import Opened
 
-class _Opened:
-    """The arrays in this process, by their keys in a sample.
-
-    Args:
-        chosen: an array, a group, several arrays by key, or None: all.
-    """
-
-    def __init__(self, root: str | Storage, chosen: Chosen) -> None:
-        from zarr.core.sync import sync
-
-        self.pid = os.getpid()
-        self._sync = sync
-        place = _location(root)
-        try:
-            self._arrays: dict[str, Any] = sync(_open(root, chosen))
-        except (HeadraceError, ModuleNotFoundError):
-            raise
-        except FileNotFoundError:
-            raise SampleNotFoundError(f"there is no Zarr array or group at {place!r}") from None
-        except Exception as error:
-            raise SampleFormatError(f"{place!r} can't be read: {error!r}") from error
-        self.stored = {
-            key: stored_array(
-                "arrays", array.path, array.shape, array.dtype, array.chunks[0], place
-            )
-            for key, array in self._arrays.items()
-        }
-
-    def load(self, wanted: Sequence[tuple[str, int]]) -> list[Array | BaseException]:
-        """The blocks, each of which is given as (key, number), or why there is none."""
-        loaded: list[Array | BaseException] = self._sync(self._gather(wanted))
-        return loaded
-
-    async def _gather(self, wanted: Sequence[tuple[str, int]]) -> list[Array | BaseException]:
-        return await asyncio.gather(
-            *(self._load(self._arrays[key], block) for key, block in wanted),
-            return_exceptions=True,
-        )
-
-    async def _load(self, array: Any, block: int) -> Array:
-        length = array.chunks[0]
-        start, stop = block * length, min((block + 1) * length, array.shape[0])
-        return np.asarray(await array.getitem(slice(start, stop)))
-
-    def chunk_name(self, key: str, block: int) -> str:
-        """The name of the object that holds the first chunk of a block."""
-        array = self._arrays[key]
-        stored = array.shards or array.chunks
-        at = block * array.chunks[0] // stored[0], *(0 for _ in stored[1:])
-        name = f"{array.path}/{array.metadata.encode_chunk_key(at)}".strip("/")
-        parts = any(n > length for n, length in zip(array.shape[1:], stored[1:], strict=True))
-        return f"{name!r} or those beside it" if parts else repr(name)
-
-
-async def _open(root: str | Storage, chosen: Chosen) -> dict[str, Any]:
-    """The arrays by their keys in a sample."""
-    from zarr import AsyncArray, AsyncGroup
-    from zarr.api.asynchronous import open as open_node
-    from zarr.storage import ZipStore
-
-    from headrace.readers.zarr.store import StorageStore
-
-    place = _location(root)
-    store: Any = root
-    if not isinstance(root, str):
-        store = StorageStore(root)
-    elif os.path.isfile(root):
-        store = ZipStore(root, mode="r")
-    node = await open_node(store=store, mode="r")
-    if isinstance(node, AsyncArray):
-        if chosen is not None:
-            raise bad_value("arrays", chosen, f"left out, as {place!r} is an array, not a group")
-        return {"": _with_axes(node, place)}
-    if isinstance(chosen, dict):
-        found = {key: await _member(node, name, place) for key, name in chosen.items()}
-        for key, array in found.items():
-            if not isinstance(array, AsyncArray):
-                raise bad_value("arrays", chosen[key], "the name of an array, not of a group")
-        return {key: _with_axes(array, place) for key, array in found.items()}
-    if chosen is not None:
-        node = await _member(node, chosen, place)
-        if isinstance(node, AsyncArray):
-            return {chosen: _with_axes(node, place)}
-    assert isinstance(node, AsyncGroup)
-    inside = await _inside(node, place)
-    if not inside:
-        raise ArgumentError(
-            f"root must contain arrays, but the group {node.name!r} in {place!r} has none."
-        )
-    return inside
-
-
-async def _member(group: Any, name: str, place: str) -> Any:
-    try:
-        return await group.getitem(name)
-    except KeyError:
-        try:
-            there = ", ".join(map(repr, await _inside(group, place))) or "none"
-        except ArgumentError:
-            there = "which can't be listed"
-        raise bad_value("arrays", name, f"an array in {place!r}: {there}") from None
-
-
-async def _inside(group: Any, place: str) -> dict[str, Any]:
-    """All arrays below a group that have axes, by name."""
-    from zarr import AsyncArray
-
-    if group.metadata.consolidated_metadata is None and not group.store.supports_listing:
-        raise ArgumentError(
-            f"arrays must be given, as the group {group.name!r} in {place!r} can't be listed: its "
-            "metadata are not consolidated. Name them, such as with arrays=['x', 'y'], or call "
-            "zarr.consolidate_metadata where it was written."
-        )
-    members = [member async for member in group.members(max_depth=None)]
-    return {
-        name: item
-        for name, item in sorted(members, key=lambda member: member[0])
-        if isinstance(item, AsyncArray) and item.shape
-    }
-
-
-def _with_axes(array: Any, place: str) -> Any:
-    if not array.shape:
-        raise bad_value("arrays", array.path, f"an array with axes in {place!r}")
-    return array
+    names = arrays.names
+    opened = Opened(root, location, None if "" in names.values() else names)
+    reason = arrays.check_again(opened.stored)
+    if reason is not None:
+        raise bad_file(location, reason)
+    return opened
 
 
 def _opened_root(root: Root) -> str | Storage:
@@ -298,7 +158,3 @@ def _opened_root(root: Root) -> str | Storage:
         return os.path.abspath(os.fspath(root))
     storage = open_storage(root)
     return storage.local_path() or storage
-
-
-def _location(root: str | Storage) -> str:
-    return root if isinstance(root, str) else root.root

@@ -20,6 +20,7 @@ from typing import Any
 
 from headrace.arguments import check_int
 from headrace.errors import ArgumentError, bad_type, bad_value
+from headrace.per_process import PerProcess
 from headrace.storage.cache.folder import HAS_FLOCK, CacheFolder, NoRoomError
 from headrace.storage.local.folder import read_into
 
@@ -102,7 +103,8 @@ class Cache:
         self._folder = folder
         self._max_bytes = check_int("max_bytes", max_bytes, 1, _MOST_BYTES)
         self._files = CacheFolder(folder, self._max_bytes)
-        self._here = _Here()
+        # In a forked child anew, as a thread of the parent's may hold the lock.
+        self._here: PerProcess[_Here] = PerProcess(_Here)
 
     @property
     def folder(self) -> str:
@@ -120,7 +122,7 @@ class Cache:
 
     def get(self, key: str) -> memoryview | None:
         """The bytes that were put under `key`, or None. The memory is the caller's."""
-        here = self._in_this_process()
+        here = self._here.get()
         digest = _digest(key)
         path = self._files.path(digest)
         try:
@@ -149,7 +151,7 @@ class Cache:
 
     def put(self, key: str, data: bytes | bytearray | memoryview) -> None:
         """Keeps `data` under `key`, if that is possible; what was there is replaced."""
-        here = self._in_this_process()
+        here = self._here.get()
         view = memoryview(data).cast("B")
         nbytes = _HEADER.size + len(view)
         if nbytes > self._max_bytes or time.monotonic() < here.paused_until:
@@ -167,7 +169,7 @@ class Cache:
 
     def stats(self) -> CacheStats:
         """What was done in this process, and the bytes that all have in the folder."""
-        counts = self._in_this_process().counted()
+        counts = self._here.get().counted()
         return CacheStats(**counts, bytes=self._files.running_total(), max_bytes=self._max_bytes)
 
     def _fill(self, here: "_Here", digest: bytes, view: memoryview, nbytes: int) -> None:
@@ -185,11 +187,6 @@ class Cache:
                 os.unlink(path)
             raise
         here.count("fills")
-
-    def _in_this_process(self) -> "_Here":
-        if self._here.pid != os.getpid():  # forked, perhaps while another thread held the lock
-            self._here = _Here()
-        return self._here
 
     def _troubled(self, here: "_Here", error: OSError) -> None:
         """Warns of the error, if it is the first of its kind in this process."""
@@ -212,7 +209,6 @@ class _Here:
     """What one process keeps of its use of a cache."""
 
     def __init__(self) -> None:
-        self.pid = os.getpid()
         self.paused_until = 0.0
         self._lock = threading.Lock()
         self._kinds: set[str] = set()

@@ -7,7 +7,7 @@ files then takes one system call, in place of three for each file.
 import contextlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -179,8 +179,8 @@ class Folder:
     def read_rows(
         self,
         names: bytes,
-        starts: npt.NDArray[np.unsignedinteger[Any]],
-        stops: npt.NDArray[np.unsignedinteger[Any]],
+        starts: Array,
+        stops: Array,
         head: bytes,
         rows: Array,
     ) -> Iterable[int]:
@@ -208,7 +208,7 @@ class Folder:
         self,
         ring: Ring,
         names: bytes,
-        starts: npt.NDArray[np.unsignedinteger[Any]],
+        starts: Array,
         head: bytes,
         rows: Array,
     ) -> list[int]:
@@ -231,8 +231,8 @@ class Folder:
     def _read_rows_each(
         self,
         names: bytes,
-        starts: npt.NDArray[np.unsignedinteger[Any]],
-        stops: npt.NDArray[np.unsignedinteger[Any]],
+        starts: Array,
+        stops: Array,
         head: bytes,
         rows: Array,
     ) -> list[int]:

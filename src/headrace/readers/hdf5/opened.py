@@ -1,0 +1,89 @@
+"""The datasets of an HDF5 file that is open in this process. Requires h5py."""
+
+import os
+
+import h5py
+
+from headrace.errors import ArgumentError, HeadraceError, bad_value
+from headrace.readers.hdf5.layout import FAILURES, ByBlock, BySample, open_dataset
+from headrace.readers.shared.format_error import bad_file, missing_file
+from headrace.readers.shared.named_arrays import Chosen, StoredArray, stored_array
+
+
+class Opened:
+    """The datasets of a file that is open in this process, by their keys in a sample.
+
+    Args:
+        chosen: a dataset, a group, several datasets by key, or None: all.
+    """
+
+    def __init__(self, path: str, chosen: Chosen) -> None:
+        self.stored: dict[str, StoredArray] = {}
+        self.data: dict[str, BySample | ByBlock] = {}
+        try:
+            self._statuses = {path: os.stat(path)}
+            # Where the file system has no locks, none is needed to read.
+            self._file = h5py.File(path, "r", locking="best-effort")
+            for key, name in _names(self._file, chosen).items():
+                dataset = _dataset(self._file, name)
+                behind_link = os.path.abspath(dataset.file.filename)
+                self._statuses.setdefault(behind_link, os.stat(behind_link))
+                # First, as it refuses what can't be read.
+                stored = stored_array("datasets", name, dataset.shape, dataset.dtype, 1, path)
+                data = self.data[key] = open_dataset(dataset)
+                self.stored[key] = stored._replace(block=data.block)
+        except FileNotFoundError:
+            raise missing_file(path) from None
+        except HeadraceError:
+            raise
+        except FAILURES as error:
+            if getattr(error, "errno", None):
+                error.add_note(f"headrace: while opening {path!r}")
+                raise
+            raise bad_file(path, error) from error
+
+    def cut(self) -> str | None:
+        """A file that is shorter than it was, if any; HDF5 would read zeros, and a map crash."""
+        for path, was in self._statuses.items():
+            try:
+                now = os.stat(path)
+            except OSError:
+                continue  # what is removed or out of reach by its name is still open
+            if os.path.samestat(now, was) and now.st_size < was.st_size:
+                return path
+        return None
+
+
+def _names(file: h5py.File, chosen: Chosen) -> dict[str, str]:
+    """The names of the datasets in the file, by key."""
+    if isinstance(chosen, dict):
+        return chosen
+    group = file if chosen is None else file.get(chosen)
+    if not isinstance(group, h5py.Group):
+        return {str(chosen): str(chosen)}
+    names = {name: f"{group.name}/{name}".strip("/") for name in _inside(group)}
+    if not names:
+        raise ArgumentError(
+            f"path must contain datasets, but {group.name!r} in {file.filename!r} has none."
+        )
+    return names
+
+
+def _inside(group: h5py.Group) -> list[str]:
+    """The names of all datasets below a group that have axes."""
+    names: list[str] = []
+
+    def visit(name: str, item: h5py.HLObject) -> None:
+        if isinstance(item, h5py.Dataset) and item.shape:
+            names.append(name)
+
+    group.visititems(visit)
+    return names
+
+
+def _dataset(file: h5py.File, name: str) -> h5py.Dataset:
+    dataset = file.get(name)
+    if not isinstance(dataset, h5py.Dataset) or not dataset.shape:
+        there = ", ".join(map(repr, _inside(file))) or "none"
+        raise bad_value("datasets", name, f"a dataset with axes in {file.filename!r}: {there}")
+    return dataset
