@@ -10,14 +10,17 @@ import threading
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 
+from headrace.arguments import MAX_SAMPLES, check_int
 from headrace.arrays import Indices
-from headrace.errors import SampleError
+from headrace.errors import SampleError, bad_value
 from headrace.sampling import streams
 from headrace.sampling.permutation import Permutation
+
+OnError = Literal["raise", "replace"]
 
 # If so many in a row are bad, most are.
 _MOST_CANDIDATES = 64
@@ -115,6 +118,30 @@ class Substitution:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Substitution, (self._n, self._most_remembered)
+
+
+def substitution_of(on_error: OnError, max_bad_samples: int | None, n: int) -> Substitution | None:
+    """The substitution that a loader of `n` samples is asked for, or None.
+
+    Raises:
+        ArgumentError, ArgumentTypeError: (a ValueError, a TypeError) an argument is not allowed, or
+            not together with the other.
+    """
+    if on_error not in get_args(OnError):
+        raise bad_value("on_error", on_error, "'raise' or 'replace'")
+    if on_error == "raise":
+        if max_bad_samples is not None:
+            remedy = "It is of on_error='replace'."
+            raise bad_value("max_bad_samples", max_bad_samples, "left out", remedy)
+        return None
+    if max_bad_samples is None:
+        raise bad_value(
+            "max_bad_samples",
+            max_bad_samples,
+            "an int with on_error='replace'",
+            "Say how many of the samples may be bad before it is an error.",
+        )
+    return Substitution(n, check_int("max_bad_samples", max_bad_samples, 1, MAX_SAMPLES))
 
 
 class BadSamples:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from headrace.arrays import Array, aligned_empty
-from headrace.errors import ArgumentError, bad_type
+from headrace.errors import ArgumentError, bad_type, bad_value
 from headrace.pytree import leaves, map_leaves, named_leaves
 from headrace.sampling import streams
 from headrace.sampling.keys import BatchKey
@@ -22,6 +22,7 @@ from headrace.sampling.keys import BatchKey
 Transform = Callable[[Any, np.random.Generator], Any]
 
 _OF_SAMPLE, _OF_BATCH, _OF_POSITION = 0, 1, 2
+_LONGEST_VERSION = 64
 
 
 class RandomStreams:
@@ -113,6 +114,17 @@ class per_sample:  # noqa: N801  (it reads as a function where it is used)
                 error.add_note(f"headrace: in {self!r} of sample {index}, row {row} of its batch")
                 raise
         return batch if out is None else out
+
+
+def check_transform(transform: object, version: object) -> None:
+    """Raises an error unless a loader can take the transform and its version."""
+    if transform is not None and not callable(transform) and not isinstance(transform, per_sample):
+        raise bad_type("transform", transform, "a function of (batch, rng), or per_sample(fn)")
+    if not isinstance(version, str):
+        raise bad_type("transform_version", version, "a str, such as '2'")
+    if len(version) > _LONGEST_VERSION:
+        allowed = f"a str of at most {_LONGEST_VERSION} characters"
+        raise bad_value("transform_version", version, allowed)
 
 
 def apply(
