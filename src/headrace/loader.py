@@ -392,6 +392,6 @@ class Loader(Generic[B]):
     def _next(self) -> B:
         """The batch at the loader's place, which moves on."""
         feed = self._feed
-        batch: B = feed.take(feed.cursor.place)
+        batch = cast(B, feed.take(feed.cursor.place))
         feed.cursor.advance()
         return batch

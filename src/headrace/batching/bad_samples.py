@@ -10,7 +10,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Literal, TypeVar, get_args
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from headrace.sampling import streams
 from headrace.sampling.permutation import Permutation
 
 OnError = Literal["raise", "replace"]
+T = TypeVar("T")
 
 # If so many in a row are bad, most are.
 _MOST_CANDIDATES = 64
@@ -62,8 +63,8 @@ class Substitution:
         self._remembered: dict[int, BadSample] = {}
 
     def read(
-        self, read: Callable[[Indices], Any], indices: Indices
-    ) -> tuple[Any, tuple[BadSample, ...]]:
+        self, read: Callable[[Indices], T], indices: Indices
+    ) -> tuple[T, tuple[BadSample, ...]]:
         """`read(indices)`, and the bad samples among them, in the order of the indices.
 
         Raises:
@@ -89,13 +90,15 @@ class Substitution:
                     raise
                 found[error.index] = self._found(read, error.index, error)
 
-    def _found(self, read: Callable[[Indices], Any], index: int, error: SampleError) -> BadSample:
+    def _found(
+        self, read: Callable[[Indices], object], index: int, error: SampleError
+    ) -> BadSample:
         bad = BadSample(index, self._substitute(read, index, error), str(error), _plain(error))
         if len(self._remembered) < self._most_remembered:
             self._remembered[index] = bad
         return bad
 
-    def _substitute(self, read: Callable[[Indices], Any], index: int, error: SampleError) -> int:
+    def _substitute(self, read: Callable[[Indices], object], index: int, error: SampleError) -> int:
         """The first sample on the walk of `index` that can be read."""
         seed = np.random.SeedSequence(index, spawn_key=(streams.SUBSTITUTES,))
         walk = Permutation(self._n, seed)
@@ -116,8 +119,8 @@ class Substitution:
         )
         raise error
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Substitution, (self._n, self._most_remembered)
+    def __reduce__(self) -> tuple[type["Substitution"], tuple[int, int]]:
+        return type(self), (self._n, self._most_remembered)
 
 
 def substitution_of(on_error: OnError, max_bad_samples: int | None, n: int) -> Substitution | None:
@@ -197,8 +200,8 @@ class BadSamples:
         )
         return error
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return BadSamples, (self._budget,)
+    def __reduce__(self) -> tuple[type["BadSamples"], tuple[int]]:
+        return type(self), (self._budget,)
 
 
 def _plain(error: SampleError) -> SampleError:
