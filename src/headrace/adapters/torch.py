@@ -223,8 +223,9 @@ class Sampler(torch_data.Sampler[BatchKey]):
     """The keys of a loader's batches, from where a pass starts to the end of its epoch.
 
     In a DataLoader that `Loader.to_torch` did not make, nothing moves the loader: say
-    `sampler.set_epoch(epoch)` before each epoch. A StatefulDataLoader must then take its state at every
-    step, as it does by default: what it restores by skipping batches, it takes for a new epoch.
+    `sampler.set_epoch(epoch)` before each epoch. A StatefulDataLoader must then take its state at
+    every step, as it does by default: what it restores by skipping batches, it takes for a new
+    epoch.
     """
 
     def __init__(self, loader: HasFeed) -> None:
