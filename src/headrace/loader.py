@@ -263,7 +263,7 @@ class Loader(Generic[B]):
             LoaderMovedError: (a RuntimeError) another pass has moved the loader since the last
                 batch, also one in another thread.
         """
-        return deliver(self._feed, self._feed.take_epoch)
+        return cast("Iterator[B]", deliver(self._feed, self._feed.take_epoch))
 
     def stream(self) -> Iterator[B]:
         """The batches from the loader's place on, epoch after epoch, without end.
@@ -274,7 +274,7 @@ class Loader(Generic[B]):
             raise ArgumentError(f"a stream needs an epoch of at least one step; {self!r} has none.")
         feed = self._feed
         while True:
-            delivered = [feed.take(feed.cursor.place)]
+            delivered = [cast(B, feed.take(feed.cursor.place))]
             feed.cursor.advance()
             yield delivered.pop()  # with no name for it here, it is the consumer's alone
 

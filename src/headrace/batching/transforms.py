@@ -18,13 +18,13 @@ from headrace.errors import ArgumentError, bad_type, bad_value
 from headrace.pytree import leaves, map_leaves, named_leaves
 from headrace.readers.reader import Arrays
 from headrace.sampling import streams
-from headrace.sampling.keys import BatchKey
+from headrace.sampling.keys import NO_STEP, BatchKey
 
 # Arrays in the structure of the source, or what a transform makes of them: anything.
 Batch: TypeAlias = object
 Transform = Callable[[Any, np.random.Generator], Any]
 
-_OF_SAMPLE, _OF_BATCH, _OF_POSITION = 0, 1, 2
+_OF_SAMPLE, _OF_BATCH, _OF_POSITION, _OF_SAMPLES = 0, 1, 2, 3
 _LONGEST_VERSION = 64
 
 
@@ -56,6 +56,10 @@ class RandomStreams:
     def of_batch(self, epoch: int, first: int) -> np.random.Generator:
         """The generator at the beginning of the stream of the batch whose first position it is."""
         return self._at(_OF_BATCH, epoch, first)
+
+    def of_samples(self, epoch: int, first: int) -> np.random.Generator:
+        """The generator for samples that are no batch of `epoch`, of which the first is given."""
+        return self._at(_OF_SAMPLES, epoch, first)
 
     def _at(self, kind: int, epoch: int, number: int) -> np.random.Generator:
         self._counter[:] = (0, number, epoch, kind)
@@ -136,7 +140,8 @@ def apply(
     """The batch that `transform` makes of `batch`."""
     if isinstance(transform, per_sample):
         return transform.apply(batch, key, generators)
-    batch = transform(batch, generators.of_batch(key.place.epoch, key.first))
+    of_batch = generators.of_samples if key.step == NO_STEP else generators.of_batch
+    batch = transform(batch, of_batch(key.place.epoch, key.first))
     if batch is None:
         raise ArgumentError("the transform must return the batch, but returned None.")
     if any(isinstance(leaf, list) for leaf in leaves(batch)):

@@ -7,6 +7,8 @@ import numpy as np
 
 from headrace.arrays import Indices, Weights
 
+NO_STEP = -1
+
 
 class Place(NamedTuple):
     """Where an epoch stands; `position` counts what all ranks together have consumed of it."""
@@ -20,7 +22,8 @@ class BatchKey(NamedTuple):
 
     `place` is where its step begins, `first` the position in the epoch of this rank's first sample;
     `indices` holds its samples (int64), of which the first `n_valid` count and the rest are
-    padding. `repeats` is that of the order.
+    padding. `repeats` is that of the order. Samples that are no batch of the epoch have the step
+    `NO_STEP`, and `first` is then the first of them.
     """
 
     place: Place
@@ -30,10 +33,16 @@ class BatchKey(NamedTuple):
     n_valid: int
     repeats: bool = False
 
+    @classmethod
+    def of_samples(cls, epoch: int, indices: Indices) -> "BatchKey":
+        """The key of samples that are no batch of the epoch, and get its random numbers."""
+        return cls(Place(epoch, 0), NO_STEP, int(indices[0]), indices, len(indices))
+
     def __str__(self) -> str:
         shown = ", ".join(map(str, self.indices[:8].tolist()))
         more = f", ... {len(self.indices)} in all" if len(self.indices) > 8 else ""
-        return f"epoch {self.place.epoch}, step {self.step} (samples {shown}{more})"
+        step = "" if self.step == NO_STEP else f", step {self.step}"
+        return f"epoch {self.place.epoch}{step} (samples {shown}{more})"
 
 
 class Block(NamedTuple):

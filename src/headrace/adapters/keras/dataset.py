@@ -101,6 +101,6 @@ def _as_backend_takes_it(batch: Any) -> Any:
     """The batch in the form that the backend takes without a copy of its own."""
     if keras.backend.backend() != "torch":
         return batch
-    from headrace.adapters.torch import as_tensor
+    from headrace.adapters.torch.tensors import as_tensor
 
     return map_leaves(as_tensor, batch)

@@ -1,0 +1,136 @@
+"""PyTorch: a loader as a `torch.utils.data.DataLoader` of tensors, over a dataset of samples.
+
+A batch's key carries the epoch and the samples, so a worker, persistent or not, needs to know
+nothing else, and the batches are the same with any number of workers. Without workers, the loader's
+own executor makes batches ahead. A batch counts as consumed when the DataLoader delivers it.
+
+The DataLoader has the loader's state. One that something else makes of its parts can't move the
+loader, but gives the same batches, epoch for epoch, by `set_epoch`.
+"""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import torch
+import torch.utils.data as torch_data
+
+from headrace.adapters.adapter import deliver, one_ahead
+from headrace.adapters.torch.dataset import Collate, Dataset, counted
+from headrace.adapters.torch.device import Copier
+from headrace.adapters.torch.sampler import BatchNumbers, numbers_of
+from headrace.batching.cursor import State
+from headrace.batching.feed import HasFeed
+from headrace.errors import bad_value
+from headrace.sampling.keys import Place
+
+_OURS = ("dataset", "batch_size", "shuffle", "sampler", "batch_sampler", "drop_last")
+
+
+def make_data_loader(
+    loader: HasFeed,
+    *,
+    device: "torch.device | str | None" = None,
+    loader_class: Any = torch_data.DataLoader,
+    **options: Any,
+) -> "HeadraceDataLoader":
+    """A DataLoader over `loader`; `Loader.to_torch` calls it.
+
+    Each iteration is a pass over one epoch, as that of the loader, and moves the loader with each
+    batch that it delivers. Arrays become tensors that share their memory.
+
+    Args:
+        device: where to put the tensors, one batch ahead of the consumer, from a thread of its own.
+            To a CUDA device they go through pinned memory, on a stream of their own.
+        loader_class: a class of DataLoaders that the result is to be one of, such as torchdata's
+            `StatefulDataLoader`. Its state is the loader's all the same.
+        options: of `loader_class`, but for what the loader decides itself: dataset, batch_size,
+            shuffle, sampler, batch_sampler and drop_last. `collate_fn` is called with each batch of
+            tensors.
+
+    Raises:
+        ArgumentError: (a ValueError) an option is one that the loader decides, or `in_order=False`,
+            which would deliver other batches than those that count as delivered.
+    """
+    if not (isinstance(loader_class, type) and issubclass(loader_class, torch_data.DataLoader)):
+        allowed = "a class of torch.utils.data.DataLoaders"
+        raise bad_value("loader_class", loader_class, allowed)
+    for name in _OURS:
+        if name in options:
+            raise bad_value(name, options[name], "left out", "Set it on the Loader.")
+    if not options.get("in_order", True):
+        remedy = "Batches are delivered in their order, so that a state says which came."
+        raise bad_value("in_order", options["in_order"], "True", remedy)
+    options["collate_fn"] = Collate(options.get("collate_fn"))
+    kind: Any = HeadraceDataLoader
+    if not issubclass(kind, loader_class):
+        kind = type(kind.__name__, (kind, loader_class), {})
+    dataset = Dataset(loader)
+    sampler = dataset.feed.sampler
+    batches = BatchNumbers(numbers_of(dataset.feed), sampler.batch_size, sampler.tail == "drop")
+    data_loader: HeadraceDataLoader = kind(dataset, batch_sampler=batches, **options)
+    data_loader.device = None if device is None else torch.device(device)
+    return data_loader
+
+
+class HeadraceDataLoader(torch_data.DataLoader[Any]):
+    """A DataLoader that moves its `Dataset`'s loader as batches are delivered.
+
+    Its state is the loader's, so that whatever saves objects with a state saves the loader's place,
+    and any number of workers may go on from there.
+    """
+
+    dataset: Dataset
+    device: torch.device | None = None
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        batches = self.batch_sampler
+        if isinstance(batches, BatchNumbers):
+            # PyTorch leaves them out where it is given a batch sampler, but trainers read them.
+            for name in ("batch_size", "sampler", "drop_last"):
+                object.__setattr__(self, name, getattr(batches, name))
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        batches = self.batch_sampler
+        if not (isinstance(batches, BatchNumbers) and batches.is_exact):
+            # A trainer has put another sampler in, so these are not batches of the loader.
+            yield from self._batches()
+            return
+        yield from deliver(self.dataset.feed, self._batches)
+
+    def _batches(self, _start: Place | None = None) -> Iterator[Any]:
+        """Those of the numbers that the batch sampler gives now."""
+        feed = self.dataset.feed
+        self.dataset.reports = True  # to us, in the workers that are started now
+        try:
+            results = super().__iter__()
+        finally:
+            self.dataset.reports = False
+        batches = counted(feed, results)
+        if self.device is None:
+            yield from batches
+            return
+        with ThreadPoolExecutor(1, "headrace-copy") as thread:
+            yield from one_ahead(batches, Copier(self.device, thread, feed).start)
+
+    def set_epoch(self, epoch: int) -> None:
+        """As `Loader.set_epoch`."""
+        self.dataset.feed.cursor.set_epoch(epoch)
+        self.dataset.set_epoch(epoch)
+
+    def __repr__(self) -> str:
+        workers = f", num_workers={self.num_workers}" if self.num_workers else ""
+        return f"{type(self).__name__}({self.dataset.loader!r}{workers})"
+
+    def state_dict(self) -> State:
+        """As `Loader.state_dict`."""
+        return self.dataset.feed.cursor.state_dict()
+
+    def load_state_dict(self, state: State) -> None:
+        """As `Loader.load_state_dict`; the next iteration goes on from there.
+
+        Raises:
+            StateError: (a ValueError) the state is damaged, or of other samples or another order.
+        """
+        self.dataset.feed.cursor.load_state_dict(state)

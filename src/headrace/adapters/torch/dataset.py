@@ -1,0 +1,179 @@
+"""A loader's samples as a map-style dataset, and what becomes of them in a DataLoader.
+
+`dataset[i]` is sample i, and `dataset.__getitems__` what a DataLoader fetches batches with. A batch
+that comes by its key is what the loader makes; other lists of numbers are samples by themselves.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.utils.data as torch_data
+
+from headrace.adapters.torch.sampler import KeyedNumbers
+from headrace.adapters.torch.tensors import as_tensor
+from headrace.arguments import check_int
+from headrace.arrays import Indices
+from headrace.batching.bad_samples import BadSample
+from headrace.batching.feed import Feed, HasFeed, feed_of
+from headrace.errors import ArgumentError, bad_type
+from headrace.pytree import leaves, map_leaves
+from headrace.sampling.keys import BatchKey, Place
+
+
+class Dataset(torch_data.Dataset[Any]):
+    """The samples of a loader, by number, as tensors; and its batches, by key.
+
+    `dataset[i]` is sample i as the loader's transform makes it, with the random numbers of the
+    epoch of the last `set_epoch`, at first epoch 0. A transform of whole batches gets it as a batch
+    of one. A `Subset` or a `ConcatDataset` of it, or another sampler, gets these samples, too.
+
+    Args:
+        loader: of a source whose transform keeps the samples of a batch.
+    """
+
+    def __init__(self, loader: HasFeed) -> None:
+        self.loader = loader
+        self.feed = feed_of(loader)
+        self._epoch = 0
+        self._next: Place | None = None  # the place after the batch that was fetched last
+        # Set while a DataLoader of `to_torch` starts its workers: who counts bad samples.
+        self.reports = False
+
+    def __len__(self) -> int:
+        """Number of samples."""
+        return self.feed.sampler.n
+
+    def __getitem__(self, key: "int | BatchKey") -> Any:
+        if isinstance(key, BatchKey):
+            return self._batch(key)
+        n = len(self)
+        index = check_int("index", key, -n, n - 1)
+        return self.__getitems__([index % n])[0]
+
+    def __getitems__(self, numbers: list[int]) -> "Sequence[Any]":
+        """The samples of these numbers, read at once."""
+        if isinstance(numbers, KeyedNumbers) and numbers.is_batch:
+            return WholeBatch(self._batch(numbers.key), len(numbers))
+        indices: Indices = np.array(numbers, np.int64)
+        key = BatchKey.of_samples(self._epoch, indices)
+        return WholeBatch(map_leaves(as_tensor, self.feed.make(key)), len(indices)).samples()
+
+    def set_epoch(self, epoch: int) -> None:
+        """Has the samples by number get the random numbers of that epoch."""
+        self._epoch = check_int("epoch", epoch, 0, 2**62)
+
+    def _batch(self, key: BatchKey) -> Any:
+        """The batch of a key; from a worker process of `to_torch` perhaps with its bad samples."""
+        feed = self.feed
+        if torch_data.get_worker_info() is None:
+            # Whoever leaves out batches would have those in between made for nothing.
+            in_turn = self._next is None or self._next == key.place
+            self._next = feed.sampler.after(key.place)
+            batch = feed.take(key.place) if in_turn else feed.make(key)
+            return map_leaves(as_tensor, batch)
+        if not self.reports:
+            return map_leaves(as_tensor, feed.make(key))
+        result = feed.maker.make(key)
+        batch = map_leaves(as_tensor, result.batches[0])
+        # What is not needed would be sent with every batch.
+        if not result.bad_samples:
+            return batch
+        return FromWorker(batch, result.bad_samples, result.key)
+
+
+class FromWorker:
+    """A batch from a worker process, and what of it is to be counted in that of the loader."""
+
+    def __init__(self, batch: Any, bad_samples: tuple[BadSample, ...], key: str) -> None:
+        self.batch = batch
+        self.bad_samples = bad_samples
+        self.key = key
+
+
+class WholeBatch(Sequence[Any]):
+    """A batch on its way to the collate function, as a list of its samples.
+
+    Ours takes the batch as it is. Another one gets samples: views of the rows of the batch.
+    """
+
+    def __init__(self, batch: Any, n: int) -> None:
+        self.batch = batch
+        self._n = n
+
+    def __len__(self) -> int:
+        return self._n
+
+    def __getitem__(self, row: Any) -> Any:
+        if isinstance(row, slice):
+            return self.samples()[row]
+        if not -self._n <= row < self._n:
+            raise IndexError(row)
+        rows = self.batch.batch if isinstance(self.batch, FromWorker) else self.batch
+        for leaf in leaves(rows):
+            if not hasattr(leaf, "__getitem__") or len(leaf) != self._n:
+                raise ArgumentError(
+                    "the transform must keep the samples of a batch where they are taken one by "
+                    f"one, but made {_described(leaf)} of {self._n} samples. Iterate over what "
+                    "to_torch() gives, unchanged, or use per_sample(fn)."
+                )
+        return map_leaves(lambda leaf: leaf[row], rows)
+
+    def samples(self) -> list[Any]:
+        """The samples, in a list."""
+        return [self[row] for row in range(self._n)]
+
+
+class Collate:
+    """Passes batches that come whole to `function`, and makes batches of samples before.
+
+    Args:
+        function: of a batch of tensors; None for what comes from workers as it is.
+    """
+
+    def __init__(self, function: Callable[[Any], Any] | None) -> None:
+        self._function = function
+
+    def __call__(self, samples: Any) -> Any:
+        if isinstance(samples, WholeBatch):
+            batch = samples.batch
+        elif isinstance(samples, list):
+            batch = _stacked(samples)
+        else:  # without batches of PyTorch's, by Sampler
+            batch = samples
+        if self._function is None:
+            return batch
+        if isinstance(batch, FromWorker):
+            return FromWorker(self._function(batch.batch), batch.bad_samples, batch.key)
+        return self._function(batch)
+
+
+def counted(feed: Feed, batches: Iterator[Any]) -> Iterator[Any]:
+    """The batches, after what their workers say of them was counted."""
+    for batch in batches:
+        if isinstance(batch, FromWorker):
+            feed.count_substituted(batch.bad_samples, batch.key)
+            delivered = [batch.batch]
+        else:
+            delivered = [batch]
+        del batch
+        yield delivered.pop()  # with no name for it here, it is the consumer's alone
+
+
+def _stacked(samples: list[Any]) -> Any:
+    """The batch of samples that were taken one by one."""
+    return map_leaves(_stack, samples[0], *samples[1:])
+
+
+def _stack(*rows: Any) -> Any:
+    if isinstance(rows[0], torch.Tensor):
+        return torch.stack(rows)
+    if isinstance(rows[0], np.ndarray | np.generic):
+        return np.stack(rows)
+    raise bad_type("a sample", rows[0], "tensors or arrays, to be stacked to a batch")
+
+
+def _described(leaf: Any) -> str:
+    shape = getattr(leaf, "shape", None)
+    return f"a {type(leaf).__name__}" if shape is None else f"an array of shape {tuple(shape)}"

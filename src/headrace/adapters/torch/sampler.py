@@ -1,0 +1,180 @@
+"""The order of a loader as PyTorch's samplers give it: batch by batch, or sample by sample.
+
+A batch travels as a list of sample numbers that knows its key. Who passes it on as it is gets the
+exact batch; who takes the numbers out of it, to make other lists, gets these samples.
+"""
+
+from collections.abc import Iterable, Iterator
+
+import torch.utils.data as torch_data
+
+from headrace.batching.cursor import State
+from headrace.batching.feed import Feed, HasFeed, feed_of
+from headrace.sampling.keys import BatchKey
+
+
+class KeyedNumbers(list[int]):
+    """The sample numbers of a batch, with its key.
+
+    Slices and sums of it are plain lists. Trainers may also change it where it is.
+    """
+
+    def __init__(self, key: BatchKey) -> None:
+        super().__init__(key.indices.tolist())
+        self.key = key
+
+    @property
+    def is_batch(self) -> bool:
+        """Whether it still has the numbers of the batch."""
+        same: bool = self == self.key.indices.tolist()
+        return same
+
+
+class Keys(Iterator[BatchKey]):
+    """The keys of one pass; its state is the loader's, after the keys that it has given.
+
+    A DataLoader takes keys ahead of the batches. torchdata's StatefulDataLoader therefore takes the
+    state after each key, and saves the one that belongs to the batch that it delivered last.
+    """
+
+    def __init__(self, feed: Feed) -> None:
+        self._feed = feed
+        self._start()
+
+    def __next__(self) -> BatchKey:
+        key = next(self._keys)
+        self._cursor.advance()
+        return key
+
+    def state_dict(self) -> State:
+        """As `Loader.state_dict`, but of the place after the last key."""
+        return self._cursor.state_dict()
+
+    def load_state_dict(self, state: State) -> None:
+        """Moves the loader as `Loader.load_state_dict` does, and gives the keys from there on."""
+        self._feed.cursor.load_state_dict(state)
+        self._start()
+
+    def _start(self) -> None:
+        self._cursor = self._feed.cursor.copy(self._feed.cursor.start)
+        self._keys: Iterator[BatchKey] = self._feed.sampler.keys(self._cursor.place)
+
+
+class KeyedLists(Iterator[list[int]]):
+    """What `Keys` gives, each as the sample numbers of the batch."""
+
+    def __init__(self, feed: Feed) -> None:
+        self._keys = Keys(feed)
+        self.state_dict = self._keys.state_dict
+        self.load_state_dict = self._keys.load_state_dict
+
+    def __next__(self) -> KeyedNumbers:
+        return KeyedNumbers(next(self._keys))
+
+
+class Sampler(torch_data.Sampler[BatchKey]):
+    """The keys of a loader's batches, for a `DataLoader(dataset, batch_size=None, sampler=...)`.
+
+    From where a pass of the loader starts to the end of its epoch. In a DataLoader that
+    `Loader.to_torch` did not make, nothing moves the loader: say `sampler.set_epoch(epoch)` before
+    each epoch. A StatefulDataLoader must then take its state at every step, as it does by default:
+    what it restores by skipping batches, it takes for a new epoch.
+    """
+
+    def __init__(self, loader: HasFeed) -> None:
+        self._feed = feed_of(loader)
+
+    def __len__(self) -> int:
+        return len(self._feed.sampler)
+
+    def __iter__(self) -> Keys:
+        return Keys(self._feed)
+
+    def set_epoch(self, epoch: int) -> None:
+        """As `Loader.set_epoch`."""
+        self._feed.cursor.set_epoch(epoch)
+
+
+class NumberSampler(torch_data.Sampler[int]):
+    """The samples of a loader's batches, by number: those of one rank, in the order of a pass."""
+
+    def __init__(self, feed: Feed) -> None:
+        self._feed = feed
+
+    def __len__(self) -> int:
+        sampler = self._feed.sampler
+        if not len(sampler):
+            return 0
+        last = sampler.key(0, len(sampler) - 1)
+        return (len(sampler) - 1) * sampler.batch_size + len(last.indices)
+
+    def __iter__(self) -> Iterator[int]:
+        for key in Keys(self._feed):
+            yield from key.indices.tolist()
+
+    def set_epoch(self, epoch: int) -> None:
+        """As `Loader.set_epoch`."""
+        self._feed.cursor.set_epoch(epoch)
+
+
+class RankSampler(NumberSampler, torch_data.DistributedSampler[int]):
+    """That of a loader that was told its rank, so that trainers need not split it once more."""
+
+    def __init__(self, feed: Feed) -> None:
+        NumberSampler.__init__(self, feed)
+        sampler = feed.sampler
+        self.num_replicas, self.rank, self.epoch = sampler.world_size, sampler.rank, 0
+        self.shuffle, self.seed = False, 0
+        self.drop_last = sampler.tail == "drop"
+        self.num_samples, self.total_size = len(self), len(self) * sampler.world_size
+
+    def set_epoch(self, epoch: int) -> None:
+        """As `Loader.set_epoch`."""
+        self.epoch = epoch
+        NumberSampler.set_epoch(self, epoch)
+
+
+class BatchNumbers(torch_data.BatchSampler):
+    """The batches of a loader, each as a list of sample numbers; a pass an iteration.
+
+    Args:
+        sampler: that of the loader, or another one, whose numbers are then taken instead.
+        batch_size: samples in a batch of this rank.
+        drop_last: whether the last samples, which fill no batch, are left out.
+    """
+
+    def __init__(
+        self,
+        sampler: "torch_data.Sampler[int] | Iterable[int]",
+        batch_size: int,
+        drop_last: bool,
+    ) -> None:
+        super().__init__(sampler, batch_size, drop_last)
+        self._feed = sampler._feed if isinstance(sampler, NumberSampler) else None
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether it gives the batches of the loader."""
+        feed = self._feed
+        return feed is not None and self.batch_size == feed.sampler.batch_size
+
+    def __len__(self) -> int:
+        if self._feed is not None and self.is_exact:
+            return len(self._feed.sampler)
+        return super().__len__()
+
+    def __iter__(self) -> Iterator[list[int]]:
+        if self._feed is not None and self.is_exact:
+            return KeyedLists(self._feed)
+        return super().__iter__()
+
+    def set_epoch(self, epoch: int) -> None:
+        """As `Loader.set_epoch`, or that of the sampler which was given."""
+        set_epoch = getattr(self.sampler, "set_epoch", None)
+        if set_epoch is not None:
+            set_epoch(epoch)
+
+
+def numbers_of(feed: Feed) -> NumberSampler:
+    """The sampler of a loader."""
+    return RankSampler(feed) if feed.sampler.world_size > 1 else NumberSampler(feed)
