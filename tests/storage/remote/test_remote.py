@@ -1,7 +1,6 @@
 """Remote: objects of a real S3 server, and of a web server, as they are and through faults."""
 
 import gc
-import multiprocessing
 import os
 import pickle
 import subprocess
@@ -15,13 +14,13 @@ import pytest
 
 pytest.importorskip("obstore", reason="needs headrace[remote]")
 
-from fetching import fetched, send_fetched
+from fetching import fetched
 from web_server import FAULTS, FaultProxy, FileServer
 
 import headrace as hr
 from headrace.storage import Manifest, Request
 from headrace.storage.remote.event_loop import transfers_of_this_process
-from headrace.testing import ReaderContract
+from headrace.testing import ReaderContract, StorageContract
 
 # Long enough for any test on a slow machine: what must fail is made to fail by its own deadline.
 PATIENT = {"deadline_seconds": 300.0}
@@ -42,30 +41,66 @@ def always(fault):
     return lambda name, before: fault
 
 
-class TestObjects:
-    def test_whole_ones_and_parts(self, s3, objects):
-        storage = remote(s3)
-        requests = [Request(name) for name in objects]
-        assert fetched(storage, requests) == list(objects.values())
-        large = objects["large.bin"]
-        requests = [
-            Request("large.bin", start, stop)
-            for start, stop in (
-                (0, 10),
-                (5, 5),
-                (2_999_999, 3_000_000),
-                (1000, None),
-                (3_000_000, None),
-            )
-        ]
-        assert fetched(storage, requests) == [large[r.start : r.stop] for r in requests]
+class TestContract(StorageContract):
+    """Of objects of a real S3 server."""
 
-    def test_names_and_sizes(self, s3, objects):
-        storage = remote(s3)
-        assert storage.names() == sorted(name for name in objects if not name.startswith("."))
-        assert storage.names(("1.bin", "é.bin")) == ["01.bin", "11.bin", "sub/a b+c%25é.bin"]
-        for name, data in objects.items():
-            assert storage.size(name) == len(data)
+    @pytest.fixture(autouse=True)
+    def _server(self, s3):
+        self.s3 = s3
+
+    def make_storage(self, folder, files):
+        import s3_server
+
+        if self.s3 not in stored:  # the same ones for all tests
+            for name, data in files.items():
+                s3_server.put(self.s3, f"contract/{name}", data)
+            stored.add(self.s3)
+        return remote(self.s3, "contract")
+
+
+stored = set()
+
+
+class TestWebServerContract(StorageContract):
+    """Of files of a web server, whose names stand in a manifest."""
+
+    @pytest.fixture(autouse=True)
+    def _server(self, tmp_path):
+        with FileServer(tmp_path / "files") as server:
+            self.url = server.url
+            yield
+
+    def make_storage(self, folder, files):
+        for name, data in files.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(data)
+        return hr.Remote(self.url, manifest=Manifest.of(folder, files), **PATIENT)
+
+
+class TestObjects:
+    def test_large_ones(self, s3, objects):
+        large = objects["large.bin"]
+        bounds = [(0, None), (0, 10), (5, 5), (2_999_999, 3_000_000), (1000, None)]
+        requests = [Request("large.bin", *one) for one in [*bounds, (3_000_000, None)]]
+        assert fetched(remote(s3), requests) == [large[r.start : r.stop] for r in requests]
+
+    def test_sizes_are_asked_for_at_once(self, s3, objects):
+        names = [f"{i:02}.bin" for i in range(12)]
+        with FaultProxy(s3, delay_seconds=0.05) as proxy:
+            found = remote(proxy.url, max_requests=6).sizes(names)
+            assert found == [len(objects[name]) for name in names]
+            assert 1 < proxy.most_underway <= 6
+
+    def test_a_size_that_does_not_come_is_named(self, s3, objects):
+        names = [f"{i:02}.bin" for i in range(12)]
+        plan = lambda name, before: "503" if name == "07.bin" else None  # noqa: E731
+        with FaultProxy(s3, plan) as proxy:
+            storage = remote(proxy.url, deadline_seconds=1.0)
+            with pytest.raises(hr.StorageError, match=r"'07.bin'.*503") as raised:
+                storage.sizes(names)
+            assert raised.value.position == 7
+            proxy.plan = lambda name, before: None
+            assert storage.sizes(names) == [len(objects[name]) for name in names]
 
     def test_names_of_many_pages(self, s3):
         import s3_server
@@ -90,13 +125,9 @@ class TestObjects:
             assert fetched(remote(proxy.url), [Request(name)] * 5) == [objects[name]] * 5
             assert proxy.asked[name] == 1
 
-    def test_missing_ones(self, s3, objects):
-        storage = remote(s3)
-        with pytest.raises(hr.FileMissingError, match=r"'nope' of 's3://bucket/objects'") as raised:
-            fetched(storage, [Request("00.bin"), Request("nope")])
-        assert raised.value.position == 1
-        with pytest.raises(hr.FileMissingError):
-            storage.size("nope")
+    def test_a_missing_one_is_named_with_its_url(self, s3, objects):
+        with pytest.raises(hr.FileMissingError, match=r"'nope' of 's3://bucket/objects'"):
+            fetched(remote(s3), [Request("nope")])
 
     @pytest.mark.parametrize("bounds", [(990, 1001), (1000, 1001), (2000, 3000)])
     def test_ranges_past_the_end(self, s3, objects, bounds):
@@ -372,29 +403,6 @@ class TestLoaders:
 
 
 class TestProcesses:
-    @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
-    def test_of_each_kind(self, s3, objects, method):
-        """Also one that is forked after the parent has read, and one that it forks itself."""
-        if method not in multiprocessing.get_all_start_methods():
-            pytest.skip(f"this system has no {method}")
-        storage = remote(s3)
-        requests = [Request("large.bin"), Request("00.bin", 3, 9)]
-        before = fetched(storage, requests)
-        context = multiprocessing.get_context(method)
-        receiver, sender = context.Pipe(duplex=False)
-        child = context.Process(target=send_fetched, args=(sender, storage, requests))
-        child.start()
-        try:
-            for expected in (before, storage.names(), 3_000_000, child.pid):
-                assert receiver.poll(120), "it hangs"
-                assert receiver.recv() == expected
-            child.join(120)
-            assert child.exitcode == 0
-        finally:
-            child.kill()
-            child.join()
-        assert fetched(storage, requests) == before
-
     def test_forked_children_and_grandchildren(self, s3, objects, tmp_path):
         run(FORKING, s3, tmp_path, "1000 1000 1000 closed")
 
