@@ -129,7 +129,8 @@ def formats(session: nox.Session, versions: str) -> None:
     if versions == "present":
         session.install(TORCH)
         session.install(*group("formats"))
-        more = ["tests/storage", "tests/cli", "--ignore=tests/cli/test_demo.py", COLLECTION]
+        more = ["tests/storage", "tests/packing", "tests/test_formats.py", "tests/cli"]
+        more += ["--ignore=tests/cli/test_demo.py", COLLECTION]
     else:
         session.install(*group("server"))
         more = ["tests/storage/remote/test_remote.py"]

@@ -8,36 +8,24 @@ import copy
 import warnings
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import (
-    TYPE_CHECKING,
-    Any,
-    Generic,
-    Literal,
-    Protocol,
-    TypedDict,
-    TypeVar,
-    Unpack,
-    cast,
-    get_args,
-    overload,
-)
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack, cast, overload
 
 import numpy as np
 
-from headrace.arguments import MAX_SAMPLES, check_int
+from headrace.arguments import check_int
 from headrace.arrays import KEPT_BYTES, Array, Indices, MemoryPool
-from headrace.batching.bad_samples import BadSample, BadSamples, Substitution
+from headrace.batching.bad_samples import BadSample, BadSamples, OnError, substitution_of
 from headrace.batching.batch_maker import BatchMaker
 from headrace.batching.cursor import Identity, State
 from headrace.batching.feed import Feed
 from headrace.batching.read_amplification import natural_block, warn_of_amplification
 from headrace.batching.source import common_length, readers_of
 from headrace.batching.stats import Stats
-from headrace.batching.transforms import Transform, per_sample
-from headrace.errors import ArgumentError, bad_type, bad_value
+from headrace.batching.transforms import Transform, check_transform, per_sample
+from headrace.errors import ArgumentError
 from headrace.executors.executor import Executor, check_executor
 from headrace.executors.threads import Threads
-from headrace.readers.reader import Spec
+from headrace.loader_options import Part, WithAnyTail, WithoutPadding
 from headrace.sampling.batch_sampler import BatchSampler, Tail
 from headrace.sampling.keys import Place
 from headrace.sampling.order import Sampling
@@ -49,47 +37,7 @@ if TYPE_CHECKING:
     from headrace.adapters.jax import JaxBatches
     from headrace.adapters.torch import HeadraceDataLoader
 
-OnError = Literal["raise", "replace"]
 B = TypeVar("B")
-
-_LONGEST_VERSION = 64
-
-
-class ArrayReader(Protocol):
-    """A reader whose samples are single arrays."""
-
-    @property
-    def spec(self) -> Spec: ...
-    def __len__(self) -> int: ...
-    def read(self, indices: Indices, out: Any) -> None: ...
-
-
-Part = Array | ArrayReader
-
-
-class Options(TypedDict, total=False):
-    """What `Loader` takes besides a source, a batch size, a transform and a tail."""
-
-    shuffle: bool | Sampling
-    seed: int
-    rank: int
-    world_size: int
-    transform_version: str
-    on_error: OnError
-    max_bad_samples: int | None
-    executor: Executor | None
-
-
-class WithoutPadding(Options, total=False):
-    """The same, and a tail that adds no weights."""
-
-    tail: Literal["drop", "partial"]
-
-
-class WithAnyTail(Options, total=False):
-    """The same, and any tail."""
-
-    tail: Tail
 
 
 class Loader(Generic[B]):
@@ -227,7 +175,7 @@ class Loader(Generic[B]):
         sampler = BatchSampler(
             n, batch_size, shuffle, seed, tail, rank, world_size, natural_block(readers)
         )
-        _check_transform(transform, transform_version)
+        check_transform(transform, transform_version)
         executor = Threads() if executor is None else check_executor(executor)
         if not len(sampler):
             warnings.warn(
@@ -236,7 +184,7 @@ class Loader(Generic[B]):
                 "one. Use a smaller batch_size, or tail='partial' or 'pad'.",
                 stacklevel=2,
             )
-        substitution = _substitution(on_error, max_bad_samples, n)
+        substitution = substitution_of(on_error, max_bad_samples, n)
         warn_of_amplification(readers, sampler, stacklevel=2)
         # All that was made ahead comes back at once, when a consumer that has paused catches up.
         memory = MemoryPool(max(KEPT_BYTES, executor.lookahead_bytes))
@@ -444,34 +392,6 @@ class Loader(Generic[B]):
     def _next(self) -> B:
         """The batch at the loader's place, which moves on."""
         feed = self._feed
-        batch: B = feed.take(feed.cursor.place)
+        batch = cast(B, feed.take(feed.cursor.place))
         feed.cursor.advance()
         return batch
-
-
-def _check_transform(transform: object, version: object) -> None:
-    if transform is not None and not callable(transform) and not isinstance(transform, per_sample):
-        raise bad_type("transform", transform, "a function of (batch, rng), or per_sample(fn)")
-    if not isinstance(version, str):
-        raise bad_type("transform_version", version, "a str, such as '2'")
-    if len(version) > _LONGEST_VERSION:
-        allowed = f"a str of at most {_LONGEST_VERSION} characters"
-        raise bad_value("transform_version", version, allowed)
-
-
-def _substitution(on_error: OnError, max_bad_samples: int | None, n: int) -> Substitution | None:
-    if on_error not in get_args(OnError):
-        raise bad_value("on_error", on_error, "'raise' or 'replace'")
-    if on_error == "raise":
-        if max_bad_samples is not None:
-            remedy = "It is of on_error='replace'."
-            raise bad_value("max_bad_samples", max_bad_samples, "left out", remedy)
-        return None
-    if max_bad_samples is None:
-        raise bad_value(
-            "max_bad_samples",
-            max_bad_samples,
-            "an int with on_error='replace'",
-            "Say how many of the samples may be bad before it is an error.",
-        )
-    return Substitution(n, check_int("max_bad_samples", max_bad_samples, 1, MAX_SAMPLES))

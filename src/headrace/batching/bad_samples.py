@@ -10,14 +10,18 @@ import threading
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Literal, TypeVar, get_args
 
 import numpy as np
 
+from headrace.arguments import MAX_SAMPLES, check_int
 from headrace.arrays import Indices
-from headrace.errors import SampleError
+from headrace.errors import SampleError, bad_value
 from headrace.sampling import streams
 from headrace.sampling.permutation import Permutation
+
+OnError = Literal["raise", "replace"]
+T = TypeVar("T")
 
 # If so many in a row are bad, most are.
 _MOST_CANDIDATES = 64
@@ -59,8 +63,8 @@ class Substitution:
         self._remembered: dict[int, BadSample] = {}
 
     def read(
-        self, read: Callable[[Indices], Any], indices: Indices
-    ) -> tuple[Any, tuple[BadSample, ...]]:
+        self, read: Callable[[Indices], T], indices: Indices
+    ) -> tuple[T, tuple[BadSample, ...]]:
         """`read(indices)`, and the bad samples among them, in the order of the indices.
 
         Raises:
@@ -86,13 +90,15 @@ class Substitution:
                     raise
                 found[error.index] = self._found(read, error.index, error)
 
-    def _found(self, read: Callable[[Indices], Any], index: int, error: SampleError) -> BadSample:
+    def _found(
+        self, read: Callable[[Indices], object], index: int, error: SampleError
+    ) -> BadSample:
         bad = BadSample(index, self._substitute(read, index, error), str(error), _plain(error))
         if len(self._remembered) < self._most_remembered:
             self._remembered[index] = bad
         return bad
 
-    def _substitute(self, read: Callable[[Indices], Any], index: int, error: SampleError) -> int:
+    def _substitute(self, read: Callable[[Indices], object], index: int, error: SampleError) -> int:
         """The first sample on the walk of `index` that can be read."""
         seed = np.random.SeedSequence(index, spawn_key=(streams.SUBSTITUTES,))
         walk = Permutation(self._n, seed)
@@ -113,8 +119,32 @@ class Substitution:
         )
         raise error
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Substitution, (self._n, self._most_remembered)
+    def __reduce__(self) -> tuple[type["Substitution"], tuple[int, int]]:
+        return type(self), (self._n, self._most_remembered)
+
+
+def substitution_of(on_error: OnError, max_bad_samples: int | None, n: int) -> Substitution | None:
+    """The substitution that a loader of `n` samples is asked for, or None.
+
+    Raises:
+        ArgumentError, ArgumentTypeError: (a ValueError, a TypeError) an argument is not allowed, or
+            not together with the other.
+    """
+    if on_error not in get_args(OnError):
+        raise bad_value("on_error", on_error, "'raise' or 'replace'")
+    if on_error == "raise":
+        if max_bad_samples is not None:
+            remedy = "It is of on_error='replace'."
+            raise bad_value("max_bad_samples", max_bad_samples, "left out", remedy)
+        return None
+    if max_bad_samples is None:
+        raise bad_value(
+            "max_bad_samples",
+            max_bad_samples,
+            "an int with on_error='replace'",
+            "Say how many of the samples may be bad before it is an error.",
+        )
+    return Substitution(n, check_int("max_bad_samples", max_bad_samples, 1, MAX_SAMPLES))
 
 
 class BadSamples:
@@ -170,8 +200,8 @@ class BadSamples:
         )
         return error
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return BadSamples, (self._budget,)
+    def __reduce__(self) -> tuple[type["BadSamples"], tuple[int]]:
+        return type(self), (self._budget,)
 
 
 def _plain(error: SampleError) -> SampleError:

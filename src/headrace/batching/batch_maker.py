@@ -6,17 +6,17 @@ framework.
 
 import time
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from headrace.arrays import ALIGNMENT_BYTES, Array, Indices, MemoryPool, Weights
 from headrace.batching.bad_samples import BadSample, Substitution
-from headrace.batching.transforms import RandomStreams, Transform, apply, per_sample
+from headrace.batching.transforms import Batch, RandomStreams, Transform, apply, per_sample
 from headrace.errors import ArgumentError
-from headrace.pytree import leaves, map_leaves, nbytes
+from headrace.pytree import Tree, leaves, map_leaves, nbytes
 from headrace.readers.access import access_of
-from headrace.readers.reader import Reader, Spec, sample_nbytes
+from headrace.readers.reader import Arrays, Reader, Spec, sample_nbytes
 from headrace.sampling.keys import BatchKey, Block, padding_weights
 
 # Batches that together are no larger are views of one array: reading into it takes one call. A
@@ -31,7 +31,7 @@ class BlockResult(NamedTuple):
     batch whose key is then `key`, as text.
     """
 
-    batches: list[Any]
+    batches: list[Batch]
     samples: int
     batch_nbytes: int
     reading_s: float
@@ -60,7 +60,7 @@ class BatchMaker:
 
     def __init__(
         self,
-        readers: Any,
+        readers: Tree[Reader],
         transform: Transform | per_sample | None,
         seed: int,
         weighted: bool,
@@ -92,12 +92,13 @@ class BatchMaker:
         try:
             bad_samples: tuple[BadSample, ...] = ()
             if self._substitution is None:
-                batch = self._read_batch(key.indices)
+                arrays = self._read_batch(key.indices)
             else:
-                batch, bad_samples = self._substitution.read(self._read_batch, key.indices)
+                arrays, bad_samples = self._substitution.read(self._read_batch, key.indices)
             read = time.perf_counter()
+            batch: Batch = arrays
             if self._transform is not None:
-                batch = apply(self._transform, batch, key, RandomStreams(self._seed))
+                batch = apply(self._transform, arrays, key, RandomStreams(self._seed))
             if self._weighted:
                 batch = _with_weights(batch, padding_weights(key))
         except Exception as error:
@@ -130,17 +131,17 @@ class BatchMaker:
         """Frees the memory that is kept for the batches to come."""
         self._memory.clear()
 
-    def _read_batch(self, indices: Indices) -> Any:
+    def _read_batch(self, indices: Indices) -> Arrays:
         return map_leaves(lambda reader: self._read(reader, indices), self._readers)
 
-    def _read(self, reader: Reader, indices: Indices) -> Any:
+    def _read(self, reader: Reader, indices: Indices) -> Arrays:
         out = map_leaves(
             lambda spec: self._memory.empty((len(indices), *spec.shape), spec.dtype), reader.spec
         )
         reader.read(indices, out)
         return out
 
-    def _read_together(self, indices: Indices) -> list[Any]:
+    def _read_together(self, indices: Indices) -> list[Batch]:
         """The batches of the rows of `indices`."""
         rows = map_leaves(lambda reader: self._read_rows(reader, indices), self._readers)
         if not isinstance(rows, tuple | dict):
@@ -156,10 +157,14 @@ class BatchMaker:
         assert isinstance(spec, Spec), "only plain arrays are read together"
         nbytes = samples * spec.nbytes
         if nbytes % ALIGNMENT_BYTES or steps * nbytes > _MOST_BYTES_TOGETHER:
-            return [self._read(reader, row) for row in indices]
-        out = self._memory.empty((steps * samples, *spec.shape), spec.dtype)
-        reader.read(indices.reshape(-1), out)
-        return list(out.reshape(steps, samples, *spec.shape))
+            return [self._read_array(reader, spec, row) for row in indices]
+        rows = self._read_array(reader, spec, indices.reshape(-1))
+        return list(rows.reshape(steps, samples, *spec.shape))
+
+    def _read_array(self, reader: Reader, spec: Spec, indices: Indices) -> Array:
+        out = self._memory.empty((len(indices), *spec.shape), spec.dtype)
+        reader.read(indices, out)
+        return out
 
 
 class ReadyBatches:
@@ -188,7 +193,7 @@ class ReadyBatches:
         """There is none but that of the batches."""
 
 
-def _with_weights(batch: Any, weights: Weights) -> Any:
+def _with_weights(batch: Batch, weights: Weights) -> tuple[object, ...]:
     for leaf in leaves(batch):
         if isinstance(leaf, np.ndarray) and leaf.shape[:1] != weights.shape:
             raise ArgumentError(

@@ -8,6 +8,8 @@ from typing import Any
 
 from headrace.batching.source import data_hash
 from headrace.errors import ArgumentError, ArgumentTypeError, LoaderMovedError, StateError
+from headrace.pytree import Tree
+from headrace.readers.reader import Reader
 from headrace.sampling.batch_sampler import BatchSampler
 from headrace.sampling.keys import Place
 
@@ -25,7 +27,9 @@ class Identity:
         transform_version: of the loader.
     """
 
-    def __init__(self, readers: object, sampler: BatchSampler, transform_version: str) -> None:
+    def __init__(
+        self, readers: Tree[Reader], sampler: BatchSampler, transform_version: str
+    ) -> None:
         self._readers = readers
         self._sampler = sampler
         self._transform_version = transform_version

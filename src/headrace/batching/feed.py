@@ -7,14 +7,15 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
-from typing import Any, Protocol
+from typing import Protocol
 
 from headrace.batching.bad_samples import BadSample, BadSamples
 from headrace.batching.batch_maker import BatchMaker, BlockResult, ReadyBatches
 from headrace.batching.cursor import Cursor, Identity
 from headrace.batching.stats import Meter
+from headrace.batching.transforms import Batch
 from headrace.errors import ExecutorClosedError
-from headrace.executors.executor import Executor, Results
+from headrace.executors.executor import Executor, Results, map_checked
 from headrace.executors.inline import Inline
 from headrace.sampling.batch_sampler import BatchSampler
 from headrace.sampling.keys import BatchKey, Block, Place
@@ -58,13 +59,13 @@ class Feed:
         # as taking out of it is one step, also where threads run at once.
         self._ahead: list[tuple[tuple[Place, int], Batches]] = []
 
-    def make(self, key: BatchKey) -> Any:
+    def make(self, key: BatchKey) -> Batch:
         """The batch of a key, made in this thread. Only its bad samples are counted."""
         result = self.maker.make(key)
         self.bad_samples.take(result.bad_samples, result.key)
         return result.batches[0]
 
-    def take(self, place: Place) -> Any:
+    def take(self, place: Place) -> Batch:
         """The batch at `place`, made ahead if the call before was for the place before it.
 
         It does not move the cursor.
@@ -84,7 +85,7 @@ class Feed:
         self._ahead[:] = [((self.sampler.after(place), here[1]), batches)]
         return batch
 
-    def take_epoch(self, place: Place) -> Iterator[Any]:
+    def take_epoch(self, place: Place) -> Iterator[Batch]:
         """The batches from `place` to the end of its epoch, by `take`."""
         epoch = place.epoch
         while len(self.sampler) and place.epoch == epoch:
@@ -127,14 +128,14 @@ class Feed:
         self.executor.close()
         self.maker.release_memory()
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         return self.__dict__ | {"_ahead": [], "meter": Meter()}
 
-    def _results_from(self, place: Place, epochs: int | None = None) -> "Results[BlockResult]":
+    def _results_from(self, place: Place, epochs: int | None = None) -> Results[BlockResult]:
         """What the executor makes of the keys from `place` on."""
         last = None if epochs is None else place.epoch + epochs
         blocks = _blocks(self.sampler, place, last, self._steps_in_a_block())
-        return self.executor.map(self.maker, blocks)
+        return map_checked(self.executor, self.maker, blocks)
 
     def _steps_in_a_block(self) -> int:
         """How many batches are made and delivered together, where they cost little else."""
@@ -157,7 +158,7 @@ def feed_of(loader: HasFeed) -> Feed:
     return loader._feed
 
 
-class Batches(Iterator[Any]):
+class Batches(Iterator[Batch]):
     """The batches of `results`, each of which has those of one block, counted as they are taken.
 
     Args:
@@ -169,7 +170,7 @@ class Batches(Iterator[Any]):
 
     def __init__(
         self,
-        results: "Results[BlockResult]",
+        results: Results[BlockResult],
         make: Callable[[BatchKey], BlockResult],
         meter: Meter,
         bad_samples: BadSamples,
@@ -178,12 +179,12 @@ class Batches(Iterator[Any]):
         self._make = make
         self._meter = meter
         self._bad_samples = bad_samples
-        self._batches: list[Any] = []  # of the present block, the next one last
+        self._batches: list[Batch] = []  # of the present block, the next one last
         self._samples = self._nbytes = 0
         self._copied_s = 0.0
         self._left: list[BatchKey] = []
 
-    def __next__(self) -> Any:
+    def __next__(self) -> Batch:
         if not self._batches:
             self._take_block()
         self._meter.count_batch(self._samples, self._nbytes)

@@ -7,10 +7,10 @@ read.
 import math
 import warnings
 from collections.abc import Iterable
-from typing import Any
 
-from headrace.pytree import leaves, named_leaves
+from headrace.pytree import Tree, leaves, named_leaves
 from headrace.readers.access import access_of
+from headrace.readers.reader import Reader
 from headrace.sampling.batch_sampler import BatchSampler
 from headrace.sampling.block_shuffle import DEFAULT_WINDOW, BlockShuffle, BlockShuffled
 from headrace.sampling.order import Sequential
@@ -23,7 +23,7 @@ class ReadAmplificationWarning(UserWarning):
     """A shuffled loader will read much more than its samples, and another order would not."""
 
 
-def natural_block(readers: Any) -> int:
+def natural_block(readers: Tree[Reader]) -> int:
     """How many samples the largest blocks of the readers have."""
     return max(access_of(reader).block for reader in leaves(readers))
 
@@ -64,7 +64,7 @@ def read_amplification(
 
 
 def warn_of_amplification(
-    readers: Any,
+    readers: Tree[Reader],
     sampler: BatchSampler,
     stacklevel: int,
 ) -> None:

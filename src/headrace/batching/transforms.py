@@ -9,19 +9,23 @@ sample twice in an epoch, that of its position, so that it gets other numbers ea
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from headrace.arrays import Array, aligned_empty
-from headrace.errors import ArgumentError, bad_type
+from headrace.errors import ArgumentError, bad_type, bad_value
 from headrace.pytree import leaves, map_leaves, named_leaves
+from headrace.readers.reader import Arrays
 from headrace.sampling import streams
 from headrace.sampling.keys import BatchKey
 
+# Arrays in the structure of the source, or what a transform makes of them: anything.
+Batch: TypeAlias = object
 Transform = Callable[[Any, np.random.Generator], Any]
 
 _OF_SAMPLE, _OF_BATCH, _OF_POSITION = 0, 1, 2
+_LONGEST_VERSION = 64
 
 
 class RandomStreams:
@@ -90,9 +94,9 @@ class per_sample:  # noqa: N801  (it reads as a function where it is used)
     def __repr__(self) -> str:
         return f"per_sample({getattr(self.function, '__qualname__', self.function)!s})"
 
-    def apply(self, batch: Any, key: BatchKey, generators: RandomStreams) -> Any:
+    def apply(self, batch: Arrays, key: BatchKey, generators: RandomStreams) -> Arrays:
         """The batch of the transformed samples of `batch`."""
-        out: Any = None
+        out: Arrays | None = None
         n = len(key.indices)
         epoch = key.place.epoch
         for row, index in enumerate(key.indices.tolist()):
@@ -104,7 +108,7 @@ class per_sample:  # noqa: N801  (it reads as a function where it is used)
                 rows = map_leaves(lambda array, row=row: array[row], batch)
                 sample = self.function(rows, generator)
                 sample = map_leaves(_as_array, sample)
-                if row == 0:
+                if out is None:
                     out = map_leaves(
                         lambda leaf: aligned_empty((n, *leaf.shape), leaf.dtype), sample
                     )
@@ -115,9 +119,20 @@ class per_sample:  # noqa: N801  (it reads as a function where it is used)
         return batch if out is None else out
 
 
+def check_transform(transform: object, version: object) -> None:
+    """Raises an error unless a loader can take the transform and its version."""
+    if transform is not None and not callable(transform) and not isinstance(transform, per_sample):
+        raise bad_type("transform", transform, "a function of (batch, rng), or per_sample(fn)")
+    if not isinstance(version, str):
+        raise bad_type("transform_version", version, "a str, such as '2'")
+    if len(version) > _LONGEST_VERSION:
+        allowed = f"a str of at most {_LONGEST_VERSION} characters"
+        raise bad_value("transform_version", version, allowed)
+
+
 def apply(
-    transform: Transform | per_sample, batch: Any, key: BatchKey, generators: RandomStreams
-) -> Any:
+    transform: Transform | per_sample, batch: Arrays, key: BatchKey, generators: RandomStreams
+) -> Batch:
     """The batch that `transform` makes of `batch`."""
     if isinstance(transform, per_sample):
         return transform.apply(batch, key, generators)
@@ -129,7 +144,7 @@ def apply(
     return batch
 
 
-def _as_array(leaf: Any) -> Array:
+def _as_array(leaf: object) -> Array:
     array = np.asarray(leaf)
     if array.dtype.hasobject:
         raise ArgumentError(
@@ -138,7 +153,7 @@ def _as_array(leaf: Any) -> Array:
     return array
 
 
-def _put(sample: Any, out: Any, row: int) -> None:
+def _put(sample: Arrays, out: Arrays, row: int) -> None:
     """Copies the leaves of `sample` to `row` of the leaves of `out`, which they must fit."""
     names = [name for name, _ in named_leaves(sample)]
     if row and names != [name for name, _ in named_leaves(out)]:

@@ -52,7 +52,7 @@ class Pooled:
             return pool
 
     def _start_pool(self, before: Pool | None) -> Pool:
-        """A new pool, in place of one that is the parent's or has failed."""
+        """A new pool, instead of one that is the parent's or has failed."""
         raise NotImplementedError
 
 

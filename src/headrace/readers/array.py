@@ -1,7 +1,6 @@
 """ArrayReader: samples that are the rows of one array, in memory or memory-mapped."""
 
 import mmap
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from headrace.readers.reader import Spec, check_read
 class ArrayReader:
     """The rows of `array`. A `Loader` makes one of each array in its source.
 
-    A memory-mapped array pickles as its file's name and the place in it, any other as its data.
+    A memory-mapped array pickles as its file's name and where it lies in it, any other as its data.
 
     Args:
         array: a numpy array of at least one dimension; `array[i]` is sample i.
@@ -55,11 +54,11 @@ class ArrayReader:
         check_read(len(self), self.spec, indices, out)
         take_rows(self._array, indices, out)
 
-    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        place = _place_in_file(self._array)
-        if place is None:
+    def __reduce__(self) -> tuple[object, ...]:
+        mapped = _position_in_file(self._array)
+        if mapped is None:
             return ArrayReader, (np.asarray(self._array),)
-        return _map_file, place
+        return _map_file, mapped
 
 
 def take_rows(array: Array, indices: Indices, out: Array) -> None:
@@ -72,7 +71,7 @@ def take_rows(array: Array, indices: Indices, out: Array) -> None:
         out[...] = array[indices]
 
 
-def _place_in_file(array: Array) -> tuple[Any, ...] | None:
+def _position_in_file(array: Array) -> tuple[object, ...] | None:
     """The arguments of `_map_file` for a view of a shared memory map of a file, else None."""
     root: Any = array
     while root is not None and not isinstance(getattr(root, "base", None), mmap.mmap):

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from operator import itemgetter
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from headrace.arrays import Array, Indices
 from headrace.errors import ArgumentError, SampleFormatError, bad_type, bad_value
 from headrace.per_process import PerProcess
 from headrace.pytree import map_leaves
-from headrace.readers.reader import Spec, Specs, check_read, is_specs
+from headrace.readers.reader import Arrays, Spec, Specs, check_read, is_specs
 
 _NUMBERS = int | float | complex | np.generic
 
@@ -120,7 +120,7 @@ class GetItem:
         own = getattr(self._dataset, "fingerprint", None)
         return str(own()) if callable(own) else ""
 
-    def read(self, indices: Indices, out: Any) -> None:
+    def read(self, indices: Indices, out: Arrays) -> None:
         check_read(len(self), self.spec, indices, out)
         numbers = indices.tolist()
         if not numbers:
@@ -149,7 +149,7 @@ class GetItem:
         for row, (index, sample) in enumerate(zip(numbers, batch, strict=True)):
             self._write(sample, out, row, index)
 
-    def _first(self) -> Any:
+    def _first(self) -> object:
         """Sample 0, as it is read."""
         if not self._by_columns and not self._several:
             return self._one(0)
@@ -158,7 +158,7 @@ class GetItem:
             return {key: _row(column, 0, 1, key) for key, column in batch.items()}
         return batch[0]
 
-    def _one(self, index: int) -> Any:
+    def _one(self, index: int) -> object:
         try:
             if self._thread_safe:  # without _turn, which takes a fifth as long as a small sample
                 return self._dataset[index]
@@ -168,7 +168,7 @@ class GetItem:
             error.add_note(f"headrace: while reading sample {index} of {len(self)} of the dataset")
             raise
 
-    def _batch(self, numbers: list[int]) -> Any:
+    def _batch(self, numbers: list[int]) -> Sequence[object] | Mapping[str, object]:
         """A list of these samples, or a dict of columns."""
         try:
             with self._turn():
@@ -193,16 +193,16 @@ class GetItem:
             )
         return batch
 
-    def _turn(self) -> AbstractContextManager[Any]:
+    def _turn(self) -> AbstractContextManager[object]:
         return nullcontext() if self._thread_safe else self._lock.get()
 
-    def _write(self, sample: Any, out: Any, row: int, index: int) -> None:
+    def _write(self, sample: object, out: Any, row: int, index: int) -> None:
         try:
             _write(sample, self._spec, out, row, f"sample {index}", self._converts)
         except _UnfitError as error:
             raise SampleFormatError.at(index, str(error)) from None
 
-    def _write_columns(self, batch: Mapping[str, Any], out: Any, numbers: list[int]) -> None:
+    def _write_columns(self, batch: Mapping[str, object], out: Any, numbers: list[int]) -> None:
         """Writes a dict of columns, whole columns at a time where they are arrays."""
         if not isinstance(self._spec, dict) or not isinstance(out, dict):
             raise SampleFormatError.at(
@@ -226,9 +226,9 @@ class GetItem:
                 for key in rows:
                     if key not in batch:
                         raise _UnfitError(f"sample {index} has no {key!r}, which sample 0 has")
-                    place = f"sample {index}[{key!r}]"
+                    where = f"sample {index}[{key!r}]"
                     part = _row(batch[key], row, len(numbers), key)
-                    _write(part, self._spec[key], out[key], row, place, self._converts)
+                    _write(part, self._spec[key], out[key], row, where, self._converts)
             except _UnfitError as error:
                 raise SampleFormatError.at(index, str(error)) from None
 
@@ -244,17 +244,17 @@ def _checked(spec: Spec) -> Spec:
     return Spec(spec.shape, check_dtype(spec.dtype))
 
 
-def _learned(sample: Any, place: str) -> Specs:
+def _learned(sample: object, where: str) -> Specs:
     """The spec of a sample."""
     if isinstance(sample, Mapping) and sample:
-        return {key: _learned(part, f"{place}[{key!r}]") for key, part in sample.items()}
+        return {key: _learned(part, f"{where}[{key!r}]") for key, part in sample.items()}
     if _is_tuple(sample):
-        return tuple(_learned(part, f"{place}[{i}]") for i, part in enumerate(sample))
-    array = _array(sample, place)
+        return tuple(_learned(part, f"{where}[{i}]") for i, part in enumerate(sample))
+    array = _array(sample, where)
     return Spec(array.shape, array.dtype.newbyteorder("="))
 
 
-def _write(sample: Any, spec: Specs, out: Any, row: int, place: str, converts: bool) -> None:
+def _write(sample: object, spec: Specs, out: Any, row: int, where: str, converts: bool) -> None:
     """Writes a sample into row `row` of the arrays of a batch."""
     if isinstance(spec, Spec):
         if (
@@ -262,64 +262,64 @@ def _write(sample: Any, spec: Specs, out: Any, row: int, place: str, converts: b
         ):  # nearly always
             out[row] = sample
             return
-        array = _array(sample, place)
+        array = _array(sample, where)
         if array.shape != spec.shape:
-            raise _UnfitError(f"{place} has the shape {array.shape}; expected is {spec.shape}")
+            raise _UnfitError(f"{where} has the shape {array.shape}; expected is {spec.shape}")
         if not _fits(array, spec, converts):
             expected = (
                 f", which can't become the {spec.dtype} of spec without changing its kind"
                 if converts
                 else f"; expected is {spec.dtype}. To convert numbers, pass spec= to the reader"
             )
-            raise _UnfitError(f"{place} has the dtype {array.dtype}{expected}")
+            raise _UnfitError(f"{where} has the dtype {array.dtype}{expected}")
         out[row] = array
     elif isinstance(spec, dict):
         if not isinstance(sample, Mapping):
-            raise _UnfitError(f"{place} is a {type(sample).__name__}; expected is a dict")
+            raise _UnfitError(f"{where} is a {type(sample).__name__}; expected is a dict")
         for key, part in spec.items():
             if key not in sample:
-                raise _UnfitError(f"{place} has no {key!r}, which is expected")
-            _write(sample[key], part, out[key], row, f"{place}[{key!r}]", converts)
+                raise _UnfitError(f"{where} has no {key!r}, which is expected")
+            _write(sample[key], part, out[key], row, f"{where}[{key!r}]", converts)
         if not converts and len(sample) != len(spec):
             extra = [key for key in sample if key not in spec]
-            raise _UnfitError(f"{place} has {extra}, which sample 0 has not")
+            raise _UnfitError(f"{where} has {extra}, which sample 0 has not")
     else:
         if not isinstance(sample, list | tuple) or len(sample) != len(spec):
             got = len(sample) if isinstance(sample, list | tuple) else type(sample).__name__
-            raise _UnfitError(f"{place} is {got!r} parts; expected is a tuple of {len(spec)}")
+            raise _UnfitError(f"{where} is {got!r} parts; expected is a tuple of {len(spec)}")
         for i, part in enumerate(spec):
-            _write(sample[i], part, out[i], row, f"{place}[{i}]", converts)
+            _write(sample[i], part, out[i], row, f"{where}[{i}]", converts)
 
 
-def _is_tuple(sample: Any) -> bool:
+def _is_tuple(sample: object) -> TypeGuard[Sequence[object]]:
     """Whether it is several arrays in an order; a list of numbers, nested at will, is one array."""
     if isinstance(sample, tuple):
         return len(sample) > 0
     return isinstance(sample, list) and not _is_numbers(sample)
 
 
-def _is_numbers(sample: list[Any]) -> bool:
+def _is_numbers(sample: list[object]) -> bool:
     return all(
         _is_numbers(part) if isinstance(part, list) else isinstance(part, _NUMBERS)
         for part in sample
     )
 
 
-def _array(sample: Any, place: str) -> Array:
+def _array(sample: object, where: str) -> Array:
     """An array of the sample, or of one of its parts."""
     if not isinstance(sample, np.ndarray | list | _NUMBERS) and not (
         hasattr(sample, "__array__") or hasattr(sample, "__array_interface__")
     ):
         raise _UnfitError(
-            f"{place} is a {type(sample).__name__}. "
+            f"{where} is a {type(sample).__name__}. "
             "Have the dataset return numbers in its place, or leave it out"
         )
     try:
         array = np.asarray(sample)
     except (ValueError, TypeError, RuntimeError, OverflowError) as error:
-        raise _UnfitError(f"{place} can't become an array: {error}") from None
+        raise _UnfitError(f"{where} can't become an array: {error}") from None
     if array.dtype.hasobject or (array.dtype.kind in "UT" and not isinstance(sample, np.ndarray)):
-        raise _UnfitError(f"{place} can't become an array of numbers: it is {array.dtype}")
+        raise _UnfitError(f"{where} can't become an array of numbers: it is {array.dtype}")
     return array
 
 
@@ -331,7 +331,7 @@ def _fits(array: Array, spec: Spec, converts: bool) -> bool:
     return bool(np.can_cast(array.dtype, spec.dtype, "safe"))
 
 
-def _stacked(column: Any) -> Array | None:
+def _stacked(column: object) -> Array | None:
     """A column as one array, if it is one."""
     if isinstance(column, str | bytes) or column is None:
         return None
@@ -342,7 +342,7 @@ def _stacked(column: Any) -> Array | None:
     return None if array.dtype.hasobject or array.dtype.kind in "UT" else array
 
 
-def _row(column: Any, row: int, n: int, name: str) -> Any:
+def _row(column: Any, row: int, n: int, name: str) -> object:
     """One of n samples of a column, which may itself be a dict of columns."""
     if isinstance(column, Mapping):
         return {key: _row(part, row, n, key) for key, part in column.items()}

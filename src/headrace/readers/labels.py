@@ -43,7 +43,7 @@ class Labels:
     def __init__(
         self,
         labels: Mapping[Any, Any] | npt.ArrayLike,
-        ids: Iterable[Any] | None = None,
+        ids: Iterable[object] | None = None,
         n_classes: int | None = None,
         dtype: npt.DTypeLike | None = None,
     ) -> None:
@@ -94,7 +94,7 @@ class Labels:
         return fingerprint(values.reshape(-1).view(np.uint8).data)
 
 
-def _by_id(labels: Any, ids: list[Any] | None) -> Array:
+def _by_id(labels: Any, ids: list[object] | None) -> Array:
     if ids is None:
         raise bad_value(
             "ids", ids, "given when labels is a mapping", "Pass the ids in the samples' order."
@@ -111,7 +111,7 @@ def _by_id(labels: Any, ids: list[Any] | None) -> Array:
     return _plain_array(values)
 
 
-def _in_order(labels: Any, ids: list[Any] | None) -> Array:
+def _in_order(labels: Any, ids: list[object] | None) -> Array:
     values = _plain_array(labels)
     if ids is not None and len(ids) != len(values):
         raise ArgumentError(

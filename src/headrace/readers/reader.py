@@ -90,7 +90,7 @@ def sample_nbytes(spec: Specs) -> int:
     return nbytes(spec)
 
 
-def check_read(n: int, spec: Specs, indices: Indices, out: Any) -> None:
+def check_read(n: int, spec: Specs, indices: Indices, out: object) -> None:
     """Raises an error unless a reader of n samples of `spec` can read `indices` into `out`."""
     if not isinstance(indices, np.ndarray) or indices.dtype != np.int64 or indices.ndim != 1:
         raise bad_value("indices", indices, "an int64 array of one dimension")
@@ -103,7 +103,7 @@ def check_read(n: int, spec: Specs, indices: Indices, out: Any) -> None:
         raise OutOfRangeError(f"indices must lie in range({n}), but {wrong} was given.")
 
 
-def _check_out(name: str, n: int, spec: Specs, out: Any) -> None:
+def _check_out(name: str, n: int, spec: Specs, out: object) -> None:
     if isinstance(spec, Spec):
         shape = (n, *spec.shape)
         if not (
@@ -126,7 +126,7 @@ def _check_out(name: str, n: int, spec: Specs, out: Any) -> None:
             _check_out(f"{name}[{position}]", n, part, out[position])
 
 
-def _misfit(name: str, out: Any, allowed: str) -> HeadraceError:
+def _misfit(name: str, out: object, allowed: str) -> HeadraceError:
     if not isinstance(out, np.ndarray):
         return bad_type(name, out, allowed)
     faults = {

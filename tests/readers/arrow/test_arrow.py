@@ -194,7 +194,7 @@ def test_files_of_different_columns_are_refused_naming_both(tmp_path):
 
 
 def test_more_files_than_there_are_handles_are_read(tmp_path, monkeypatch):
-    monkeypatch.setattr("headrace.readers.arrow.arrow._MOST_MAPS", 5)
+    monkeypatch.setattr("headrace.readers.arrow.ipc_files._MOST_MAPS", 5)
     for number in range(100):
         write(tmp_path / f"{number:03}.arrow", {"x": [number]})
     reader = hr.Arrow(tmp_path)

@@ -97,7 +97,7 @@ class WorkerHandle:
                 return shared_memory.attach(file, nbytes)
             except OSError as error:
                 raise RuntimeError(str(error)) from None
-        except RuntimeError as error:  # what came was no descriptor, for want of a place for it
+        except RuntimeError as error:  # what came was no descriptor, as too many files are open
             raise SharedMemoryError(
                 f"a batch of {nbytes} bytes in shared memory can't be opened: {error}. Are too "
                 "many files open? Keep fewer batches, or raise the limit (ulimit -n)."

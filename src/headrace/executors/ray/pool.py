@@ -187,7 +187,7 @@ class RayPool(ThreadPool):
 
 
 def _cancel(reference: "ray.ObjectRef[Packed | Failed]", future: "Future[Packed | Failed]") -> None:
-    """Ends a task of Ray, whose outcome the future is.
+    """Ends a task of Ray, whose answer the future will have.
 
     It is interrupted as by Ctrl-C, which is lost where Python can't raise it, as in a destructor.
     """

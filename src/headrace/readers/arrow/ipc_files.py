@@ -1,183 +1,131 @@
-"""Arrow IPC files, mapped into memory: where their record batches lie, without reading those.
+"""Arrow IPC files as a table reader reads them: their columns, in place or decoded.
 
-Requires pyarrow. Its own memory maps ask the system to read ahead all that is looked at, which
-would be whole files here; so these are Python's.
+Requires pyarrow.
 """
 
 import mmap
-import os
-import struct
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
-import numpy as np
 import pyarrow as pa
 
 from headrace.arrays import Indices
-from headrace.errors import SampleFormatError, SampleNotFoundError
-from headrace.readers.arrow.columns import ARROW_ERRORS, UnfitError
+from headrace.errors import ArgumentError
+from headrace.readers.arrow.columns import columns_of_files, explained
+from headrace.readers.arrow.decoding import decode
+from headrace.readers.arrow.ipc_file import scan
+from headrace.readers.arrow.table_reader import BlockValues, Tables
+from headrace.readers.arrow.types import has_dictionary
+from headrace.readers.arrow.values import Column, Wanted
+from headrace.readers.shared.format_error import FormatError
+from headrace.storage.storage import Storage
 
-_MAGIC = b"ARROW1"
-_FIRST_MESSAGE = 8
-_FEATHER_1 = b"FEA1"
-_DAMAGED = (*ARROW_ERRORS, UnfitError, struct.error, UnicodeDecodeError)
+# Each takes a file descriptor.
+_MOST_MAPS = 128
 
 
-class ArrowFile(NamedTuple):
-    """What is known of a file.
+class IpcFiles(Tables):
+    """The files of those names in a folder.
 
     Attributes:
-        path: where it lies.
-        size: in bytes.
-        rows: the number of rows of each record batch.
-        compressed: whether any of them is.
-        is_stream: without the footer of a file, as `datasets` writes them.
+        mapped: of each file, the columns that are read in place.
+        decoded: of each file, those that are not, as they are compressed or dictionary-encoded.
     """
 
-    path: str
-    size: int
-    rows: Indices
-    compressed: bool
-    is_stream: bool
+    def __init__(self, folder: Storage, names: list[str]) -> None:
+        self.storage, self.names = folder, names
+        self._files = [scan(folder.location(name)) for name in names]
+        self.rows: list[Indices] = [file.rows for file in self._files]
+        self.columns: list[list[Column]] = []
+        self.mapped: list[list[Column]] = []
+        self.decoded: list[list[Column]] = []
+        self._maps: dict[int, _Map] = {}
 
     @property
-    def schema(self) -> Any:
-        source = _source(self.map())
-        return pa.ipc.open_stream(source).schema if self.is_stream else _open(source).schema
+    def block(self) -> int:
+        """The rows in the largest record batch that is decoded as a whole; else 1."""
+        return max(
+            int(rows.max(initial=1)) if decoded else 1
+            for rows, decoded in zip(self.rows, self.decoded, strict=True)
+        )
 
-    def map(self) -> mmap.mmap:
-        """The file in memory; a file descriptor goes with it.
+    @property
+    def row_nbytes(self) -> int:
+        """The bytes of a row that are decoded, of the file where they are most."""
+        return max(sum(column.nbytes for column in columns) for columns in self.decoded)
+
+    def choose(self, wanted: Wanted, first_rows: Callable[[list[str]], pa.Table]) -> None:
+        schemas = [file.schema for file in self._files]
+        locations = [file.path for file in self._files]
+        self.columns = columns_of_files(wanted, schemas, locations, first_rows)
+        for file, schema, columns in zip(self._files, schemas, self.columns, strict=True):
+            mapped: list[Column] = []
+            decoded: list[Column] = []
+            for column in columns:
+                encoded = file.compressed or has_dictionary(schema.field(column.name).type)
+                (decoded if encoded else mapped).append(column)
+            if decoded and file.is_stream:
+                raise ArgumentError(
+                    f"columns must not be dictionary-encoded in a stream, but {decoded[0].name!r} "
+                    f"is in {file.path!r}. Store its values, or write a file with "
+                    "pyarrow.ipc.new_file."
+                )
+            self.mapped.append(mapped)
+            self.decoded.append(decoded)
+
+    def table(self, file: int, number: int, names: list[str]) -> pa.Table:
+        found = self._files[file]
+        with explained():
+            if found.is_stream:
+                batch = found.batches(found.map())[number]
+            else:
+                batch = found.batch(number, names)
+            return pa.Table.from_batches([batch])
+
+    def in_place(self, file: int, number: int) -> BlockValues:
+        """The mapped columns of a record batch.
 
         Raises:
-            UnfitError: it has another size than before.
+            FormatError: it is damaged, or not what it was.
+            OSError: it can't be read.
         """
-        with open(self.path, "rb", buffering=0) as file:
-            size = os.fstat(file.fileno()).st_size
-            if size != self.size:
-                raise UnfitError(f"it has {size} bytes of {self.size}")
-            return mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ)
+        found = self._maps.get(file)
+        if found is None:
+            # Threads may map it twice at first; one of the maps is then dropped again.
+            with explained():
+                data = self._files[file].map()
+                batches = self._files[file].batches(data)
+                found = _Map(data, [_values(batch, self.mapped[file]) for batch in batches])
+            self._maps[file] = found
+            if len(self._maps) > _MOST_MAPS:
+                self._maps.pop(next(iter(self._maps)), None)
+        # To touch a page that the file no longer has would kill the process.
+        size = found.data.size()
+        if size < self._files[file].size:
+            raise FormatError(f"it was cut to {size} bytes of {self._files[file].size}")
+        return found.batches[number]
 
-    def batches(self, data: mmap.mmap) -> list[Any]:
-        """All record batches of a file that is not compressed, in the memory of its map."""
-        if self.is_stream:
-            batches = list(pa.ipc.open_stream(_source(data)))
-        else:
-            opened = _open(_source(data))
-            batches = [opened.get_batch(i) for i in range(opened.num_record_batches)]
-        if [len(batch) for batch in batches] != self.rows.tolist():
-            raise UnfitError("it is not what it was when the reader was made")
-        for batch in batches:
-            batch.validate()
-        return batches
+    def decode(self, file: int, number: int) -> BlockValues:
+        """The other columns of a record batch.
 
-    def batch(self, number: int, names: list[str]) -> Any:
-        """These columns of one record batch of a file that is no stream."""
-        source = _source(self.map())
-        schema = _open(source).schema
-        fields = [schema.get_field_index(name) for name in names]
-        options = pa.ipc.IpcReadOptions(included_fields=fields, use_threads=False)
-        batch = pa.ipc.open_file(source, options=options).get_batch(number)
-        if len(batch) != self.rows[number]:
-            raise UnfitError("it is not what it was when the reader was made")
-        batch.validate()
-        return batch
+        Raises:
+            FormatError: it is damaged, or not what it was.
+            OSError: it can't be read.
+        """
+        names = list({column.name for column in self.decoded[file]})
+        with explained():
+            return _values(self._files[file].batch(number, names), self.decoded[file])
 
-
-def scan(path: str) -> ArrowFile:
-    """What is known of the file at `path` from its metadata.
-
-    Raises:
-        SampleNotFoundError: there is no such file.
-        SampleFormatError: it is damaged, or in another format.
-    """
-    try:
-        found = ArrowFile(path, os.path.getsize(path), np.empty(0, np.int64), False, False)
-        if not found.size:
-            raise UnfitError("it is empty")
-        source = _source(found.map())
-        start = bytes(source.read(_FIRST_MESSAGE))
-        if start.startswith(_FEATHER_1):
-            raise UnfitError(
-                "it is of version 1 of Feather. Write it anew with pyarrow.feather.write_feather"
-            )
-        is_stream = not start.startswith(_MAGIC)
-        source.seek(0 if is_stream else _FIRST_MESSAGE)
-        headers = list(_batch_headers(source))
-        rows = np.array([length for length, _ in headers], np.int64)
-        compressed = any(compressed for _, compressed in headers)
-        source.seek(0)
-        if not is_stream and _open(source).num_record_batches != len(rows):
-            raise UnfitError(f"its footer does not name the {len(rows)} record batches that it has")
-        if rows.min(initial=0) < 0:
-            raise UnfitError("it has a record batch of less than no rows")
-        if is_stream and compressed:
-            raise UnfitError(
-                "it is a compressed stream, of which no part can be read by itself. Write it as a "
-                "file, with pyarrow.ipc.new_file"
-            )
-        found = found._replace(rows=rows, compressed=compressed, is_stream=is_stream)
-        _ = found.schema.names  # which are only decoded when they are asked for
-    except FileNotFoundError:
-        raise SampleNotFoundError(f"there is no file {path!r}") from None
-    except _DAMAGED as error:
-        if isinstance(error, OSError) and error.errno:
-            raise
-        raise SampleFormatError(f"{path!r} can't be read: {error}") from None
-    return found
+    def __getstate__(self) -> dict[str, object]:
+        return self.__dict__ | {"_maps": {}}
 
 
-def _open(source: Any) -> Any:
-    return pa.ipc.open_file(source)
+class _Map(NamedTuple):
+    """A file in memory, and the columns of its record batches there."""
+
+    data: mmap.mmap
+    batches: list[BlockValues]
 
 
-def _source(data: mmap.mmap) -> Any:
-    """A map as a file of pyarrow's."""
-    return pa.BufferReader(pa.py_buffer(data))
-
-
-def _batch_headers(source: Any) -> Iterator[tuple[int, bool]]:
-    """The number of rows of each record batch of a stream, and whether it is compressed.
-
-    pyarrow tells neither without decompressing it, so their headers are parsed here: tables of
-    Flatbuffers, as Arrow's Message.fbs lays them out.
-    """
-    for message in pa.ipc.MessageReader.open_stream(source):
-        if message.type == "record batch":
-            header = _Table.root(memoryview(message.metadata)).table(2)
-            yield header.int64(0), header.place(3) is not None
-
-
-class _Table:
-    """A table of Flatbuffers: fields by their numbers."""
-
-    def __init__(self, data: memoryview, at: int) -> None:
-        self._data, self._at = data, at
-
-    @classmethod
-    def root(cls, data: memoryview) -> "_Table":
-        return cls(data, struct.unpack_from("<I", data, 0)[0])
-
-    def place(self, field: int) -> int | None:
-        """Where the field lies, if it is there."""
-        fields = self._at - self._unpack("<i", self._at)
-        entry = 4 + 2 * field
-        if entry >= self._unpack("<H", fields):
-            return None
-        offset = self._unpack("<H", fields + entry)
-        return self._at + offset if offset else None
-
-    def table(self, field: int) -> "_Table":
-        place = self.place(field)
-        if place is None:
-            raise UnfitError("a record batch has no header")
-        return _Table(self._data, place + self._unpack("<I", place))
-
-    def int64(self, field: int) -> int:
-        place = self.place(field)
-        return 0 if place is None else self._unpack("<q", place)
-
-    def _unpack(self, code: str, at: int) -> int:
-        if at < 0:
-            raise UnfitError("a record batch has no header")
-        value: int = struct.unpack_from(code, self._data, at)[0]
-        return value
+def _values(batch: pa.RecordBatch, columns: list[Column]) -> BlockValues:
+    return {column.key: decode(batch.column(column.name), column) for column in columns}

@@ -6,7 +6,6 @@ Requires h5py, imported when a reader is made.
 import functools
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING
 
 from headrace.arguments import check_path
 from headrace.arrays import Array, Indices
@@ -23,9 +22,6 @@ from headrace.readers.shared.block_cache import (
 from headrace.readers.shared.format_error import bad_file, bad_sample
 from headrace.readers.shared.named_arrays import ChosenArrays, DTypes, check_chosen
 from headrace.storage.opening import is_url
-
-if TYPE_CHECKING:
-    from headrace.readers.hdf5.opened import Opened
 
 
 class Hdf5:
@@ -87,13 +83,13 @@ class Hdf5:
         self._cache: BlockCache[tuple[str, int]] = BlockCache(cache_bytes)
         chosen = check_chosen("datasets", datasets)
         try:
-            from headrace.readers.hdf5.opened import Opened
+            from headrace.readers.hdf5.opened import Opened, reopened
         except ModuleNotFoundError:
             raise missing_extra("hr.Hdf5", "h5py", "hdf5") from None
         opened = Opened(self._path, chosen)
         self._arrays = ChosenArrays("datasets", chosen, opened.stored, dtype, self._path)
-        open_again = functools.partial(_opened_again, self._path, self._arrays)
-        self._opened = PerProcess(open_again, opened)
+        reopen = functools.partial(reopened, self._path, self._arrays)
+        self._opened: PerProcess[Opened] = PerProcess(reopen, opened)
         self.in_memory = all(isinstance(data, BySample) for data in opened.data.values())
         self.block = self._arrays.block
         self.blocks_kept = self._cache.blocks_kept(self._arrays.block_nbytes)
@@ -143,14 +139,3 @@ class Hdf5:
         for (_, block), array in loaded:
             chosen = rows[block]
             copy_rows(array, indices[chosen] - block * data.block, out, chosen)
-
-
-def _opened_again(path: str, arrays: ChosenArrays) -> "Opened":
-    """What was chosen, in another process than the one that chose it."""
-    from headrace.readers.hdf5.opened import Opened
-
-    opened = Opened(path, arrays.names)
-    reason = arrays.check_again(opened.stored)
-    if reason is not None:
-        raise bad_file(path, reason)
-    return opened

@@ -7,7 +7,7 @@ import h5py
 from headrace.errors import ArgumentError, HeadraceError, bad_value
 from headrace.readers.hdf5.layout import FAILURES, ByBlock, BySample, open_dataset
 from headrace.readers.shared.format_error import bad_file, missing_file
-from headrace.readers.shared.named_arrays import Chosen, StoredArray, stored_array
+from headrace.readers.shared.named_arrays import Chosen, ChosenArrays, StoredArray, stored_array
 
 
 class Opened:
@@ -52,6 +52,15 @@ class Opened:
             if os.path.samestat(now, was) and now.st_size < was.st_size:
                 return path
         return None
+
+
+def reopened(path: str, arrays: ChosenArrays) -> Opened:
+    """The datasets in another process than the one that chose them."""
+    opened = Opened(path, arrays.names)
+    reason = arrays.check_again(opened.stored)
+    if reason is not None:
+        raise bad_file(path, reason)
+    return opened
 
 
 def _names(file: h5py.File, chosen: Chosen) -> dict[str, str]:

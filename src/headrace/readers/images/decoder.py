@@ -7,7 +7,7 @@ import functools
 import io
 import math
 import zlib
-from typing import Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Literal, TypedDict
 
 import numpy as np
 
@@ -16,6 +16,10 @@ from headrace.arrays import Array
 from headrace.errors import ArgumentError, bad_value, missing_extra
 from headrace.readers.reader import Spec
 from headrace.readers.shared.format_error import FormatError
+
+if TYPE_CHECKING:
+    import PIL.Image
+    import PIL.ImageFile
 
 Channels = Literal[1, 3, 4, "grayscale", "rgb", "rgba"]
 Interpolation = Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
@@ -185,7 +189,7 @@ class ImageDecoder:
             size[1] * height / (bottom - top)
         )
 
-    def _turned(self, image: Any) -> Any:
+    def _turned(self, image: "PIL.Image.Image") -> "PIL.Image.Image":
         """The image, turned if wanted, with the wanted channels."""
         from PIL import Image
 
@@ -200,7 +204,7 @@ class ImageDecoder:
             image.info.pop("transparency", None)
         return image if image.mode == mode else image.convert(mode)
 
-    def _resized(self, image: Any) -> Any:
+    def _resized(self, image: "PIL.Image.Image") -> "PIL.Image.Image":
         from PIL import Image
 
         wanted = self._wanted()
@@ -236,7 +240,7 @@ class ImageDecoder:
 
 
 @functools.cache
-def _openers() -> dict[bytes, Any]:
+def _openers() -> "dict[bytes, type[PIL.ImageFile.ImageFile]]":
     """What opens an image, by the bytes that it begins with."""
     try:
         # These, as Image.open would try more formats, and warn by a limit of its own.
@@ -256,7 +260,7 @@ def _openers() -> dict[bytes, Any]:
     }
 
 
-def _opened(data: bytes) -> Any:
+def _opened(data: bytes) -> "PIL.ImageFile.ImageFile":
     """The image, with its header read and its pixels yet to be decoded."""
     for start, opener in _openers().items():
         if data.startswith(start):
@@ -266,7 +270,7 @@ def _opened(data: bytes) -> Any:
     raise FormatError(f"it begins with {data[:12]!r}, as no JPEG, PNG, WebP, BMP or GIF does")
 
 
-def _orientation(image: Any) -> int:
+def _orientation(image: "PIL.Image.Image") -> int:
     """What its EXIF data say; 1, which is as it is, if they say nothing that can be read.
 
     `ImageOps.exif_transpose` also writes the EXIF data again, and fails at odd ones.
@@ -294,7 +298,7 @@ def _check_png(data: memoryview) -> None:
         at = end + 4
 
 
-def _check_size(size: Any) -> tuple[int, int]:
+def _check_size(size: int | tuple[int, int]) -> tuple[int, int]:
     sides = (size, size) if isinstance(size, int) else size
     if not isinstance(sides, tuple | list) or len(sides) != 2:
         raise bad_value("size", size, "an int, or a tuple of two ints, (height, width)")

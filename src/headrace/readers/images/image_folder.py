@@ -5,7 +5,7 @@ Requires Pillow, imported when a reader is made.
 
 import os
 from collections.abc import Sequence
-from typing import Any, Literal, Unpack
+from typing import Literal, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -178,7 +178,7 @@ def _chosen(class_names: Sequence[str] | None, found: list[str], root: str) -> l
     return chosen
 
 
-def _check_split(split: Any, subset: Any, shuffle: bool, seed: Any) -> None:
+def _check_split(split: float | None, subset: str | None, shuffle: bool, seed: int | None) -> None:
     if split is not None and (isinstance(split, bool) or not isinstance(split, int | float)):
         raise bad_type("validation_split", split, "a number between 0 and 1")
     if split is not None and not 0 < split < 1:

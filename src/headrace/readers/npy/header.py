@@ -8,7 +8,7 @@ once, and a header is untrusted input. This parser knows the few literals that a
 import functools
 import math
 import re
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -28,6 +28,8 @@ _TOKEN = re.compile(
     r"[ \t\n\r]*(?:(?P<string>'[^'\\\x00-\x1f]*'|\"[^\"\\\x00-\x1f]*\")|(?P<int>0|[1-9][0-9]{0,19})"
     r"L?|(?P<name>True|False)|(?P<mark>[{}()\[\]:,]))"
 )
+# What kind of thing it is, and its text.
+_Token: TypeAlias = tuple[str | None, str]
 _CLOSING = {"(": ")", "[": "]", "{": "}"}
 
 
@@ -105,12 +107,12 @@ def _read_exactly(file: BinaryIO, size: int) -> bytes:
     return data
 
 
-def _parse_literal(text: str, has_longs: bool) -> Any:
+def _parse_literal(text: str, has_longs: bool) -> object:
     """The value of a literal of strings, ints, bools, tuples, lists and dicts.
 
     Ints may end with an L, as Python 2 wrote them, if it `has_longs`.
     """
-    tokens = []
+    tokens: list[_Token] = []
     at, end = 0, len(text.removesuffix("\n").rstrip(" "))  # as headers are padded
     while at < end:
         match = _TOKEN.match(text, at)
@@ -125,7 +127,7 @@ def _parse_literal(text: str, has_longs: bool) -> Any:
     return value
 
 
-def _parse_value(tokens: list[tuple[Any, str]], at: int, depth: int) -> tuple[Any, int]:
+def _parse_value(tokens: list[_Token], at: int, depth: int) -> tuple[object, int]:
     """The value that begins at token `at`, and the position of the token that follows it."""
     kind, text = tokens[at]
     if kind == "string":

@@ -4,7 +4,6 @@ One behind a URL is read by ranges of bytes, as a single shard of `NpyShards`.
 """
 
 import os
-from typing import Any
 
 from headrace.arguments import check_path
 from headrace.arrays import Array, Indices
@@ -103,5 +102,5 @@ class NpyFile:
             raise sample_error(error, int(indices[0]), self._path) from None
         take_rows(array, indices, out)
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         return self.__dict__ | {"_map": None}

@@ -10,7 +10,7 @@ import io
 import operator
 import os
 from collections.abc import Iterable, Iterator
-from typing import Any, BinaryIO
+from typing import BinaryIO, SupportsIndex
 
 import numpy as np
 import numpy.typing as npt
@@ -158,7 +158,7 @@ def _first(
     return decoder
 
 
-def _check_shape(shape: Any) -> tuple[int, ...]:
+def _check_shape(shape: Iterable[SupportsIndex]) -> tuple[int, ...]:
     try:
         return tuple(operator.index(length) for length in shape)
     except TypeError:

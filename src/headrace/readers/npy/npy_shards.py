@@ -5,7 +5,6 @@ rows are fetched by ranges of bytes.
 """
 
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 
@@ -190,7 +189,7 @@ class NpyShards:
                 "with numpy.ascontiguousarray"
             )
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         return self.__dict__ | {"_maps": [None] * len(self._maps)}
 
 

@@ -10,20 +10,19 @@ import io
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
-import numpy.typing as npt
 
 from headrace.arguments import check_dtype, check_ids
 from headrace.arrays import Array, DType, Indices
 from headrace.errors import bad_type, bad_value
 from headrace.readers.npy.decoder import NpyDecoder
 from headrace.readers.npy.header import MAX_START_BYTES, parse_header, read_header
-from headrace.readers.reader import Specs, check_read
+from headrace.readers.reader import Arrays, Specs, check_read
 from headrace.readers.shared.fingerprints import fingerprint
 from headrace.readers.shared.format_error import FormatError
+from headrace.readers.shared.named_arrays import DTypes, dtypes_by_key, part_of
 from headrace.readers.shared.sample_files import SampleFiles
 from headrace.storage.opening import Root
 
@@ -83,7 +82,7 @@ class NpzFiles:
         ids: Iterable[str | int] | None = None,
         *,
         keys: str | Iterable[str] | None = None,
-        dtype: npt.DTypeLike | dict[str, npt.DTypeLike] | None = None,
+        dtype: DTypes = None,
     ) -> None:
         wanted = None if keys is None else _check_keys(keys)
         self._files = SampleFiles(root, ids, (_SUFFIX,))
@@ -128,9 +127,9 @@ class NpzFiles:
         """A hash of the ids and the keys."""
         return fingerprint(repr((self._files.names.fingerprint(), list(self._decoders))))
 
-    def read(self, indices: Indices, out: Any) -> None:
+    def read(self, indices: Indices, out: Arrays) -> None:
         check_read(len(self), self.spec, indices, out)
-        arrays = dict.fromkeys(self._decoders, out) if self._is_one else out
+        arrays = {key: part_of(out, key) for key in self._decoders}
 
         def decode(data: memoryview, row: int) -> None:
             archive = _Archive(data)
@@ -239,7 +238,7 @@ def _check_claim(member: zipfile.ZipInfo, header: bytes) -> None:
         raise FormatError(f"its {size} bytes can't be in {member.compress_size} compressed ones")
 
 
-def _check_keys(keys: Any) -> list[str]:
+def _check_keys(keys: str | Iterable[str]) -> list[str]:
     names = [keys] if isinstance(keys, str) else check_ids(keys, "keys")
     for position, name in enumerate(names):
         if not isinstance(name, str):
@@ -249,14 +248,12 @@ def _check_keys(keys: Any) -> list[str]:
     return names
 
 
-def _dtypes(dtype: Any, keys: list[str]) -> dict[str, DType | None]:
+def _dtypes(dtype: DTypes, keys: list[str]) -> dict[str, DType | None]:
     """The dtype of each array, None for its own."""
-    if not isinstance(dtype, dict):
-        return dict.fromkeys(keys, None if dtype is None else check_dtype(dtype))
-    for key in dtype:
-        if key not in keys:
-            raise bad_value("dtype", dtype, f"a dict with keys among {_listed(keys)}")
-    return {key: check_dtype(dtype[key]) if key in dtype else None for key in keys}
+    if isinstance(dtype, Mapping) and dtype.keys() - set(keys):
+        raise bad_value("dtype", dtype, f"a dict with keys among {_listed(keys)}")
+    given = dtypes_by_key(dtype, keys)
+    return {key: None if one is None else check_dtype(one) for key, one in given.items()}
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -8,7 +8,7 @@ import functools
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -18,8 +18,9 @@ from headrace.per_process import PerProcess
 from headrace.pytree import nbytes
 
 Key = TypeVar("Key", bound=Hashable)
+Block = TypeVar("Block")
 
-Load = Callable[[Sequence[Key]], Iterable[tuple[Key, Any]]]
+Load: TypeAlias = Callable[[Sequence[Key]], Iterable[tuple[Key, Block]]]
 
 DEFAULT_CACHE_BYTES = 2**28
 
@@ -32,7 +33,7 @@ class BlockCache(Generic[Key]):
 
     Args:
         max_bytes: so many bytes of blocks are kept at most; but always the last block, however
-            large. Blocks in the making, and in use, come on top of them.
+            large. Those that are being loaded, and those in use, come on top of them.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -47,9 +48,9 @@ class BlockCache(Generic[Key]):
     def each(
         self,
         keys: Iterable[Key],
-        load: Load[Key],
+        load: Load[Key, Block],
         at_once: int = 1,
-    ) -> Iterator[tuple[Key, Any]]:
+    ) -> Iterator[tuple[Key, Block]]:
         """Yields (key, block) for each of the keys, in any order; loads those that are missing.
 
         What comes is shared with other threads, and must not be changed.
@@ -85,7 +86,7 @@ class BlockCache(Generic[Key]):
             else:
                 yield from self.each([key], load)
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         return BlockCache, (self.max_bytes,)
 
 
@@ -103,7 +104,7 @@ class _Kept(Generic[Key]):
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
         self._lock = threading.Lock()
-        self._blocks: OrderedDict[Key, tuple[Any, int]] = OrderedDict()  # least recent first
+        self._blocks: OrderedDict[Key, tuple[object, int]] = OrderedDict()  # least recent first
         self._nbytes = 0
         self._loading: dict[Key, _Loading] = {}
 
@@ -119,7 +120,7 @@ class _Kept(Generic[Key]):
             self._loading[key] = _Loading()
             return None
 
-    def load(self, owed: set[Key], load: Load[Key]) -> Iterator[tuple[Key, Any]]:
+    def load(self, owed: set[Key], load: Load[Key, Block]) -> Iterator[tuple[Key, Block]]:
         """Loads the blocks that this thread owes, and yields them as they come."""
         if not owed:
             return
@@ -127,7 +128,7 @@ class _Kept(Generic[Key]):
             self._keep(key, block)
             owed.remove(key)
             yield key, block
-            del block  # so that the next is not made beside it
+            del block  # so that it can go before the next is made
         if owed:
             raise RuntimeError(f"load has given no block for {sorted(map(repr, owed))}")
 
@@ -139,7 +140,7 @@ class _Kept(Generic[Key]):
             if loading is not None:
                 loading.done.set()
 
-    def _keep(self, key: Key, block: Any) -> None:
+    def _keep(self, key: Key, block: object) -> None:
         size = nbytes(block)
         with self._lock:
             loading = self._loading.pop(key)

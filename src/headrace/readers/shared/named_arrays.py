@@ -90,8 +90,8 @@ class ChosenArrays:
     def parts(self, out: Arrays) -> Iterator[tuple[str, Array]]:
         """The key and rows of each array in a batch that has any bytes."""
         for key in self.found:
-            part = out[key] if isinstance(out, dict) else out
-            if isinstance(part, np.ndarray) and part.size:
+            part = part_of(out, key)
+            if part.size:
                 yield key, part
 
     def check_again(self, found: dict[str, StoredArray]) -> str | None:
@@ -109,6 +109,13 @@ class ChosenArrays:
     def fingerprint(self) -> str:
         """A hash of the names."""
         return fingerprint("\0".join(self.names.values()))
+
+
+def part_of(out: Arrays, key: str) -> Array:
+    """The array of this key in a batch; or all of the batch, if its samples are no dicts."""
+    part = out[key] if isinstance(out, dict) else out
+    assert isinstance(part, np.ndarray)
+    return part
 
 
 def check_chosen(argument: str, chosen: str | Iterable[str] | Mapping[str, str] | None) -> Chosen:

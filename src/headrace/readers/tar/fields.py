@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from headrace.readers.npy.decoder import check_size
 from headrace.readers.npy.header import parse_header, read_header
 from headrace.readers.shared.format_error import FormatError
 
-Decode = Callable[[bytes], Any]
+Decode: TypeAlias = Callable[[bytes], object]
 
 
 class Field(NamedTuple):

@@ -4,7 +4,7 @@ import os
 import re
 import zlib
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,9 +12,10 @@ import numpy.typing as npt
 from headrace.arguments import check_ids
 from headrace.arrays import Array, Indices
 from headrace.errors import ArgumentError, SampleFormatError, bad_value
-from headrace.readers.reader import Spec, Specs, check_read
+from headrace.readers.reader import Arrays, Spec, Specs, check_read
 from headrace.readers.shared.fingerprints import fingerprint
-from headrace.readers.shared.format_error import FormatError
+from headrace.readers.shared.format_error import FormatError, bad_sample
+from headrace.readers.shared.named_arrays import part_of
 from headrace.readers.shared.names import check_names
 from headrace.readers.shared.sample_files import fetched
 from headrace.readers.tar.fields import Decode, check_fields
@@ -141,9 +142,9 @@ class TarFiles:
         """
         self._index.save(path)
 
-    def read(self, indices: Indices, out: Any) -> None:
+    def read(self, indices: Indices, out: Arrays) -> None:
         check_read(len(self), self.spec, indices, out)
-        arrays = [out[one.name] for one in self._fields] if isinstance(out, dict) else [out]
+        arrays = [part_of(out, field.name) for field in self._fields]
 
         def put(row: int, field: int, data: bytes) -> None:
             array, spec = self._fields[field].decode(data), self._specs[field]
@@ -186,11 +187,8 @@ class TarFiles:
 
     def _error(self, index: int, reason: str) -> SampleFormatError:
         shard = self._index.shards[self._index.shard[index]]
-        return SampleFormatError.at(
-            index,
-            f"sample {index} can't be read: {self._index.keys[index]!r} in "
-            f"{self._storage.location(shard)!r}: {reason}",
-        )
+        where = f"{self._index.keys[index]!r} in {self._storage.location(shard)!r}"
+        return bad_sample(index, where, reason)
 
 
 class _Piece(NamedTuple):
@@ -200,7 +198,7 @@ class _Piece(NamedTuple):
     wanted: list[tuple[int, int]]
 
 
-def _together(index: TarIndex, members: npt.NDArray[Any], shard: Array) -> list[_Piece]:
+def _together(index: TarIndex, members: npt.NDArray[np.int64], shard: Array) -> list[_Piece]:
     """Pieces of shards that hold all members, each with its header, of a batch.
 
     Args:

@@ -13,7 +13,7 @@ from zarr.storage import ZipStore
 from headrace.arrays import Array
 from headrace.errors import ArgumentError, HeadraceError, SampleNotFoundError, bad_value
 from headrace.readers.shared.format_error import bad_file
-from headrace.readers.shared.named_arrays import Chosen, stored_array
+from headrace.readers.shared.named_arrays import Chosen, ChosenArrays, stored_array
 from headrace.readers.zarr.private import sync
 from headrace.readers.zarr.store import StorageStore
 from headrace.storage.storage import Storage
@@ -70,6 +70,16 @@ class Opened:
         name = f"{array.path}/{array.metadata.encode_chunk_key(at)}".strip("/")
         parts = any(n > length for n, length in zip(array.shape[1:], stored[1:], strict=True))
         return f"{name!r} or those beside it" if parts else repr(name)
+
+
+def reopened(root: str | Storage, location: str, arrays: ChosenArrays) -> Opened:
+    """The arrays in another process than the one that chose them."""
+    names = arrays.names
+    opened = Opened(root, location, None if "" in names.values() else names)
+    reason = arrays.check_again(opened.stored)
+    if reason is not None:
+        raise bad_file(location, reason)
+    return opened
 
 
 async def _open(root: str | Storage, location: str, chosen: Chosen) -> dict[str, _ZarrArray]:

@@ -6,7 +6,6 @@ Requires zarr, imported when a reader is made.
 import functools
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from headrace.arrays import Array, Indices
 from headrace.errors import StorageError, bad_value, missing_extra
@@ -18,13 +17,10 @@ from headrace.readers.shared.block_cache import (
     copy_rows,
     rows_of_blocks,
 )
-from headrace.readers.shared.format_error import bad_file, bad_sample
+from headrace.readers.shared.format_error import bad_sample
 from headrace.readers.shared.named_arrays import ChosenArrays, DTypes, check_chosen
 from headrace.storage.opening import Root, is_url, open_storage
 from headrace.storage.storage import Storage
-
-if TYPE_CHECKING:
-    from headrace.readers.zarr.opened import Opened
 
 # So many blocks are read at once at most.
 _MOST_AT_ONCE = 64
@@ -75,7 +71,7 @@ class Zarr:
         cache_bytes: int = DEFAULT_CACHE_BYTES,
     ) -> None:
         try:
-            from headrace.readers.zarr.opened import Opened
+            from headrace.readers.zarr.opened import Opened, reopened
         except ModuleNotFoundError:
             raise missing_extra("hr.Zarr", "zarr", "zarr") from None
         self._root = _opened_root(root)
@@ -83,8 +79,8 @@ class Zarr:
         chosen = check_chosen("arrays", arrays)
         opened = Opened(self._root, self._location, chosen)
         self._arrays = ChosenArrays("arrays", chosen, opened.stored, dtype, self._location)
-        open_again = functools.partial(_opened_again, self._root, self._location, self._arrays)
-        self._opened = PerProcess(open_again, opened)
+        reopen = functools.partial(reopened, self._root, self._location, self._arrays)
+        self._opened: PerProcess[Opened] = PerProcess(reopen, opened)
         self.block = self._arrays.block
         # Chunks of one sample each are not worth keeping.
         self._cache: BlockCache[tuple[str, int]] = BlockCache(cache_bytes if self.block > 1 else 0)
@@ -136,18 +132,6 @@ class Zarr:
         explained = bad_sample(index, f"{self._location!r}, {chunk}", error)
         explained.__cause__ = error
         return explained
-
-
-def _opened_again(root: str | Storage, location: str, arrays: ChosenArrays) -> "Opened":
-    """What was chosen, in another process than the one that chose it."""
-    from headrace.readers.zarr.opened import Opened
-
-    names = arrays.names
-    opened = Opened(root, location, None if "" in names.values() else names)
-    reason = arrays.check_again(opened.stored)
-    if reason is not None:
-        raise bad_file(location, reason)
-    return opened
 
 
 def _opened_root(root: Root) -> str | Storage:

@@ -1,0 +1,137 @@
+"""Arrays of Arrow's as numpy arrays. Requires pyarrow.
+
+Nothing is copied but what Arrow stores in another form than numpy: dictionaries.
+"""
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from headrace.arrays import Array, DType, Indices
+from headrace.readers.arrow.types import is_list
+from headrace.readers.arrow.values import NULL, OTHER_LENGTH, Bits, Column, Values
+from headrace.readers.shared.format_error import FormatError
+
+_Faults = npt.NDArray[np.uint8]
+
+
+def decode(array: pa.Array, column: Column) -> Values:
+    """The samples in an array of Arrow's, whose memory they share where they can.
+
+    Raises:
+        FormatError: the array is not what the schema says it is.
+    """
+    n, width, depth = len(array), 1, 0
+    faults: _Faults | None = None
+    while True:
+        if array.null_count:
+            nulls = np.flatnonzero(array.is_null().to_numpy(zero_copy_only=False))
+            faults = _with_faults(faults, n, nulls // max(width, 1), NULL)
+        kind = array.type
+        if isinstance(kind, pa.BaseExtensionType):
+            if isinstance(kind, pa.FixedShapeTensorType):
+                depth += len(kind.shape) - 1  # of one list
+            array = array.storage
+        elif pa.types.is_dictionary(kind):
+            array.validate(full=True)  # its indices, which decoding trusts
+            array = array.dictionary_decode()
+        elif pa.types.is_fixed_size_list(kind):
+            width *= kind.list_size
+            array = _cut(array.values, array.offset * kind.list_size, n * width)
+            depth += 1
+        elif is_list(kind):
+            length = column.shape[depth]
+            array, wrong = _equal_lists(array, length)
+            faults = _with_faults(faults, n, wrong // max(width, 1), OTHER_LENGTH)
+            width *= length
+            depth += 1
+        else:
+            break
+    data = _leaf(array, (n, *column.shape), column.stored)
+    if column.axes != tuple(range(len(column.axes))):
+        stored = data[np.arange(n)] if isinstance(data, Bits) else data
+        data = stored.transpose(0, *(1 + axis for axis in column.axes))
+    if column.stored.kind == "V":  # the bytes of an array each
+        data = np.ascontiguousarray(data).view(column.spec.dtype).reshape(n, *column.spec.shape)
+    return Values(data, faults)
+
+
+def whole(column: pa.ChunkedArray) -> pa.Array:
+    """A column of a table as one array."""
+    return column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks)
+
+
+def shape_of_first(array: pa.Array) -> tuple[int, ...]:
+    """The shape of the first sample."""
+    shape: list[int] = []
+    array = array.slice(0, 1)
+    while True:
+        if isinstance(array.type, pa.FixedShapeTensorType):
+            return (*shape, *array.type.shape)
+        if isinstance(array.type, pa.BaseExtensionType):
+            array = array.storage
+        elif pa.types.is_fixed_size_list(array.type) or is_list(array.type):
+            if not len(array) or array.null_count:
+                raise FormatError("its lists must tell the shape of all, but are null or empty")
+            if is_list(array.type):
+                start, stop = array.offsets.to_numpy()[:2].tolist()
+            else:
+                start = array.offset * array.type.list_size
+                stop = start + array.type.list_size
+            shape.append(stop - start)
+            array = _cut(array.values, start, stop - start).slice(0, 1)
+        else:
+            return tuple(shape)
+
+
+def _equal_lists(array: pa.Array, length: int) -> tuple[pa.Array, Indices]:
+    """The values of lists of that length one after the other, and which lists are of another.
+
+    Those have nulls in place of their values.
+    """
+    offsets = array.offsets.to_numpy()
+    wrong = np.diff(offsets) != length
+    if array.null_count:
+        wrong |= array.is_null().to_numpy(zero_copy_only=False)
+    if not wrong.any():
+        return _cut(array.values, int(offsets[0]), len(array) * length), np.flatnonzero(wrong)
+    at = np.where(wrong, 0, offsets[:-1])[:, None] + np.arange(length)
+    masked = pa.array(at.reshape(-1), mask=np.repeat(wrong, length))
+    return array.values.take(masked), np.flatnonzero(wrong)
+
+
+def _cut(array: pa.Array, start: int, length: int) -> pa.Array:
+    if not 0 <= start <= start + length <= len(array):
+        raise FormatError(f"ends after {len(array)} values of {start + length}")
+    return array.slice(start, length)
+
+
+def _with_faults(faults: _Faults | None, n: int, rows: Indices, fault: int) -> _Faults | None:
+    """`faults`, with this one at rows that have none yet."""
+    if not len(rows):
+        return faults
+    if faults is None:
+        faults = np.zeros(n, np.uint8)
+    faults[rows] = np.where(faults[rows] == 0, fault, faults[rows])
+    return faults
+
+
+def _leaf(array: pa.Array, shape: tuple[int, ...], dtype: DType) -> Array | Bits:
+    """The numbers of an array of Arrow's, without a copy."""
+    count = math.prod(shape)
+    if len(array) != count:
+        raise FormatError(f"has {len(array)} values in place of {count}")
+    if not count or not dtype.itemsize:
+        return np.empty(shape, dtype)
+    buffer = array.buffers()[1]
+    if dtype == np.bool_:
+        if (array.offset + count + 7) // 8 > buffer.size:
+            raise FormatError(f"ends after {buffer.size} bytes")
+        return Bits(np.frombuffer(buffer, np.uint8), array.offset, shape)
+    stored = np.dtype("i4") if dtype == "M8[D]" else dtype  # a conversion that copying does
+    needed = (array.offset + count) * stored.itemsize
+    if needed > buffer.size:
+        raise FormatError(f"ends after {buffer.size} bytes of {needed}")
+    return np.frombuffer(buffer, stored, count, array.offset * stored.itemsize).reshape(shape)

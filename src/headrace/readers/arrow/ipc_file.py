@@ -1,0 +1,136 @@
+"""An Arrow IPC file, mapped into memory: where its record batches lie, without reading those.
+
+Requires pyarrow. Its own memory maps ask the system to read ahead all that is looked at, which
+would be whole files here; so these are Python's.
+"""
+
+import mmap
+import os
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from headrace.arrays import Indices
+from headrace.readers.arrow.columns import explained
+from headrace.readers.arrow.ipc_headers import batch_headers
+from headrace.readers.shared.format_error import FormatError, bad_file, missing_file
+
+_MAGIC = b"ARROW1"
+_FIRST_MESSAGE = 8
+_FEATHER_1 = b"FEA1"
+
+
+class IpcFile(NamedTuple):
+    """What is known of a file.
+
+    Attributes:
+        path: where it lies.
+        size: in bytes.
+        rows: the number of rows of each record batch.
+        compressed: whether any of them is.
+        is_stream: without the footer of a file, as `datasets` writes them.
+    """
+
+    path: str
+    size: int
+    rows: Indices
+    compressed: bool
+    is_stream: bool
+
+    @property
+    def schema(self) -> pa.Schema:
+        source = _source(self.map())
+        return pa.ipc.open_stream(source).schema if self.is_stream else _open(source).schema
+
+    def map(self) -> mmap.mmap:
+        """The file in memory; a file descriptor goes with it.
+
+        Raises:
+            FormatError: it has another size than before.
+        """
+        with open(self.path, "rb", buffering=0) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size != self.size:
+                raise FormatError(f"it has {size} bytes of {self.size}")
+            return mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ)
+
+    def batches(self, data: mmap.mmap) -> list[pa.RecordBatch]:
+        """All record batches of a file that is not compressed, in the memory of its map."""
+        if self.is_stream:
+            batches = list(pa.ipc.open_stream(_source(data)))
+        else:
+            opened = _open(_source(data))
+            batches = [opened.get_batch(i) for i in range(opened.num_record_batches)]
+        if [len(batch) for batch in batches] != self.rows.tolist():
+            raise FormatError("it is not what it was when the reader was made")
+        for batch in batches:
+            batch.validate()
+        return batches
+
+    def batch(self, number: int, names: list[str]) -> pa.RecordBatch:
+        """These columns of one record batch of a file that is no stream."""
+        source = _source(self.map())
+        schema = _open(source).schema
+        fields = [schema.get_field_index(name) for name in names]
+        options = pa.ipc.IpcReadOptions(included_fields=fields, use_threads=False)
+        batch = pa.ipc.open_file(source, options=options).get_batch(number)
+        if len(batch) != self.rows[number]:
+            raise FormatError("it is not what it was when the reader was made")
+        batch.validate()
+        return batch
+
+
+def scan(path: str) -> IpcFile:
+    """What is known of the file at `path` from its metadata.
+
+    Raises:
+        SampleNotFoundError: there is no such file.
+        SampleFormatError: it is damaged, or in another format.
+    """
+    try:
+        with explained():
+            return _scanned(path)
+    except FileNotFoundError:
+        raise missing_file(path) from None
+    except FormatError as error:
+        raise bad_file(path, error) from None
+
+
+def _scanned(path: str) -> IpcFile:
+    found = IpcFile(path, os.path.getsize(path), np.empty(0, np.int64), False, False)
+    if not found.size:
+        raise FormatError("it is empty")
+    source = _source(found.map())
+    start = bytes(source.read(_FIRST_MESSAGE))
+    if start.startswith(_FEATHER_1):
+        raise FormatError(
+            "it is of version 1 of Feather. Write it anew with pyarrow.feather.write_feather"
+        )
+    is_stream = not start.startswith(_MAGIC)
+    source.seek(0 if is_stream else _FIRST_MESSAGE)
+    headers = list(batch_headers(source))
+    rows = np.array([length for length, _ in headers], np.int64)
+    compressed = any(compressed for _, compressed in headers)
+    source.seek(0)
+    if not is_stream and _open(source).num_record_batches != len(rows):
+        raise FormatError(f"its footer does not name the {len(rows)} record batches that it has")
+    if rows.min(initial=0) < 0:
+        raise FormatError("it has a record batch of less than no rows")
+    if is_stream and compressed:
+        raise FormatError(
+            "it is a compressed stream, of which no part can be read by itself. Write it as a "
+            "file, with pyarrow.ipc.new_file"
+        )
+    found = found._replace(rows=rows, compressed=compressed, is_stream=is_stream)
+    _ = found.schema.names  # which are only decoded when they are asked for
+    return found
+
+
+def _open(source: pa.NativeFile) -> pa.RecordBatchFileReader:
+    return pa.ipc.open_file(source)
+
+
+def _source(data: mmap.mmap) -> pa.NativeFile:
+    """A map as a file of pyarrow's."""
+    return pa.BufferReader(pa.py_buffer(data))

@@ -1,0 +1,214 @@
+"""What the readers of tables have in common: Arrow's and Parquet's. Requires no pyarrow.
+
+Rows lie in blocks, which are record batches or row groups. A batch takes its rows out of the
+columns of each block that it needs, with numpy: several times faster than `pyarrow.Table.take`.
+
+    file    0        0        1        1
+    block   0        1        2        3         of `Blocks`
+    number  0        1        0        1         within its file
+    rows    0 .. 3   4 .. 9   10 .. 13 14 .. 19  those where a block begins are `starts`
+"""
+
+import contextlib
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, TypeAlias
+
+import numpy as np
+
+from headrace.arrays import Indices
+from headrace.errors import ArgumentError, StorageError
+from headrace.readers.arrow.values import Column, Values, Wanted
+from headrace.readers.reader import Arrays, Specs, check_read
+from headrace.readers.shared.block_cache import BlockCache, rows_of_blocks
+from headrace.readers.shared.format_error import (
+    FormatError,
+    bad_sample,
+    missing_file,
+    sample_error,
+)
+from headrace.readers.shared.named_arrays import part_of
+from headrace.readers.shared.names import check_names
+from headrace.storage.opening import Root, is_url, open_storage
+from headrace.storage.storage import Storage
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+# The columns of a block, or some of them, by their keys in a sample.
+BlockValues: TypeAlias = dict[str, Values]
+
+
+class Tables(Protocol):
+    """The files that a table reader reads, each of which has several blocks. Uses pyarrow.
+
+    Attributes:
+        storage: where they lie.
+        names: of the files.
+        rows: of each file, the number of rows in each of its blocks.
+        columns: of each file, those that make a sample, when they are chosen.
+    """
+
+    storage: Storage
+    names: list[str]
+    rows: list[Indices]
+    columns: list[list[Column]]
+
+    def choose(self, wanted: Wanted, first_rows: "Callable[[list[str]], pa.Table]") -> None:
+        """Chooses the columns.
+
+        Args:
+            wanted: what is asked for.
+            first_rows: gives some columns of the first rows of all, to tell the length of lists.
+        """
+        ...
+
+    def table(self, file: int, number: int, names: list[str]) -> "pa.Table":
+        """Some columns of a block.
+
+        Raises:
+            FormatError: it is damaged.
+            OSError: it can't be read.
+        """
+        ...
+
+
+class Blocks(NamedTuple):
+    """The blocks of all files.
+
+    Attributes:
+        file: of each block, the number of its file.
+        number: of each block, its number in the file.
+        starts: of each block, its first row; and the number of all rows at the end.
+    """
+
+    file: Indices
+    number: Indices
+    starts: Indices
+
+    @classmethod
+    def of(cls, rows: Sequence[Indices]) -> "Blocks":
+        """Those of files, of each of which the number of rows in each block is given."""
+        counts = [len(of_file) for of_file in rows]
+        return cls(
+            np.repeat(np.arange(len(counts)), counts),
+            np.concatenate([np.arange(count) for count in counts]),
+            np.concatenate([[0], np.cumsum(np.concatenate(rows))]),
+        )
+
+    def holding(self, indices: Indices) -> Indices:
+        """The block of each row."""
+        return np.searchsorted(self.starts, indices, "right") - 1
+
+
+class TableReader:
+    """Samples in the rows of tables.
+
+    A subclass says what a block is called, and gives the values in blocks.
+    """
+
+    _block_name: ClassVar[str]
+
+    def __init__(self, tables: Tables, wanted: Wanted, cache: BlockCache[int]) -> None:
+        self._tables = tables
+        self._cache = cache
+        self._blocks = Blocks.of(tables.rows)
+        tables.choose(wanted, self._first_rows)
+        chosen = tables.columns[0]
+        self._column_names = {column.key: column.name for column in chosen}
+        specs: Specs = {column.key: column.spec for column in chosen}
+        several = isinstance(wanted.chosen, dict) or len(chosen) > 1
+        self._spec = specs if several else chosen[0].spec
+
+    @property
+    def spec(self) -> Specs:
+        return self._spec
+
+    def __len__(self) -> int:
+        return int(self._blocks.starts[-1])
+
+    def __repr__(self) -> str:
+        tables = self._tables
+        files = len(tables.names)
+        root = self._location(0) if files == 1 else tables.storage.root
+        return f"{type(self).__name__}({root!r}, files={files}, n={len(self)}, {self.spec})"
+
+    def read(self, indices: Indices, out: Arrays) -> None:
+        check_read(len(self), self.spec, indices, out)
+        rows_of = dict(rows_of_blocks(self._blocks.holding(indices)))
+        # Of each block that is needed, a sample in it, for messages.
+        needed = {block: int(indices[rows[0]]) for block, rows in rows_of.items()}
+        for block, values in self._values(needed):
+            rows = rows_of[block]
+            at = indices[rows] - self._blocks.starts[block]
+            for key, of_column in values.items():
+                bad = of_column.copy_rows(at, part_of(out, key), rows)
+                if bad is not None:
+                    fault = of_column.fault(int(at[bad]))
+                    reason = f"column {self._column_names[key]!r} {fault}"
+                    raise bad_sample(int(indices[rows[bad]]), self._where(block), reason)
+
+    def _values(self, needed: dict[int, int]) -> Iterator[tuple[int, BlockValues]]:
+        """Yields the columns of each block in any order, perhaps some of them at a time.
+
+        Args:
+            needed: of each block, the index of a sample in it, which errors are to name.
+        """
+        raise NotImplementedError
+
+    def _first_rows(self, names: list[str]) -> "pa.Table":
+        """Some columns of the block of the first sample."""
+        if not len(self):
+            raise ArgumentError(
+                f"{self._tables.storage.root!r} must have samples to tell the lengths of the lists "
+                f"in columns {names}, but has none. Store lists of a fixed size."
+            )
+        block = int(self._blocks.holding(np.array([0]))[0])
+        with self._explained(block, 0):
+            return self._tables.table(*self._file_and_number(block), names)
+
+    @contextlib.contextmanager
+    def _explained(self, block: int, index: int) -> Iterator[None]:
+        """What is raised within, over damage in a block, comes as an error about a sample."""
+        try:
+            yield
+        except StorageError:
+            raise
+        except (OSError, FormatError) as error:
+            file, number = self._file_and_number(block)
+            part = f"{self._block_name} {number}"
+            raise sample_error(error, index, self._location(file), part) from None
+
+    def _where(self, block: int) -> str:
+        file, number = self._file_and_number(block)
+        return f"{self._location(file)!r}, {self._block_name} {number}"
+
+    def _file_and_number(self, block: int) -> tuple[int, int]:
+        return int(self._blocks.file[block]), int(self._blocks.number[block])
+
+    def _location(self, file: int) -> str:
+        return self._tables.storage.location(self._tables.names[file])
+
+
+def open_files(
+    root: Root, names: Iterable[str] | None, suffixes: tuple[str, ...]
+) -> tuple[Storage, list[str]]:
+    """The storage, and the names of the files in it: `root` may be a single file, too."""
+    if names is None and not isinstance(root, Storage):
+        path = os.fspath(root)
+        far = is_url(path)
+        if path.endswith(suffixes) if far else os.path.isfile(path):
+            folder, _, name = (path if far else os.path.abspath(path)).rpartition("/")
+            return open_storage(folder), [name]
+        if path.endswith(suffixes) and not os.path.exists(path):
+            raise missing_file(path)
+    storage = open_storage(root)
+    if names is not None:
+        return storage, check_names(names)
+    found = storage.names(suffixes)
+    if not found:
+        listed = " or ".join(suffixes) if len(suffixes) == 2 else ", ".join(suffixes)
+        raise ArgumentError(
+            f"root must be a file, or contain {listed} files, but {storage.root!r} has none."
+        )
+    return storage, found

@@ -1,0 +1,73 @@
+"""Which types of Arrow's can be samples: of what shape, and of what dtype. Requires pyarrow."""
+
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from headrace.arrays import DType
+from headrace.readers.shared.format_error import FormatError
+
+
+class Stored(NamedTuple):
+    """How the samples of a column are stored.
+
+    Attributes:
+        shape: of a sample, with None for the length of lists that may have any.
+        axes: of that shape, in the order that the sample has.
+        dtype: of its numbers.
+    """
+
+    shape: tuple[int | None, ...]
+    axes: tuple[int, ...]
+    dtype: DType
+
+
+def stored_as(kind: pa.DataType) -> Stored:
+    """How samples of that type are stored; a `FormatError` if it is none of a sample."""
+    if isinstance(kind, pa.FixedShapeTensorType):
+        shape = tuple(kind.shape)
+        axes = tuple(kind.permutation or range(len(shape)))
+        return Stored(shape, axes, stored_as(kind.value_type).dtype)
+    if isinstance(kind, pa.BaseExtensionType):
+        return stored_as(kind.storage_type)
+    if pa.types.is_dictionary(kind):
+        return stored_as(kind.value_type)
+    if pa.types.is_fixed_size_list(kind) or is_list(kind):
+        inner = stored_as(kind.value_type)
+        length = kind.list_size if pa.types.is_fixed_size_list(kind) else None
+        if length is not None and length < 0:
+            raise FormatError(f"is {kind}")
+        axes = (0, *(1 + axis for axis in inner.axes))
+        return Stored((length, *inner.shape), axes, inner.dtype)
+    return Stored((), (), _dtype_of(kind))
+
+
+def _dtype_of(kind: pa.DataType) -> DType:
+    types = pa.types
+    if types.is_timestamp(kind):
+        return np.dtype(f"M8[{kind.unit}]")
+    if types.is_duration(kind):
+        return np.dtype(f"m8[{kind.unit}]")
+    if types.is_date(kind):
+        return np.dtype("M8[D]" if types.is_date32(kind) else "M8[ms]")
+    if types.is_fixed_size_binary(kind):
+        return np.dtype(f"V{kind.byte_width}")
+    if types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind):
+        dtype: DType = np.dtype(kind.to_pandas_dtype())
+        return dtype
+    raise FormatError(f"is {kind}")
+
+
+def is_list(kind: pa.DataType) -> bool:
+    """Whether values of that type are lists of any length."""
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind))
+
+
+def has_dictionary(kind: pa.DataType) -> bool:
+    """Whether values of that type, or values in its lists, are dictionary-encoded."""
+    if isinstance(kind, pa.BaseExtensionType):
+        return has_dictionary(kind.storage_type)
+    if pa.types.is_fixed_size_list(kind) or is_list(kind):
+        return has_dictionary(kind.value_type)
+    return bool(pa.types.is_dictionary(kind))
