@@ -4,8 +4,12 @@ Requirements are read from pyproject.toml. Frameworks are tested on CPython 3.11
 """
 
 import os
+import re
 import shutil
 import subprocess
+import tarfile
+import zipfile
+from pathlib import Path
 
 import nox
 
@@ -17,6 +21,7 @@ nox.options.sessions = [
 ]  # fmt: skip
 
 PROJECT = nox.project.load_toml("pyproject.toml")
+TEST = PROJECT["project"]["optional-dependencies"]["test"]
 FRAMEWORKS_PYTHON = "3.11"
 # A request for any other build of PyTorch brings gigabytes of CUDA along.
 TORCH = "torch==2.13.0"
@@ -69,7 +74,7 @@ def found_free_threaded() -> list[str]:
 
 def install_frameworks(session: nox.Session, *more: str) -> None:
     session.install(TORCH)  # first and by itself, so that nothing else asks for another build
-    session.install(*group("frameworks"), *group("checkpoints"), *group("test"), *more)
+    session.install(*group("frameworks"), *group("checkpoints"), *TEST, *more)
 
 
 @nox.session(python=FRAMEWORKS_PYTHON)
@@ -92,14 +97,14 @@ def typing(session: nox.Session) -> None:
 @nox.session(python=found_pythons())
 def tests(session: nox.Session) -> None:
     """The core, the readers and the executors, without any framework."""
-    session.install(".[cli]", *group("test"), *group("parallel"))
+    session.install(".[cli]", *TEST, *group("parallel"))
     session.run("pytest", *PARALLEL, *without_frameworks(), *session.posargs)
 
 
 @nox.session(python=found_free_threaded(), default=False)
 def free_threaded(session: nox.Session) -> None:
     """The same on CPython without the GIL, where there is one."""
-    session.install("--only-binary", ":all:", *group("test"))
+    session.install("--only-binary", ":all:", *TEST)
     session.install(".")
     session.run("pytest", *without_frameworks(), "--ignore=tests/cli", *session.posargs,
                 env={"PYTHON_GIL": "0"})  # fmt: skip
@@ -109,7 +114,7 @@ def free_threaded(session: nox.Session) -> None:
 def minimums(session: nox.Session) -> None:
     """The lowest versions that are allowed, of numpy, and of Keras and JAX with it."""
     lowest = ["numpy==1.26.0", "keras==3.11.0", "jax==0.4.30"]
-    session.install(".[cli]", *group("test"), *group("parallel"), *lowest)
+    session.install(".[cli]", *TEST, *group("parallel"), *lowest)
     session.run("pytest", *PARALLEL, *without_frameworks(), "--ignore=tests/cli")
     session.run("pytest", "tests/adapters/test_jax.py")
     session.run("pytest", *keras_tests(), env=backend("jax"))
@@ -120,11 +125,12 @@ def minimums(session: nox.Session) -> None:
 def formats(session: nox.Session, versions: str) -> None:
     """The formats that need an extra, and storage behind URLs, with a real S3 server."""
     lowest = lowest_versions(*FORMATS) if versions == "lowest" else []
-    session.install(f".[cli,{','.join(FORMATS)}]", *group("test"), *lowest)
+    session.install(f".[cli,{','.join(FORMATS)}]", *TEST, *lowest)
     if versions == "present":
         session.install(TORCH)
         session.install(*group("formats"))
-        more = ["tests/storage", "tests/cli", "--ignore=tests/cli/test_demo.py", COLLECTION]
+        more = ["tests/storage", "tests/packing", "tests/test_formats.py", "tests/cli"]
+        more += ["--ignore=tests/cli/test_demo.py", COLLECTION]
     else:
         session.install(*group("server"))
         more = ["tests/storage/remote/test_remote.py"]
@@ -134,7 +140,7 @@ def formats(session: nox.Session, versions: str) -> None:
 @nox.session(python=FRAMEWORKS_PYTHON, default=False)
 def azure(session: nox.Session) -> None:
     """gs:// and az://, the latter on Microsoft's emulator: 190 MB, which need npm."""
-    session.install(".[remote]", *group("server"), *group("test"))
+    session.install(".[remote]", *group("server"), *TEST)
     folder = os.path.abspath(session.create_tmp())
     session.run("npm", "install", "--prefix", folder, "azurite@3", external=True)
     path = os.pathsep.join([os.path.join(folder, "node_modules", ".bin"), os.environ["PATH"]])
@@ -161,7 +167,7 @@ def adapters(session: nox.Session) -> None:
 def cluster(session: nox.Session) -> None:
     """Ranks of each framework in processes of their own, and Ray on a cluster of two nodes."""
     session.install(TORCH)
-    session.install(".[ray,keras,jax,torch]", *group("cluster"), *group("docs"), *group("test"))
+    session.install(".[ray,keras,jax,torch]", *group("cluster"), *group("docs"), *TEST)
     session.run("pytest", "tests/ranks", env=backend("jax"))
     session.run("pytest", "tests/cluster", COLLECTION, env=backend("jax"))
     session.run("pytest", CLUSTER_GUIDE, "-p", "no:cacheprovider", env=backend("jax"))
@@ -193,6 +199,76 @@ def bench(session: nox.Session) -> None:
     session.install("--no-deps", STREAMING, success_codes=[0, 1])
     session.install(f".[{','.join(FORMATS)}]")
     session.run("python", "benchmarks/suite.py", *session.posargs)
+
+
+@nox.session(python=FRAMEWORKS_PYTHON, default=False)
+def changelog(session: nox.Session) -> None:
+    """CHANGELOG.md with the changes since the last release, whose fragments stay."""
+    session.install(*group("release"))
+    drop_unreleased_changes()
+    session.run("towncrier", "build", "--keep", "--version", version(), "--date", "unreleased")
+
+
+@nox.session(python=FRAMEWORKS_PYTHON, default=False)
+def build(session: nox.Session) -> None:
+    """A wheel and an sdist in dist/, checked for what they hold."""
+    session.install(*group("release"))
+    shutil.rmtree("dist", ignore_errors=True)
+    session.run("python", "-m", "build")
+    [wheel], [sdist] = Path("dist").glob("*.whl"), Path("dist").glob("*.tar.gz")
+    session.run("twine", "check", "--strict", str(wheel), str(sdist))
+    problems = wheel_problems(wheel) + sdist_problems(sdist)
+    if problems:
+        session.error("; ".join(problems))
+
+
+@nox.session(python=FRAMEWORKS_PYTHON, default=False)
+def release(session: nox.Session) -> None:
+    """Dates the changes of this version, uses up their fragments, and says what is left to do."""
+    session.install(*group("release"))
+    drop_unreleased_changes()
+    session.run("towncrier", "build", "--yes", "--version", version())
+    session.log("Now run:")
+    session.log(f"git commit -m 'Version {version()}' && git tag v{version()}")
+    session.log("nox -s build && twine upload dist/* && git push --follow-tags")
+
+
+def version() -> str:
+    found = re.search(r'__version__ = "(.+)"', Path("src/headrace/__init__.py").read_text())
+    assert found, "src/headrace/__init__.py says no version"
+    return found[1]
+
+
+def drop_unreleased_changes() -> None:
+    """Takes what an earlier run of `changelog` has written out of CHANGELOG.md."""
+    path = Path("CHANGELOG.md")
+    start = "<!-- towncrier release notes start -->\n"
+    head, marker, released = path.read_text().partition(start)
+    unreleased = re.compile(r"\A\s*## \S+ \(unreleased\)\n.*?(?=^## |\Z)", re.DOTALL | re.MULTILINE)
+    path.write_text(head + marker + unreleased.sub("\n", released))
+
+
+def wheel_problems(path: Path) -> list[str]:
+    """Why the wheel must not be given away: tests in it, or something missing."""
+    with zipfile.ZipFile(path) as wheel:
+        names = wheel.namelist()
+    tests = [name for name in names if re.search(r"(^|/)(tests/|test_|conftest)", name)]
+    others = [name for name in names if not re.match(r"headrace(-[^/]*\.dist-info)?/", name)]
+    found = [f"the wheel holds {name}" for name in (*tests, *others)]
+    needed = ("headrace/__init__.py", "headrace/py.typed", "licenses/LICENSE")
+    return found + [
+        f"the wheel lacks {name}" for name in needed if not any(n.endswith(name) for n in names)
+    ]
+
+
+def sdist_problems(path: Path) -> list[str]:
+    """Why the sdist must not be given away: it lacks what its tests, docs or build need."""
+    with tarfile.open(path) as sdist:
+        names = {name.partition("/")[2] for name in sdist.getnames()}
+    tracked = subprocess.run(["git", "ls-files"], capture_output=True, text=True, check=True)
+    left_out = re.compile(r"\.ci/")
+    needed = [name for name in tracked.stdout.splitlines() if not left_out.match(name)]
+    return [f"the sdist lacks {name}" for name in needed if name not in names]
 
 
 def without_frameworks() -> list[str]:

@@ -10,7 +10,8 @@ Configurations tried and left out, as slower or not clearly faster on 2 CPUs:
   of one's own; other prefetch factors.
 - Grain: `MapDataset.source(...).batch(128)` of single samples; batching after `to_iter_dataset`;
   0, 2 and 16 read threads with buffers of 0, 4 and 500; threads within 2 processes.
-- SPDL: one file per task, then `aggregate`; 1 thread; the output queue of asyncio.
+- SPDL: one file per task, then `aggregate`; 1 thread; the output queue of asyncio. Not tried is its
+  `spdl.io.load_npy`, which makes an array of a file's bytes, of another package, `spdl-io`.
 - tf.data: `strings.substr` before `decode_raw`; `decode_raw` of the batch; `map_fn` over a batch;
   `FixedLengthRecordDataset` interleaved; a private pool of 2 threads; `deterministic=False`.
 """

@@ -81,7 +81,7 @@ def test_closing_a_loader_frees_the_memory_that_it_kept():
     # Without a GIL, memory comes back when the thread that made a batch runs again.
     executor = hr.Threads(2, lookahead_bytes=0)
     loader = hr.Loader(np.zeros((8, 100_000)), batch_size=2, executor=executor)
-    pool = loader.make_batch._memory
+    pool = loader._feed.maker._memory
     for _ in range(2):
         list(loader)
         assert eventually(lambda: any(pool._kept.values()))

@@ -1,52 +1,114 @@
 """headrace: exact, fast, resumable batches for Keras, PyTorch, JAX and plain loops."""
 
-from headrace.batching.bad_samples import BadSample, BadSampleWarning
-from headrace.batching.read_amplification import ReadAmplificationWarning
-from headrace.batching.stats import Stats
-from headrace.batching.transforms import per_sample
-from headrace.errors import (
-    ArgumentError,
-    ArgumentTypeError,
-    ChecksumError,
-    ExecutorClosedError,
-    FileMissingError,
-    HeadraceError,
-    LoaderMovedError,
-    MissingExtraError,
-    OutOfRangeError,
-    SampleError,
-    SampleFormatError,
-    SampleNotFoundError,
-    SharedMemoryError,
-    StateError,
-    StorageError,
-    WorkerDiedError,
-)
-from headrace.executors import Executor, Inline, Processes, Ray, Threads
-from headrace.loader import Loader
-from headrace.readers import (
-    Arrow,
-    GetItem,
-    Hdf5,
-    ImageDecoder,
-    ImageFolder,
-    Images,
-    Labels,
-    NpyFile,
-    NpyFiles,
-    NpyShards,
-    NpzFiles,
-    Parquet,
-    Reader,
-    Spec,
-    TarFiles,
-    Zarr,
-)
-from headrace.sampling.batch_sampler import BatchSampler
-from headrace.sampling.block_shuffle import BlockShuffle
-from headrace.sampling.permutation import Permutation
-from headrace.sampling.world import World, world
-from headrace.storage import Cache, Remote
+from typing import TYPE_CHECKING
+
+from headrace.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from headrace.batching.bad_samples import BadSample, BadSampleWarning
+    from headrace.batching.read_amplification import ReadAmplificationWarning
+    from headrace.batching.stats import Stats
+    from headrace.batching.transforms import per_sample
+    from headrace.errors import (
+        ArgumentError,
+        ArgumentTypeError,
+        ChecksumError,
+        ExecutorClosedError,
+        FileMissingError,
+        HeadraceError,
+        LoaderMovedError,
+        MissingExtraError,
+        OutOfRangeError,
+        SampleError,
+        SampleFormatError,
+        SampleNotFoundError,
+        SharedMemoryError,
+        StateError,
+        StorageError,
+        WorkerDiedError,
+    )
+    from headrace.executors import Executor, Inline, Processes, Ray, Results, Threads
+    from headrace.formats import open  # noqa: A004
+    from headrace.loader import Loader
+    from headrace.readers import (
+        Arrow,
+        GetItem,
+        Hdf5,
+        ImageDecoder,
+        ImageFolder,
+        Images,
+        Labels,
+        NpyFile,
+        NpyFiles,
+        NpyShards,
+        NpzFiles,
+        Parquet,
+        Reader,
+        Spec,
+        TarFiles,
+        Zarr,
+    )
+    from headrace.sampling.batch_sampler import BatchSampler
+    from headrace.sampling.block_shuffle import BlockShuffle
+    from headrace.sampling.order import Order, Sampling
+    from headrace.sampling.permutation import Permutation
+    from headrace.sampling.world import World, world
+    from headrace.storage import Cache, Remote
+else:
+    __getattr__, __dir__ = lazy_names(
+        __name__,
+        {
+            "headrace.batching.bad_samples": ["BadSample", "BadSampleWarning"],
+            "headrace.batching.read_amplification": ["ReadAmplificationWarning"],
+            "headrace.batching.stats": ["Stats"],
+            "headrace.batching.transforms": ["per_sample"],
+            "headrace.errors": [
+                "ArgumentError",
+                "ArgumentTypeError",
+                "ChecksumError",
+                "ExecutorClosedError",
+                "FileMissingError",
+                "HeadraceError",
+                "LoaderMovedError",
+                "MissingExtraError",
+                "OutOfRangeError",
+                "SampleError",
+                "SampleFormatError",
+                "SampleNotFoundError",
+                "SharedMemoryError",
+                "StateError",
+                "StorageError",
+                "WorkerDiedError",
+            ],
+            "headrace.executors": ["Executor", "Inline", "Processes", "Ray", "Results", "Threads"],
+            "headrace.formats": ["open"],
+            "headrace.loader": ["Loader"],
+            "headrace.readers": [
+                "Arrow",
+                "GetItem",
+                "Hdf5",
+                "ImageDecoder",
+                "ImageFolder",
+                "Images",
+                "Labels",
+                "NpyFile",
+                "NpyFiles",
+                "NpyShards",
+                "NpzFiles",
+                "Parquet",
+                "Reader",
+                "Spec",
+                "TarFiles",
+                "Zarr",
+            ],
+            "headrace.sampling.batch_sampler": ["BatchSampler"],
+            "headrace.sampling.block_shuffle": ["BlockShuffle"],
+            "headrace.sampling.order": ["Order", "Sampling"],
+            "headrace.sampling.permutation": ["Permutation"],
+            "headrace.sampling.world": ["World", "world"],
+            "headrace.storage": ["Cache", "Remote"],
+        },
+    )
 
 __all__ = [
     "ArgumentError",
@@ -76,6 +138,7 @@ __all__ = [
     "NpyFiles",
     "NpyShards",
     "NpzFiles",
+    "Order",
     "OutOfRangeError",
     "Parquet",
     "Permutation",
@@ -84,9 +147,11 @@ __all__ = [
     "ReadAmplificationWarning",
     "Reader",
     "Remote",
+    "Results",
     "SampleError",
     "SampleFormatError",
     "SampleNotFoundError",
+    "Sampling",
     "SharedMemoryError",
     "Spec",
     "StateError",
@@ -97,6 +162,7 @@ __all__ = [
     "WorkerDiedError",
     "World",
     "Zarr",
+    "open",
     "per_sample",
     "world",
 ]

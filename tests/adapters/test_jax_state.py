@@ -2,14 +2,15 @@
 
 import itertools
 
-import jax
 import numpy as np
-import orbax.checkpoint as ocp
 import pytest
 from batch_bytes import as_bytes, take
 from picklable import noisy
 
 import headrace as hr
+
+jax = pytest.importorskip("jax", reason="needs headrace[jax]")
+ocp = pytest.importorskip("orbax.checkpoint", reason="saves states with Orbax")
 
 N, BATCH, STEPS = 26, 4, 7
 STOPS = range(2 * STEPS + 1)

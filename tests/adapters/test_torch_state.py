@@ -8,13 +8,18 @@ import textwrap
 
 import numpy as np
 import pytest
-import torch
-import torch.distributed.checkpoint
 from batch_bytes import as_bytes, take
 from picklable import noisy
-from torchdata.stateful_dataloader import StatefulDataLoader
 
 import headrace as hr
+
+pytest.importorskip("torch", reason="needs headrace[torch]")
+pytest.importorskip("torchdata", reason="compares with torchdata's StatefulDataLoader")
+
+import torch
+import torch.distributed.checkpoint
+from torchdata.stateful_dataloader import StatefulDataLoader
+
 from headrace.adapters.torch import Dataset, Sampler
 
 # Of more workers than there are CPUs.

@@ -271,7 +271,7 @@ def test_samples_of_memory_that_are_read_together_are_replaced(executor):
     loader = hr.Loader(
         (reader, np.arange(400)), 4, on_error="replace", max_bad_samples=3, executor=executor
     )
-    assert loader.make_batch.reads_together
+    assert loader._feed.maker.reads_together
     batches, _ = quietly(lambda: [*loader, *loader])
     expected, _ = quietly(lambda: [loader.batch(e, s) for e in range(2) for s in range(100)])
     assert [as_bytes(batch) for batch in batches] == [as_bytes(batch) for batch in expected]

@@ -60,7 +60,7 @@ def test_a_batch_looked_at_does_not_count():
 
 def test_batches_of_a_pass_that_does_not_move_the_loader_count():
     loader = loader_of(executor=hr.Inline())
-    assert len(list(loader.batches_from(loader.place, epochs=1))) == 2
+    assert len(list(loader._feed.batches_from(loader.place, epochs=1))) == 2
     assert loader.stats().batches == 2
 
 
@@ -111,8 +111,8 @@ def test_percentiles_are_those_of_numpy():
     loader = loader_of(executor=hr.Inline())
     times = rng.integers(0, 9, 1001)
     for ready in times:
-        made = loader.make_batch.make(loader.sampler.key(0, 0))
-        loader._meter.count_block(made, 0.0, int(ready))
+        made = loader._feed.maker.make(loader.sampler.key(0, 0))
+        loader._feed.meter.count_block(made, 0.0, int(ready))
     stats = loader.stats()
     expected = np.percentile(times, [50, 99], method="inverted_cdf")
     assert [stats.ready_p50, stats.ready_p99] == expected.tolist()

@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -12,13 +10,15 @@ import headrace as hr
 
 pytest.importorskip("typer", reason="needs headrace[cli]")
 
+from command_line import run as run_headrace
+
 from headrace.cli.info import advise, measure
-from headrace.cli.opening import Opened, open_reader
+from headrace.cli.opening import open_reader
+from headrace.formats import Opened, formats
 
 
 def run(*arguments):
-    command = [sys.executable, "-m", "headrace", "info", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+    return run_headrace("info", *arguments)
 
 
 @pytest.fixture
@@ -148,4 +148,4 @@ class TestAdvice:
 
     def test_none_where_nothing_would_help(self, tmp_path):
         np.save(tmp_path / "x.npy", np.zeros((10, 3), "f4"))
-        assert advise("x.npy", Opened(hr.NpyFile(tmp_path / "x.npy"), "npy")) == []
+        assert advise("x.npy", Opened(hr.NpyFile(tmp_path / "x.npy"), formats()["npy"])) == []

@@ -1,33 +1,29 @@
 """`headrace verify`: every bad sample is listed, by name and reason, and the exit code tells."""
 
 import contextlib
-import http.server
 import json
 import os
 import subprocess
 import sys
-import threading
 
 import numpy as np
 import pytest
 
-import headrace as hr
 from headrace.packing import Shape, pack
 from headrace.readers.array import ArrayReader
 from headrace.storage.manifest import Manifest
 
 pytest.importorskip("typer", reason="needs headrace[cli]")
 
-from headrace.cli import opening
-from headrace.cli.opening import Options
+from command_line import run as run_headrace
+from command_line import run_apart
+
+from headrace.cli.opening import TypedOptions
 from headrace.cli.verify import verify
 
 
-def run(*arguments, **environment):
-    command = [sys.executable, "-m", "headrace", "verify", *map(str, arguments)]
-    return subprocess.run(
-        command, capture_output=True, text=True, timeout=300, env={**os.environ, **environment}
-    )
+def run(*arguments):
+    return run_headrace("verify", *arguments)
 
 
 def bad_names(found):
@@ -88,17 +84,17 @@ REASONS = {
 
 
 # The first good sample is what the others are compared with.
-PLACES = [
+CASES = [
     (index, how)
     for how in REASONS
     for index in ((17, 39) if how in ("shape", "dtype") else (0, 17, 39))
 ]
 
 
-@pytest.mark.parametrize(("index", "how"), PLACES)
+@pytest.mark.parametrize(("index", "how"), CASES)
 def test_each_kind_of_damage(folder, index, how):
     damage(folder, f"{index:02}.npy", how)
-    found = verify(str(folder), options=Options(ids=ids_of(folder)))
+    found = verify(str(folder), options=TypedOptions(ids=ids_of(folder)))
     (bad,) = found.bad
     assert (bad.name, bad.sample) == (f"{index:02}", index)
     assert REASONS[how] in bad.reason
@@ -137,7 +133,8 @@ class TestTheCommand:
 
     def test_names_that_the_terminal_can_not_show(self, folder):
         (folder / "\u00e9.npy").write_bytes(b"")
-        done = run(folder, PYTHONIOENCODING="ascii")
+        environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+        done = run_apart("verify", folder, env=environment)
         assert done.returncode == 1
         assert "sample 40, \\xe9: " in done.stdout
 
@@ -165,13 +162,9 @@ class TestTheCommand:
             ([".", "--manifest", "none.json"], ["--manifest", "none.json"]),
         ],
     )
-    def test_that_can_not_run(self, folder, arguments, parts):
-        place = os.getcwd()
-        os.chdir(folder)
-        try:
-            done = run(*arguments)
-        finally:
-            os.chdir(place)
+    def test_that_can_not_run(self, folder, monkeypatch, arguments, parts):
+        monkeypatch.chdir(folder)
+        done = run(*arguments)
         assert done.returncode == 2
         assert all(part in done.stderr for part in parts), done.stderr
 
@@ -273,9 +266,9 @@ class TestOtherFormats:
         rows = np.random.default_rng(0).integers(0, 99, (20, 50))
         with h5py.File(path, "w") as file:
             dataset = file.create_dataset("x", data=rows, chunks=(5, 50), compression="gzip")
-            place = dataset.id.get_chunk_info(2)
+            chunk = dataset.id.get_chunk_info(2)
         data = bytearray(path.read_bytes())
-        data[place.byte_offset : place.byte_offset + 40] = b"\xff" * 40
+        data[chunk.byte_offset : chunk.byte_offset + 40] = b"\xff" * 40
         path.write_bytes(data)
         found = verify(str(path))
         assert [bad.sample for bad in found.bad] == [10, 11, 12, 13, 14]
@@ -295,7 +288,7 @@ class TestOtherFormats:
             image.fromarray(noise).save(tmp_path / "cat" / f"{index}.png")
         data = (tmp_path / "cat" / "3.png").read_bytes()
         (tmp_path / "cat" / "3.png").write_bytes(data[: len(data) // 2])
-        found = verify(str(tmp_path), options=Options(size=(8, 8)))
+        found = verify(str(tmp_path), options=TypedOptions(size=(8, 8)))
         assert [bad.name for bad in found.bad] == ["cat/3.png"]
         (tmp_path / "cat" / "0.png").write_bytes(b"none")
         found = verify(str(tmp_path))  # at the size of the first that is one
@@ -325,7 +318,7 @@ class TestBehindAUrl:
     def test_the_root_of_a_server(self, tmp_path, server):
         np.save(tmp_path / "a.npy", np.arange(3))
         np.save(tmp_path / "b.npy", np.arange(4))
-        found = verify(server, "npy-files", Options(ids=["a", "b"]))
+        found = verify(server, "npy-files", TypedOptions(ids=["a", "b"]))
         assert (found.samples, [bad.name for bad in found.bad]) == (2, ["b"])
 
     def test_nothing_there(self, server):
@@ -333,7 +326,7 @@ class TestBehindAUrl:
         assert done.returncode == 2
         assert "there is no object 'none.npy'" in done.stderr
         with pytest.raises(FileNotFoundError):
-            verify(f"{server}/none.tar", options=Options(columns=("cls",)))
+            verify(f"{server}/none.tar", options=TypedOptions(columns="cls"))
 
     def test_a_file_that_the_manifest_knows_is_gone(self, tmp_path, server):
         pack(ArrayReader(np.arange(200.0).reshape(40, 5)), tmp_path / "x.npy")
@@ -349,77 +342,3 @@ class TestBehindAUrl:
         data[-1] ^= 1
         (tmp_path / "x.npy").write_bytes(data)
         assert [bad.name for bad in verify(f"{server}/x.npy").bad] == ["x.npy"]
-
-    @pytest.mark.parametrize(
-        ("status", "error", "message"),
-        [
-            (418, hr.StorageError, "'manifest.json' .* HTTP status 418"),
-            # So stores answer who asks for what is not there, but may not list what there is.
-            (403, hr.ArgumentError, "is not clear, as its files can't be listed"),
-        ],
-    )
-    def test_a_failure_does_not_count_as_nothing_there(self, status, error, message):
-        pytest.importorskip("obstore", reason="needs headrace[remote]")
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_HEAD(self):
-                self.send_response(status)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, *arguments):
-                pass
-
-        with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-            threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-            try:
-                with pytest.raises(error, match=message):
-                    opening.guess_format(f"http://127.0.0.1:{server.server_port}/x")
-            finally:
-                server.shutdown()
-
-
-class TestFormats:
-    """What is at a path is found out."""
-
-    @pytest.mark.parametrize(
-        ("names", "expected"),
-        [
-            (["a.npy", "b/c.npy", "labels.json"], "npy-files"),
-            (["shard-00000.npy", "shard-00001.npy", "manifest.json"], "npy-shards"),
-            (["a.npz"], "npz-files"),
-            (["cat/1.JPG", "dog/2.png"], "images"),
-            (["train-0.tar", "train-1.tar"], "tar"),
-            (["part-0.parquet", "_manifest.json"], "parquet"),
-            (["zarr.json", "c/0"], "zarr"),
-            ([".zarray", "0"], "zarr"),
-            ([".zgroup", "x/.zarray"], "zarr"),
-        ],
-    )
-    def test_of_folders(self, tmp_path, names, expected):
-        for name in names:
-            path = tmp_path / "place" / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.touch()
-        assert opening.guess_format(str(tmp_path / "place")) == expected
-
-    @pytest.mark.parametrize(
-        ("name", "expected"),
-        [("x.npy", "npy"), ("x.H5", "hdf5"), ("x.feather", "arrow"), ("x.tar", "tar")],
-    )
-    def test_of_files(self, tmp_path, name, expected):
-        (tmp_path / name).touch()
-        assert opening.guess_format(str(tmp_path / name)) == expected
-        assert opening.guess_format(f"https://example.org/data/{name}") == expected
-
-    @pytest.mark.parametrize("names", [["a.txt"], [], ["a.npy", "b.jpg"], ["a.h5"]])
-    def test_that_are_not_clear(self, tmp_path, names):
-        for name in names:
-            (tmp_path / name).touch()
-        with pytest.raises(hr.ArgumentError, match=r"is not clear.*--format.*npy-files"):
-            opening.guess_format(str(tmp_path))
-
-    def test_of_a_file_of_an_unknown_kind(self, tmp_path):
-        (tmp_path / "x.doc").touch()
-        with pytest.raises(hr.ArgumentError, match=r"ends with '\.doc'.*--format"):
-            opening.guess_format(str(tmp_path / "x.doc"))

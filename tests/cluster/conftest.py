@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+import headrace as hr
+
 os.environ.update(RAY_USAGE_STATS_ENABLED="0", RAY_AUTH_MODE="disabled", TF_CPP_MIN_LOG_LEVEL="3")
 os.environ["RAY_ADDRESS"] = "local"  # not what else runs on this machine
 # Ray makes no object that lies on disk where 95 % of the disk are used, however much is free.
@@ -21,11 +23,45 @@ os.environ.setdefault("KERAS_BACKEND", "jax")
 # For what takes seconds: only something that hangs takes longer.
 DEADLINE = 200
 SUPPORT = Path(__file__).parents[1] / "support"
+STORE_BYTES = 200 * 2**20
+
+
+@pytest.fixture(scope="session")
+def local_ray():
+    """Ray with two CPUs, to which this process is connected; its address for others."""
+    import ray  # after the settings above
+
+    with pytest.MonkeyPatch.context() as patch:
+        # So that the workers find the modules of tests/support.
+        patch.setenv("PYTHONPATH", str(SUPPORT), prepend=os.pathsep)
+        ray.init(
+            num_cpus=2,
+            resources={"own": 1},
+            include_dashboard=False,
+            object_store_memory=STORE_BYTES,
+            log_to_driver=False,
+        )
+    yield ray.get_runtime_context().gcs_address
+    ray.shutdown()
+
+
+@pytest.fixture
+def store_bytes(local_ray):
+    """What the object store of its node holds."""
+    return STORE_BYTES
+
+
+@pytest.fixture
+def executor(local_ray):
+    executor = hr.Ray(2)
+    yield executor
+    executor.close()
 
 
 @pytest.fixture
 def run(tmp_path):
     """A function that runs a script, whose work is in `main()`, and returns what it prints."""
+    pytest.importorskip("ray", reason="needs headrace[ray]")
     mark = f"HEADRACE_TEST={uuid.uuid4()}"
 
     def script_output(script, **environment):

@@ -28,7 +28,7 @@ def on_two_nodes(script):
     return "\n".join(textwrap.dedent(part) for part in parts)
 
 
-def test_keras_trains_to_the_end_when_a_node_is_killed_with_a_batch_in_the_making(run):
+def test_keras_trains_to_the_end_when_a_node_is_killed_while_it_makes_a_batch(run):
     output = run(
         on_two_nodes("""
         import keras
@@ -41,13 +41,13 @@ def test_keras_trains_to_the_end_when_a_node_is_killed_with_a_batch_in_the_makin
         def transform(batch, rng):
             node = ray.get_runtime_context().get_node_id()
             with open(f"{folder}/{node}", "a") as file:
-                file.write("begun\\n")
+                file.write("started\\n")
                 file.flush()
-                begun = len(open(f"{folder}/{node}").readlines())
-            if node == victim and begun > 8:  # it is to die now
-                open(f"{folder}/in the making", "w").close()
+                started = len(open(f"{folder}/{node}").readlines())
+            if node == victim and started > 8:  # it is to die now
+                open(f"{folder}/being made", "w").close()
                 time.sleep(1000)
-            while begun > 8 and not os.path.exists(f"{folder}/in the making"):
+            while started > 8 and not os.path.exists(f"{folder}/being made"):
                 time.sleep(0.05)  # so that the other one gets its share, however slow it is
             x, y = batch
             return x + rng.normal(size=x.shape).astype("float32"), y
@@ -70,7 +70,7 @@ def test_keras_trains_to_the_end_when_a_node_is_killed_with_a_batch_in_the_makin
             return [weights.tobytes() for weights in model.get_weights()]
 
         def kill():
-            while not os.path.exists(f"{folder}/in the making"):
+            while not os.path.exists(f"{folder}/being made"):
                 time.sleep(0.05)
             cluster.remove_node(second, allow_graceful=False)
 
@@ -99,18 +99,18 @@ def test_batches_that_were_finished_on_a_node_and_are_lost_are_made_again(run):
 
         def make_batch(key):
             with open(f"{folder}/{key}", "a") as file:
-                file.write("begun\\n")
+                file.write("started\\n")
             return np.random.default_rng(key).integers(256, size=nbytes, dtype=np.uint8)
 
-        def times_begun(key):
+        def times_started(key):
             file = f"{folder}/{key}"
             return len(open(file).readlines()) if os.path.exists(file) else 0
 
-        # One at a time, on the second node: what comes before a batch that has begun is finished.
+        # One at a time, on the second node: what comes before a batch that has started is finished.
         executor = hr.Ray(3, lookahead_bytes=150 * MB, resources={"second": 1})
         batches = executor.map(make_batch, range(8))
         held = [next(batches), next(batches)]  # the store of this node has no room for three more
-        while not times_begun(4):
+        while not times_started(4):
             time.sleep(0.05)
         cluster.remove_node(second, allow_graceful=False)
         third = add_second()
@@ -120,8 +120,8 @@ def test_batches_that_were_finished_on_a_node_and_are_lost_are_made_again(run):
             assert (batch == expected(key)).all(), key
             del batch
         assert key == 7
-        print([times_begun(key) for key in range(8)])
-        assert times_begun(2) + times_begun(3) > 2, "both were finished, and one was lost"
+        print([times_started(key) for key in range(8)])
+        assert times_started(2) + times_started(3) > 2, "both were finished, and one was lost"
         executor.close()
         print("passed")
     """)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import headrace as hr
-from headrace.sampling.batch_sampler import Place
+from headrace.sampling.keys import Place
 
 worlds = st.integers(1, 64)
 seeds = st.integers(0, 2**64)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import headrace as hr
-from headrace.sampling.batch_sampler import Place
+from headrace.sampling.keys import Place
 
 sizes = st.integers(1, 200)
 batch_sizes = st.integers(1, 20)

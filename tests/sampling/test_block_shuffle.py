@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import headrace as hr
-from headrace.sampling.batch_sampler import Place
 from headrace.sampling.block_shuffle import BlockShuffled
+from headrace.sampling.keys import Place
 
 sizes = st.integers(1, 300)
 blocks = st.integers(1, 40)

@@ -1,7 +1,7 @@
 """Packs a folder again and again, each time killed at a later step of its work on the file system.
 
 killed_packing.py SOURCE FOLDER NAME OPTIONS: each run packs SOURCE to FOLDER/<k>/NAME and is killed
-a stride of steps later than the one before it; then another packs to the same place, and is not.
+a stride of steps later than the one before it; then another packs to the same target, and is not.
 Prints how many were killed, and at how many samples each was gone on with. Requires fork.
 """
 
@@ -49,40 +49,45 @@ def die_at(step, folder):
 
 def main():
     source, folder, name, options = sys.argv[1:]
+    # Loaded once, and not in each process that is killed.
+    if name.endswith(".zarr"):
+        import zarr  # noqa: F401
+    if name.endswith(".parquet"):
+        import pyarrow.parquet  # noqa: F401
     options = json.loads(options)
     killed, continued, step = 0, [], 1
     while True:
-        place = pathlib.Path(folder, str(killed)).resolve()
-        place.mkdir()
+        parent = pathlib.Path(folder, str(killed)).resolve()
+        parent.mkdir()
         for kept, content in options["before"].items():
-            (place / kept).write_text(content)
+            (parent / kept).write_text(content)
         child = os.fork()
         if child == 0:
-            die_at(step, place)
-            pack_once(source, place / name, options)
+            die_at(step, parent)
+            pack_once(source, parent / name, options)
             os._exit(0)
         status = os.waitpid(child, 0)[1]
         if status == 0:
             break
         assert os.WTERMSIG(status) == signal.SIGKILL, status
         # Whole, or not there.
-        present = (place / name).exists() and name not in options["before"]
-        whole = present and sorted(p.name for p in place.iterdir() if ".partial" not in p.name)
+        present = (parent / name).exists() and name not in options["before"]
+        whole = present and sorted(p.name for p in parent.iterdir() if ".partial" not in p.name)
         child = os.fork()
         if child == 0:
             packed = None
             try:
-                packed = pack_once(source, place / name, options)
+                packed = pack_once(source, parent / name, options)
             except hr.ArgumentError as error:
                 if not whole or "must not exist yet" not in str(error):
                     raise  # else it was killed after all was done
-            (place / "continued").write_text(str(packed.continued_at if packed else "done"))
+            (parent / "continued").write_text(str(packed.continued_at if packed else "done"))
             os._exit(0)
         assert os.waitpid(child, 0)[1] == 0
-        continued.append((place / "continued").read_text())
-        (place / "continued").unlink()
+        continued.append((parent / "continued").read_text())
+        (parent / "continued").unlink()
         if whole:
-            now = sorted(p.name for p in place.iterdir() if ".partial" not in p.name)
+            now = sorted(p.name for p in parent.iterdir() if ".partial" not in p.name)
             assert whole == now, (whole, now)
         killed, step = killed + 1, step + options["stride"]
     print(json.dumps({"killed": killed, "continued": continued}))

@@ -113,6 +113,61 @@ class HangsWhenClosed(Good):
             given_up.wait()
 
 
+class DoublesItsBudget(Good):
+    def __init__(self, n=2, lookahead_bytes=0):
+        super().__init__(n, lookahead_bytes=2 * lookahead_bytes)
+
+
+class ResultsThat:
+    """Passes on what another one yields, and says something else of it."""
+
+    copying_s = 0.0
+
+    def __init__(self, results):
+        self.results = results
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        return next(self.results)
+
+    @property
+    def ready(self):
+        return self.results.ready
+
+
+class AreNeverReady(ResultsThat):
+    ready = 0
+
+
+class AreReadyForEver(ResultsThat):
+    ready = 8
+
+
+class CountTheLastCopy(ResultsThat):
+    def __init__(self, results):
+        super().__init__(results)
+        self.copies = itertools.cycle((1.0, 0.5))
+
+    @property
+    def copying_s(self):
+        return next(self.copies)
+
+
+class Says(Good):
+    """Its results are of the class `results`."""
+
+    results = None
+
+    def map(self, make_batch, keys):
+        return self.results(super().map(make_batch, keys))
+
+
+def saying(results):
+    return type(results.__name__, (Says,), {"results": results})
+
+
 class PicklesWhatItHasDone(Good):
     def map(self, make_batch, keys):
         self.maps = getattr(self, "maps", 0) + 1
@@ -154,6 +209,12 @@ def run(kind, name, options):
 @pytest.mark.parametrize(
     ("broken", "name", "options"),
     [
+        (AnyOrder, "test_follows_the_protocol", {}),  # as it gives a generator
+        (saying(ResultsThat), "test_follows_the_protocol", {}),  # that can't be closed
+        (DoublesItsBudget, "test_has_the_budget_that_it_is_given", {}),
+        (saying(AreNeverReady), "test_says_how_many_results_are_ready", {}),
+        (saying(AreReadyForEver), "test_says_how_many_results_are_ready", {}),
+        (saying(CountTheLastCopy), "test_says_how_long_copying_took", {}),
         (AnyOrder, "test_results_come_in_the_order_of_the_keys", {}),
         (CountsBatchesNotBytes, "test_looks_ahead_within_its_budget", {"budget": 5}),
         (FailsTooEarly, "test_a_failure_comes_at_its_turn_as_it_was_raised", {}),

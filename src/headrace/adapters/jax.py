@@ -1,31 +1,31 @@
 """JAX: the batches of a loader as `jax.Array`s, one batch ahead.
 
 Batches begin at multiples of 64 bytes, so on a CPU JAX takes their memory over without a copy; the
-loader never writes to a batch that it has handed over.
+loader never writes to a batch that it has delivered.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
+from headrace.adapters.adapter import deliver, one_ahead
+from headrace.batching.feed import HasFeed, feed_of
 from headrace.errors import missing_extra
+from headrace.pytree import map_leaves
 
 try:
     import jax
 except ModuleNotFoundError as error:
     raise missing_extra("headrace.adapters.jax", "JAX", "jax") from error
 
-from headrace.loader import Loader
-from headrace.pytree import map_leaves
-
 
 class JaxBatches:
     """The batches of a loader as arrays of JAX; `Loader.to_jax` makes it.
 
     Each iteration goes on from the loader's place to the end of its epoch, and moves the loader
-    with each batch that it hands over. The batch after it is already on its way to the device then.
+    with each batch that it delivers. The batch after it is already on its way to the device then.
 
     Args:
         loader: the loader.
@@ -34,44 +34,29 @@ class JaxBatches:
     """
 
     def __init__(
-        self, loader: Loader, device: "jax.Device | jax.sharding.Sharding | None" = None
+        self, loader: HasFeed, device: "jax.Device | jax.sharding.Sharding | None" = None
     ) -> None:
         self.loader = loader
         self.device = device
+        self._feed = feed_of(loader)
 
     def __len__(self) -> int:
-        return len(self.loader)
+        return len(self._feed.sampler)
 
     def __iter__(self) -> Iterator[Any]:
-        loader = self.loader
-        place = loader.place
-        if not len(loader):
-            return
-        batch = self._put(loader.fetch(place))
-        while True:
-            following = loader.sampler.after(place)
-            last = following.epoch != place.epoch
-            after, failure = None, None
-            if not last:
-                try:
-                    after = self._put(loader.fetch(following))
-                except Exception as error:  # which is the next batch's, not this one's
-                    failure = error
-            loader.check_unmoved(place)
-            loader.place = following
-            yield batch
-            if last:
-                return
-            if failure is not None:
-                raise failure
-            place, batch = following, after
+        feed = self._feed
+        yield from deliver(feed, one_ahead(feed.take_epoch(feed.cursor.place), self._start))
 
-    def _put(self, batch: Any) -> Any:
-        """The batch on the device; the copy goes on while the caller does other things."""
+    def __repr__(self) -> str:
+        device = "" if self.device is None else f", device={self.device}"
+        return f"JaxBatches({self.loader!r}{device})"
+
+    def _start(self, batch: Any) -> Callable[[], Any]:
+        """Has JAX copy the batch, which goes on while the caller does other things."""
         began = time.perf_counter()
-        moved = self._moved(batch)
-        self.loader.count_handing_over(time.perf_counter() - began)
-        return moved
+        moved = [self._moved(batch)]
+        self._feed.count_delivering(time.perf_counter() - began)
+        return moved.pop  # which keeps nothing of it
 
     def _moved(self, batch: Any) -> Any:
         device = self.device

@@ -2,7 +2,7 @@
 
 The sampler's key carries the epoch and the samples, so a worker, persistent or not, needs to know
 nothing else, and the batches are the same with any number of workers. Without workers, the loader's
-own executor makes batches ahead. A batch counts as consumed when the DataLoader hands it over.
+own executor makes batches ahead. A batch counts as consumed when the DataLoader delivers it.
 
 The DataLoader has the loader's state. One that something else makes of `Dataset` and `Sampler`
 can't move the loader; for torchdata's StatefulDataLoader, the sampler's iterators have a state.
@@ -11,12 +11,18 @@ can't move the loader; for torchdata's StatefulDataLoader, the sampler's iterato
 import functools
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from headrace.adapters.adapter import deliver, one_ahead
+from headrace.batching.bad_samples import BadSample
+from headrace.batching.cursor import State
+from headrace.batching.feed import Feed, HasFeed, feed_of
 from headrace.errors import bad_value, missing_extra
+from headrace.pytree import leaves, map_leaves
+from headrace.sampling.keys import BatchKey
 
 try:
     import torch
@@ -24,16 +30,11 @@ try:
 except ModuleNotFoundError as error:
     raise missing_extra("headrace.adapters.torch", "PyTorch", "torch") from error
 
-from headrace.batching.bad_samples import BadSample
-from headrace.loader import Loader
-from headrace.pytree import leaves, map_leaves
-from headrace.sampling.batch_sampler import BatchKey
-
 _OURS = ("dataset", "batch_size", "shuffle", "sampler", "batch_sampler", "drop_last")
 
 
 def make_data_loader(
-    loader: Loader,
+    loader: HasFeed,
     *,
     device: "torch.device | str | None" = None,
     loader_class: Any = torch_data.DataLoader,
@@ -42,7 +43,7 @@ def make_data_loader(
     """A DataLoader over `loader`; `Loader.to_torch` calls it.
 
     Each iteration goes on from the loader's place to the end of its epoch, and moves the loader
-    with each batch that it hands over. Arrays become tensors that share their memory.
+    with each batch that it delivers. Arrays become tensors that share their memory.
 
     Args:
         device: where to put the tensors, one batch ahead of the consumer, from a thread of its own.
@@ -61,10 +62,10 @@ def make_data_loader(
     collate = options.get("collate_fn", _as_it_is)
     if collate is not None:
         options["collate_fn"] = functools.partial(_collated, collate)
-    made: Any = HeadraceDataLoader
-    if not issubclass(made, loader_class):
-        made = type(made.__name__, (made, loader_class), {})
-    data_loader: HeadraceDataLoader = made(
+    kind: Any = HeadraceDataLoader
+    if not issubclass(kind, loader_class):
+        kind = type(kind.__name__, (kind, loader_class), {})
+    data_loader: HeadraceDataLoader = kind(
         Dataset(loader), None, sampler=Sampler(loader), **options
     )
     data_loader.device = None if device is None else torch.device(device)
@@ -72,56 +73,73 @@ def make_data_loader(
 
 
 class HeadraceDataLoader(torch_data.DataLoader[Any]):
-    """A DataLoader that moves its `Dataset`'s loader as batches are handed over.
+    """A DataLoader that moves its `Dataset`'s loader as batches are delivered.
 
     Its state is the loader's, so that whatever saves objects with a state saves the loader's place,
     and any number of workers may go on from there.
     """
 
+    dataset: "Dataset"
     device: torch.device | None = None
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
-        loader: Loader = self.dataset.loader  # type: ignore[attr-defined]
-        place = loader.place
-        dataset: Any = self.dataset
-        dataset.reports = True  # to us, in the workers that are made now
+        feed = self.dataset.feed
+        self.dataset.reports = True  # to us, in the workers that are started now
         try:
-            made = super().__iter__()
+            results = super().__iter__()
         finally:
-            dataset.reports = False
-        batches: Iterator[Any] = map(functools.partial(_reported, loader), made)
-        if self.device is not None:
-            batches = _put_ahead(batches, _Copier(self.device), loader)
-        for batch in batches:
-            loader.check_unmoved(place)
-            loader.place = place = loader.sampler.after(place)
-            yield batch
+            self.dataset.reports = False
+        batches = map(functools.partial(_reported, feed), results)
+        if self.device is None:
+            yield from deliver(feed, batches)
+            return
+        with ThreadPoolExecutor(1, "headrace-copy") as thread:
+            copier = _Copier(self.device, thread, feed)
+            yield from deliver(feed, one_ahead(batches, copier.start))
 
-    def state_dict(self) -> dict[str, Any]:
+    def __repr__(self) -> str:
+        workers = f", num_workers={self.num_workers}" if self.num_workers else ""
+        return f"{type(self).__name__}({self.dataset.loader!r}{workers})"
+
+    def state_dict(self) -> State:
         """As `Loader.state_dict`."""
-        state: dict[str, Any] = self.dataset.loader.state_dict()  # type: ignore[attr-defined]
-        return state
+        return self.dataset.feed.cursor.state_dict()
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: State) -> None:
         """As `Loader.load_state_dict`; the next iteration goes on from there.
 
         Raises:
             StateError: (a ValueError) the state is damaged, or of other samples or another order.
         """
-        self.dataset.loader.load_state_dict(state)  # type: ignore[attr-defined]
+        self.dataset.feed.cursor.load_state_dict(state)
 
 
 class _Copier:
-    """Puts batches on a device, while the caller does other things."""
+    """Copies batches to a device in a thread of its own, while the caller does other things."""
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, thread: ThreadPoolExecutor, feed: Feed) -> None:
         # "cuda" is the current one of this thread; that of the copying thread is another.
         self._device = torch.empty(0, device=device).device
+        self._thread = thread
+        self._feed = feed
         self._stream: Any = None
         if device.type == "cuda":
             self._stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
 
-    def put(self, batch: Any) -> Any:
+    def start(self, batch: Any) -> Callable[[], Any]:
+        """Starts to copy the batch; what it returns waits for that."""
+        copied = self._thread.submit(self._copy, batch)
+
+        def finish() -> Any:
+            began = time.perf_counter()
+            moved, event = copied.result()
+            self._wait(moved, event)
+            self._feed.count_delivering(time.perf_counter() - began)
+            return moved
+
+        return finish
+
+    def _copy(self, batch: Any) -> tuple[Any, Any]:
         """The batch on the device, and the event after which it is there."""
         if self._stream is None:
             return map_leaves(lambda leaf: _to(leaf, self._device), batch), None
@@ -130,41 +148,15 @@ class _Copier:
             moved = map_leaves(lambda leaf: _to(_pinned(leaf), self._device), batch)
             return moved, self._stream.record_event()
 
-    def wait(self, moved: Any, event: Any) -> Any:
-        """The batch, for what the caller does on the device from now on."""
-        if event is not None:
-            stream = torch.cuda.current_stream(self._device)
-            stream.wait_event(event)
-            for leaf in leaves(moved):
-                if isinstance(leaf, torch.Tensor):
-                    leaf.record_stream(stream)  # its memory is of the copying stream
-        return moved
-
-
-def _put_ahead(batches: Iterator[Any], copier: _Copier, loader: Loader) -> Iterator[Any]:
-    """The batches on the device, the next one on its way when one is handed over."""
-
-    def put_next() -> Future[Any] | None:
-        try:
-            return thread.submit(copier.put, next(batches))
-        except StopIteration:
-            return None
-        except Exception as error:  # which is the next batch's, not this one's
-            failed: Future[Any] = Future()
-            failed.set_exception(error)
-            return failed
-
-    with ThreadPoolExecutor(1, "headrace-copy") as thread:
-        coming = put_next()
-        while coming is not None:
-            now, coming = coming, None
-            if now.exception() is None:
-                coming = put_next()
-            began = time.perf_counter()
-            batch = [copier.wait(*now.result())]
-            del now
-            loader.count_handing_over(time.perf_counter() - began)
-            yield batch.pop()  # with no name for it here, it is the consumer's alone
+    def _wait(self, moved: Any, event: Any) -> None:
+        """Lets what the caller does on the device from now on come after the copy."""
+        if event is None:
+            return
+        stream = torch.cuda.current_stream(self._device)
+        stream.wait_event(event)
+        for leaf in leaves(moved):
+            if isinstance(leaf, torch.Tensor):
+                leaf.record_stream(stream)  # its memory is of the copying stream
 
 
 def _pinned(leaf: Any) -> Any:
@@ -179,14 +171,14 @@ class _FromWorker(NamedTuple):
     """A batch from a worker process, and what of it is to be counted in that of the loader."""
 
     batch: Any
-    replaced: tuple[BadSample, ...]
-    made_for: str
+    bad_samples: tuple[BadSample, ...]
+    key: str
 
 
-def _reported(loader: Loader, batch: Any) -> Any:
+def _reported(feed: Feed, batch: Any) -> Any:
     """The batch, after what its worker says of it was counted."""
     if isinstance(batch, _FromWorker):
-        loader.count_replaced(batch.replaced, batch.made_for)
+        feed.count_substituted(batch.bad_samples, batch.key)
         return batch.batch
     return batch
 
@@ -195,25 +187,28 @@ class Dataset(torch_data.Dataset[Any]):
     """Batches by key: `dataset[key]` is a batch of tensors, `key` one that `Sampler` gives.
 
     Bad samples that a worker process replaces are warned of there, where a DataLoader is not one
-    of `Loader.to_torch`. Where it is, `reports` is set while its workers are made.
+    of `Loader.to_torch`. Where it is, `reports` is set while its workers are started.
     """
 
-    def __init__(self, loader: Loader) -> None:
+    def __init__(self, loader: HasFeed) -> None:
         self.loader = loader
+        self.feed = feed_of(loader)
         self.reports = False
 
     def __len__(self) -> int:
-        return len(self.loader)
+        return len(self.feed.sampler)
 
     def __getitem__(self, key: BatchKey) -> Any:
         if torch_data.get_worker_info() is None:
-            return map_leaves(as_tensor, self.loader.fetch(key.place))
+            return map_leaves(as_tensor, self.feed.take(key.place))
         if not self.reports:
-            return map_leaves(as_tensor, self.loader.make(key))
-        made = self.loader.make_batch.make(key)
-        batch = map_leaves(as_tensor, made.batches[0])
+            return map_leaves(as_tensor, self.feed.make(key))
+        result = self.feed.maker.make(key)
+        batch = map_leaves(as_tensor, result.batches[0])
         # What is not needed would be sent with every batch.
-        return _FromWorker(batch, made.replaced, made.made_for) if made.replaced else batch
+        if not result.bad_samples:
+            return batch
+        return _FromWorker(batch, result.bad_samples, result.key)
 
 
 class Sampler(torch_data.Sampler[BatchKey]):
@@ -224,45 +219,44 @@ class Sampler(torch_data.Sampler[BatchKey]):
     step, as it does by default: what it restores by skipping batches, it takes for a new epoch.
     """
 
-    def __init__(self, loader: Loader) -> None:
-        self._loader = loader
+    def __init__(self, loader: HasFeed) -> None:
+        self._feed = feed_of(loader)
 
     def __len__(self) -> int:
-        return len(self._loader)
+        return len(self._feed.sampler)
 
     def __iter__(self) -> "Keys":
-        return Keys(self._loader)
+        return Keys(self._feed)
 
 
 class Keys(Iterator[BatchKey]):
     """The keys of one iteration; its state is the loader's, after the keys that it has given.
 
     A DataLoader takes keys ahead of the batches. torchdata's StatefulDataLoader therefore takes the
-    state after each key, and saves the one that belongs to the batch that it handed over last.
+    state after each key, and saves the one that belongs to the batch that it delivered last.
     """
 
-    def __init__(self, loader: Loader) -> None:
-        self._loader = loader
-        self._begin()
+    def __init__(self, feed: Feed) -> None:
+        self._feed = feed
+        self._start()
 
     def __next__(self) -> BatchKey:
         key = next(self._keys)
-        self._place = self._loader.sampler.after(key.place)
+        self._cursor.advance()
         return key
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> State:
         """As `Loader.state_dict`, but of the place after the last key."""
-        epoch, position = self._place
-        return {**self._loader.state_dict(), "epoch": epoch, "position": position}
+        return self._cursor.state_dict()
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: State) -> None:
         """Moves the loader as `Loader.load_state_dict` does, and gives the keys from there on."""
-        self._loader.load_state_dict(state)
-        self._begin()
+        self._feed.cursor.load_state_dict(state)
+        self._start()
 
-    def _begin(self) -> None:
-        self._place = self._loader.place
-        self._keys: Iterator[BatchKey] = self._loader.sampler.keys(self._place)
+    def _start(self) -> None:
+        self._cursor = self._feed.cursor.copy()
+        self._keys: Iterator[BatchKey] = self._feed.sampler.keys(self._cursor.place)
 
 
 def as_tensor(leaf: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Replacement: good samples in place of those that can't be read.
+"""Substitution: good samples instead of those that can't be read.
 
 Requires the errors of readers. Promises that the substitute of a sample is a pure function of
 (data, number of samples, index): the first good one on a walk over all samples that the index alone
@@ -10,23 +10,26 @@ import threading
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Literal, TypeVar, get_args
 
 import numpy as np
 
+from headrace.arguments import MAX_SAMPLES, check_int
 from headrace.arrays import Indices
-from headrace.errors import SampleError
+from headrace.errors import SampleError, bad_value
+from headrace.sampling import streams
 from headrace.sampling.permutation import Permutation
 
-# Of orders.py is stream 0, of transforms.py 1, of block_shuffle.py 2 to 4.
-_REPLACEMENT_STREAM = 5
+OnError = Literal["raise", "replace"]
+T = TypeVar("T")
+
 # If so many in a row are bad, most are.
 _MOST_CANDIDATES = 64
 _MOST_LISTED = 20
 
 
 class BadSampleWarning(UserWarning):
-    """A sample can't be read, and another one is taken in its place."""
+    """A sample can't be read, and another one is taken instead."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ class BadSample:
 
     Attributes:
         index: of the sample.
-        substitute: index of the sample that is taken in its place.
+        substitute: index of the sample that is taken instead.
         reason: why it can't be read: what `error` says.
         error: that came of reading it.
     """
@@ -46,7 +49,7 @@ class BadSample:
     error: SampleError = field(compare=False, repr=False)
 
 
-class Replacement:
+class Substitution:
     """Reads batches, with substitutes for samples that can't be read. Threads may use it at once.
 
     Args:
@@ -60,9 +63,9 @@ class Replacement:
         self._remembered: dict[int, BadSample] = {}
 
     def read(
-        self, read: Callable[[Indices], Any], indices: Indices
-    ) -> tuple[Any, tuple[BadSample, ...]]:
-        """`read(indices)`, and what was replaced for it, in the order of the indices.
+        self, read: Callable[[Indices], T], indices: Indices
+    ) -> tuple[T, tuple[BadSample, ...]]:
+        """`read(indices)`, and the bad samples among them, in the order of the indices.
 
         Raises:
             SampleError: one that doesn't say which of the indices it is about; or no substitute can
@@ -87,15 +90,17 @@ class Replacement:
                     raise
                 found[error.index] = self._found(read, error.index, error)
 
-    def _found(self, read: Callable[[Indices], Any], index: int, error: SampleError) -> BadSample:
+    def _found(
+        self, read: Callable[[Indices], object], index: int, error: SampleError
+    ) -> BadSample:
         bad = BadSample(index, self._substitute(read, index, error), str(error), _plain(error))
         if len(self._remembered) < self._most_remembered:
             self._remembered[index] = bad
         return bad
 
-    def _substitute(self, read: Callable[[Indices], Any], index: int, error: SampleError) -> int:
+    def _substitute(self, read: Callable[[Indices], object], index: int, error: SampleError) -> int:
         """The first sample on the walk of `index` that can be read."""
-        seed = np.random.SeedSequence(index, spawn_key=(_REPLACEMENT_STREAM,))
+        seed = np.random.SeedSequence(index, spawn_key=(streams.SUBSTITUTES,))
         walk = Permutation(self._n, seed)
         tried = min(self._n, _MOST_CANDIDATES)
         for candidate in walk[np.arange(tried)].tolist():
@@ -114,8 +119,32 @@ class Replacement:
         )
         raise error
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Replacement, (self._n, self._most_remembered)
+    def __reduce__(self) -> tuple[type["Substitution"], tuple[int, int]]:
+        return type(self), (self._n, self._most_remembered)
+
+
+def substitution_of(on_error: OnError, max_bad_samples: int | None, n: int) -> Substitution | None:
+    """The substitution that a loader of `n` samples is asked for, or None.
+
+    Raises:
+        ArgumentError, ArgumentTypeError: (a ValueError, a TypeError) an argument is not allowed, or
+            not together with the other.
+    """
+    if on_error not in get_args(OnError):
+        raise bad_value("on_error", on_error, "'raise' or 'replace'")
+    if on_error == "raise":
+        if max_bad_samples is not None:
+            remedy = "It is of on_error='replace'."
+            raise bad_value("max_bad_samples", max_bad_samples, "left out", remedy)
+        return None
+    if max_bad_samples is None:
+        raise bad_value(
+            "max_bad_samples",
+            max_bad_samples,
+            "an int with on_error='replace'",
+            "Say how many of the samples may be bad before it is an error.",
+        )
+    return Substitution(n, check_int("max_bad_samples", max_bad_samples, 1, MAX_SAMPLES))
 
 
 class BadSamples:
@@ -130,22 +159,22 @@ class BadSamples:
         self._found: dict[int, BadSample] = {}
         self._lock = threading.Lock()
 
-    def take(self, replaced: Iterable[BadSample], made_for: str) -> None:
-        """Counts those of a batch that is handed over, and warns of those that are new.
+    def take(self, bad_samples: Iterable[BadSample], key: str) -> None:
+        """Counts those of a batch that is delivered, and warns of those that are new.
 
         Args:
-            replaced: in the batch.
-            made_for: names the batch.
+            bad_samples: of the batch.
+            key: of the batch, as text.
 
         Raises:
             SampleError: the error of the first one beyond the budget.
         """
-        for bad in replaced:
+        for bad in bad_samples:
             with self._lock:
                 if bad.index in self._found:
                     continue
                 if len(self._found) >= self._budget:
-                    raise self._beyond(bad, made_for)
+                    raise self._beyond(bad, key)
                 self._found[bad.index] = bad
                 count = len(self._found)
             warnings.warn(
@@ -156,23 +185,23 @@ class BadSamples:
             )
 
     def listed(self) -> list[BadSample]:
-        """All that were replaced, in the order in which they were met."""
+        """All of them, in the order in which they were met."""
         with self._lock:
             return list(self._found.values())
 
-    def _beyond(self, bad: BadSample, made_for: str) -> SampleError:
+    def _beyond(self, bad: BadSample, key: str) -> SampleError:
         before = [str(index) for index in self._found]
         more = f", ... {len(before)} in all" if len(before) > _MOST_LISTED else ""
         error = _plain(bad.error)
-        error.add_note(f"headrace: while making the batch of {made_for}")
+        error.add_note(f"headrace: while making the batch of {key}")
         error.add_note(
             f"headrace: max_bad_samples={self._budget}, and before it these were replaced: "
             f"{', '.join(before[:_MOST_LISTED])}{more}"
         )
         return error
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return BadSamples, (self._budget,)
+    def __reduce__(self) -> tuple[type["BadSamples"], tuple[int]]:
+        return type(self), (self._budget,)
 
 
 def _plain(error: SampleError) -> SampleError:

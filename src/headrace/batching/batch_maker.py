@@ -6,39 +6,39 @@ framework.
 
 import time
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from headrace.arrays import ALIGNMENT_BYTES, Array, Indices, MemoryPool, Weights
-from headrace.batching.bad_samples import BadSample, Replacement
-from headrace.batching.transforms import RandomStreams, Transform, apply, per_sample
+from headrace.batching.bad_samples import BadSample, Substitution
+from headrace.batching.transforms import Batch, RandomStreams, Transform, apply, per_sample
 from headrace.errors import ArgumentError
-from headrace.pytree import leaves, map_leaves, nbytes
+from headrace.pytree import Tree, leaves, map_leaves, nbytes
 from headrace.readers.access import access_of
-from headrace.readers.reader import Reader, Spec, sample_nbytes
-from headrace.sampling.batch_sampler import BatchKey, Block, padding_weights
+from headrace.readers.reader import Arrays, Reader, Spec, sample_nbytes
+from headrace.sampling.keys import BatchKey, Block, padding_weights
 
 # Batches that together are no larger are views of one array: reading into it takes one call. A
 # consumer that keeps one of them keeps the memory of all.
 _MOST_BYTES_TOGETHER = 2**19
 
 
-class Made(NamedTuple):
+class BlockResult(NamedTuple):
     """The batches of a block, or keys that are left to be made one by one, and what it took.
 
-    `samples`, without padding, and `batch_nbytes` are those of one batch. `replaced` are the bad
-    samples of the batch that `made_for` then names.
+    `samples`, without padding, and `batch_nbytes` are those of one batch. `bad_samples` are of the
+    batch whose key is then `key`, as text.
     """
 
-    batches: list[Any]
+    batches: list[Batch]
     samples: int
     batch_nbytes: int
     reading_s: float
     transforming_s: float
     left: Sequence[BatchKey] = ()
-    replaced: tuple[BadSample, ...] = ()
-    made_for: str = ""
+    bad_samples: tuple[BadSample, ...] = ()
+    key: str = ""
 
     @property
     def nbytes(self) -> int:
@@ -55,26 +55,26 @@ class BatchMaker:
         seed: of the transform's random numbers.
         weighted: whether each batch gets float32 weights at its end, 0 for padding.
         memory: what the arrays that are read into are made of.
-        replacement: finds substitutes for samples that can't be read. Without it, they are errors.
+        substitution: finds substitutes for samples that can't be read. Without it, they are errors.
     """
 
     def __init__(
         self,
-        readers: Any,
+        readers: Tree[Reader],
         transform: Transform | per_sample | None,
         seed: int,
         weighted: bool,
         memory: MemoryPool,
-        replacement: Replacement | None = None,
+        substitution: Substitution | None = None,
     ) -> None:
         self._readers = readers
         self._transform = transform
         self._seed = seed
         self._weighted = weighted
         self._memory = memory
-        self._replacement = replacement
+        self._substitution = substitution
 
-    def __call__(self, block: Block) -> Made:
+    def __call__(self, block: Block) -> BlockResult:
         """The batches of a block; of several steps only if it `reads_together`."""
         if len(block.indices) == 1:
             return self.make(block.key(0))
@@ -82,36 +82,37 @@ class BatchMaker:
         try:
             batches = self._read_together(block.indices)
         except Exception:  # so that each failure comes at its turn
-            return Made([], 0, 0, 0.0, 0.0, list(block.batch_keys()))
+            return BlockResult([], 0, 0, 0.0, 0.0, list(block.batch_keys()))
         read = time.perf_counter()
-        return Made(batches, block.n_valid, nbytes(batches[0]), read - began, 0.0)
+        return BlockResult(batches, block.n_valid, nbytes(batches[0]), read - began, 0.0)
 
-    def make(self, key: BatchKey) -> Made:
+    def make(self, key: BatchKey) -> BlockResult:
         """The batch of a key."""
         began = time.perf_counter()
         try:
-            replaced: tuple[BadSample, ...] = ()
-            if self._replacement is None:
-                batch = self._read_batch(key.indices)
+            bad_samples: tuple[BadSample, ...] = ()
+            if self._substitution is None:
+                arrays = self._read_batch(key.indices)
             else:
-                batch, replaced = self._replacement.read(self._read_batch, key.indices)
+                arrays, bad_samples = self._substitution.read(self._read_batch, key.indices)
             read = time.perf_counter()
+            batch: Batch = arrays
             if self._transform is not None:
-                batch = apply(self._transform, batch, key, RandomStreams(self._seed))
+                batch = apply(self._transform, arrays, key, RandomStreams(self._seed))
             if self._weighted:
                 batch = _with_weights(batch, padding_weights(key))
         except Exception as error:
             error.add_note(f"headrace: while making the batch of {key}")
             raise
         taken = time.perf_counter() - read
-        made_for = str(key) if replaced else ""
-        return Made(
-            [batch], key.n_valid, nbytes(batch), read - began, taken, (), replaced, made_for
+        name = str(key) if bad_samples else ""
+        return BlockResult(
+            [batch], key.n_valid, nbytes(batch), read - began, taken, (), bad_samples, name
         )
 
     @property
     def reads_together(self) -> bool:
-        """Whether a batch costs little more than handing it over: rows of memory, as they are."""
+        """Whether a batch costs little more than delivering it: rows of memory, as they are."""
         return (
             self._transform is None
             and not self._weighted
@@ -130,17 +131,17 @@ class BatchMaker:
         """Frees the memory that is kept for the batches to come."""
         self._memory.clear()
 
-    def _read_batch(self, indices: Indices) -> Any:
+    def _read_batch(self, indices: Indices) -> Arrays:
         return map_leaves(lambda reader: self._read(reader, indices), self._readers)
 
-    def _read(self, reader: Reader, indices: Indices) -> Any:
+    def _read(self, reader: Reader, indices: Indices) -> Arrays:
         out = map_leaves(
             lambda spec: self._memory.empty((len(indices), *spec.shape), spec.dtype), reader.spec
         )
         reader.read(indices, out)
         return out
 
-    def _read_together(self, indices: Indices) -> list[Any]:
+    def _read_together(self, indices: Indices) -> list[Batch]:
         """The batches of the rows of `indices`."""
         rows = map_leaves(lambda reader: self._read_rows(reader, indices), self._readers)
         if not isinstance(rows, tuple | dict):
@@ -156,25 +157,29 @@ class BatchMaker:
         assert isinstance(spec, Spec), "only plain arrays are read together"
         nbytes = samples * spec.nbytes
         if nbytes % ALIGNMENT_BYTES or steps * nbytes > _MOST_BYTES_TOGETHER:
-            return [self._read(reader, row) for row in indices]
-        out = self._memory.empty((steps * samples, *spec.shape), spec.dtype)
-        reader.read(indices.reshape(-1), out)
-        return list(out.reshape(steps, samples, *spec.shape))
+            return [self._read_array(reader, spec, row) for row in indices]
+        rows = self._read_array(reader, spec, indices.reshape(-1))
+        return list(rows.reshape(steps, samples, *spec.shape))
+
+    def _read_array(self, reader: Reader, spec: Spec, indices: Indices) -> Array:
+        out = self._memory.empty((len(indices), *spec.shape), spec.dtype)
+        reader.read(indices, out)
+        return out
 
 
-class Repeated:
-    """In place of a `BatchMaker`: gives a few ready batches again and again."""
+class ReadyBatches:
+    """Instead of a `BatchMaker`: gives a few ready batches again and again."""
 
-    def __init__(self, ready: list[Made]) -> None:
+    def __init__(self, ready: list[BlockResult]) -> None:
         self._ready = ready
 
-    def __call__(self, block: Block) -> Made:
+    def __call__(self, block: Block) -> BlockResult:
         return self.make(block.key(0))
 
-    def make(self, key: BatchKey) -> Made:
+    def make(self, key: BatchKey) -> BlockResult:
         """The batch of a key."""
-        made = self._ready[key.step % len(self._ready)]
-        return Made(list(made.batches), made.samples, made.batch_nbytes, 0.0, 0.0)
+        ready = self._ready[key.step % len(self._ready)]
+        return BlockResult(list(ready.batches), ready.samples, ready.batch_nbytes, 0.0, 0.0)
 
     @property
     def reads_together(self) -> bool:
@@ -188,7 +193,7 @@ class Repeated:
         """There is none but that of the batches."""
 
 
-def _with_weights(batch: Any, weights: Weights) -> Any:
+def _with_weights(batch: Batch, weights: Weights) -> tuple[object, ...]:
     for leaf in leaves(batch):
         if isinstance(leaf, np.ndarray) and leaf.shape[:1] != weights.shape:
             raise ArgumentError(

@@ -7,12 +7,13 @@ read.
 import math
 import warnings
 from collections.abc import Iterable
-from typing import Any
 
-from headrace.pytree import leaves, named_leaves
+from headrace.pytree import Tree, leaves, named_leaves
 from headrace.readers.access import access_of
+from headrace.readers.reader import Reader
 from headrace.sampling.batch_sampler import BatchSampler
-from headrace.sampling.block_shuffle import DEFAULT_WINDOW, BlockShuffle
+from headrace.sampling.block_shuffle import DEFAULT_WINDOW, BlockShuffle, BlockShuffled
+from headrace.sampling.order import Sequential
 
 # With less, other orders would gain hardly anything.
 _LEAST_WARNED_OF = 1.5
@@ -22,7 +23,7 @@ class ReadAmplificationWarning(UserWarning):
     """A shuffled loader will read much more than its samples, and another order would not."""
 
 
-def natural_block(readers: Any) -> int:
+def natural_block(readers: Tree[Reader]) -> int:
     """How many samples the largest blocks of the readers have."""
     return max(access_of(reader).block for reader in leaves(readers))
 
@@ -63,21 +64,19 @@ def read_amplification(
 
 
 def warn_of_amplification(
-    readers: Any,
-    shuffle: bool | BlockShuffle,
+    readers: Tree[Reader],
     sampler: BatchSampler,
     stacklevel: int,
 ) -> None:
     """Warns, once for a loader, if its order makes one of the readers read much more than needed.
 
     Args:
-        shuffle: the order of the sampler; with its block, if it is a `BlockShuffle`.
-        sampler: the loader's.
+        sampler: the loader's, with its order.
         stacklevel: as of `warnings.warn`, counted from the caller.
     """
-    if shuffle is False:
+    if isinstance(sampler.order, Sequential):
         return
-    order = shuffle if isinstance(shuffle, BlockShuffle) else None
+    order = sampler.order.sampling if isinstance(sampler.order, BlockShuffled) else None
     n, batch_size, world_size = sampler.n, sampler.batch_size, sampler.world_size
     accesses = {name: access_of(reader) for name, reader in named_leaves(readers, "source")}
     blocked = {
@@ -112,7 +111,7 @@ def warn_of_amplification(
 def _fitting(size: int, n: int, blocked: Iterable[tuple[int, int]]) -> int:
     """A window of blocks of `size` of which each reader of (block, blocks kept) can keep two.
 
-    Where a window ends, batches of two are in the making.
+    Where a window ends, two of them are read at a time.
     """
     fitting = [kept * block // size // 2 for block, kept in blocked if kept * block < n]
     return max(1, min([DEFAULT_WINDOW, *fitting]))

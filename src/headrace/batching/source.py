@@ -3,19 +3,17 @@
 Requires the readers. A source is a reader, an array, or a structure of them, all equally long.
 """
 
-from typing import Any
-
 import numpy as np
 
 from headrace.errors import ArgumentError, bad_type
-from headrace.pytree import map_leaves, named_leaves
+from headrace.pytree import Tree, map_leaves, named_leaves
 from headrace.readers.access import fingerprint_of
 from headrace.readers.array import ArrayReader
 from headrace.readers.reader import Reader, Spec, Specs, is_specs
 from headrace.readers.shared.fingerprints import fingerprint
 
 
-def readers_of(source: Any) -> Any:
+def readers_of(source: object) -> Tree[Reader]:
     """The readers of a source, in its structure.
 
     Raises:
@@ -25,7 +23,7 @@ def readers_of(source: Any) -> Any:
     return map_leaves(lambda leaf: _reader_of(leaf, next(names)), source)
 
 
-def _reader_of(leaf: Any, name: str) -> Reader:
+def _reader_of(leaf: object, name: str) -> Reader:
     if isinstance(leaf, np.ndarray):
         return ArrayReader(leaf)
     if isinstance(leaf, Reader) and not isinstance(leaf, type):
@@ -40,7 +38,7 @@ def _reader_of(leaf: Any, name: str) -> Reader:
     raise bad_type(name, leaf, "a reader, a numpy array, or a tuple or dict of them", remedy)
 
 
-def common_length(readers: Any) -> int:
+def common_length(readers: Tree[Reader]) -> int:
     """The number of samples that all of them have.
 
     Raises:
@@ -58,7 +56,7 @@ def common_length(readers: Any) -> int:
     return n
 
 
-def data_hash(readers: Any) -> str:
+def data_hash(readers: Tree[Reader]) -> str:
     """A hash of the structure, the specs and the fingerprints of readers, for states."""
     parts = []
     for name, reader in named_leaves(readers):
@@ -68,10 +66,12 @@ def data_hash(readers: Any) -> str:
 
 
 def _described(spec: Specs) -> tuple[object, ...]:
-    return _plain(spec) if isinstance(spec, Spec) else (_plain(spec), "")
+    if isinstance(spec, Spec):
+        return spec.shape, str(spec.dtype)
+    return _plain(spec), ""
 
 
-def _plain(spec: Specs) -> Any:
+def _plain(spec: Specs) -> object:
     """The spec in tuples and dicts alone, also that of a named tuple, as its repr is hashed."""
     if isinstance(spec, Spec):
         return spec.shape, str(spec.dtype)

@@ -4,20 +4,22 @@ Requires the batch maker's results. Collecting takes about a microsecond for eac
 """
 
 import time
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+from headrace.batching.batch_maker import BlockResult
 
 # With less waiting than this, a free loader would hardly be noticed.
 _SMALL_SHARE = 0.05
 
 
 class Stats(NamedTuple):
-    """What a loader has handed over, and how long that took. Durations are in seconds.
+    """What a loader has delivered, and how long that took. Durations are in seconds.
 
     Attributes:
-        batches: handed over.
+        batches: delivered.
         samples: in them, without padding.
         nbytes: of their arrays.
-        elapsed_s: from when the first batch was asked for to when the last was handed over.
+        elapsed_s: from when the first batch was asked for to when the last was delivered.
         waited_s: how long of that the consumer waited for batches.
         reading_s: spent reading the samples. Of this and the next two, workers spend several
             seconds in a second.
@@ -78,34 +80,34 @@ class Stats(NamedTuple):
 
 
 class Meter:
-    """Counts what is handed over."""
+    """Counts what is delivered."""
 
     def __init__(self) -> None:
         self.reset()
 
     def reset(self) -> None:
-        """Begins anew."""
-        self.handing_over_s = 0.0
+        """Forgets what was counted."""
+        self.delivering_s = 0.0
         self._batches = self._samples = self._nbytes = self._replaced = 0
         self._began: float | None = None
         self._last = self._waited_s = self._reading_s = self._transforming_s = 0.0
         self._times_ready: dict[int, int] = {}
 
-    def count_block(self, made: Any, asked: float, ready: int) -> None:
+    def count_block(self, result: BlockResult, asked: float, ready: int) -> None:
         """Counts a result of a `BatchMaker` that was asked for then, when so many were ready."""
         now = time.perf_counter()
         if self._began is None:
             self._began = asked
         self._waited_s += now - asked
-        self._reading_s += made.reading_s
-        self._transforming_s += made.transforming_s
-        self._replaced += len(made.replaced)
-        steps = len(made.batches)
+        self._reading_s += result.reading_s
+        self._transforming_s += result.transforming_s
+        self._replaced += len(result.bad_samples)
+        steps = len(result.batches)
         ready *= steps
         self._times_ready[ready] = self._times_ready.get(ready, 0) + steps
 
     def count_batch(self, samples: int, nbytes: int) -> None:
-        """Counts a batch that is handed over now."""
+        """Counts a batch that is delivered now."""
         self._last = time.perf_counter()
         self._batches += 1
         self._samples += samples
@@ -121,7 +123,7 @@ class Meter:
             self._waited_s,
             self._reading_s,
             self._transforming_s,
-            self.handing_over_s,
+            self.delivering_s,
             self._percentile_ready(50),
             self._percentile_ready(99),
             self._replaced,

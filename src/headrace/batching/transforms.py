@@ -4,30 +4,35 @@ Random numbers are a pure function of what they are drawn for. They come from Ph
 counter-based generator (J. Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3", SC 2011):
 the seed gives the key, and the counter begins at (0, number, epoch, kind), so that no two samples
 or batches of any epoch ever share one. What is drawn thus depends neither on the worker, nor on the
-executor, nor on what was drawn before.
+executor, nor on what was drawn before. The number is that of the sample; where an order may give a
+sample twice in an epoch, that of its position, so that it gets other numbers each time.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from headrace.arrays import Array, aligned_empty
-from headrace.errors import ArgumentError, bad_type
+from headrace.errors import ArgumentError, bad_type, bad_value
 from headrace.pytree import leaves, map_leaves, named_leaves
-from headrace.sampling.batch_sampler import BatchKey
+from headrace.readers.reader import Arrays
+from headrace.sampling import streams
+from headrace.sampling.keys import BatchKey
 
+# Arrays in the structure of the source, or what a transform makes of them: anything.
+Batch: TypeAlias = object
 Transform = Callable[[Any, np.random.Generator], Any]
 
-_TRANSFORM_STREAM = 1
-_OF_SAMPLE, _OF_BATCH = 0, 1
+_OF_SAMPLE, _OF_BATCH, _OF_POSITION = 0, 1, 2
+_LONGEST_VERSION = 64
 
 
 class RandomStreams:
     """One generator, set to the stream of a sample or of a batch. Not to be shared by threads."""
 
     def __init__(self, seed: int) -> None:
-        key = np.random.SeedSequence(seed, spawn_key=(_TRANSFORM_STREAM,))
+        key = np.random.SeedSequence(seed, spawn_key=(streams.TRANSFORM,))
         self._counter = np.zeros(4, np.uint64)
         self._state: Any = {
             "bit_generator": "Philox",
@@ -43,6 +48,10 @@ class RandomStreams:
     def of_sample(self, epoch: int, index: int) -> np.random.Generator:
         """The generator at the beginning of the stream of sample `index` in `epoch`."""
         return self._at(_OF_SAMPLE, epoch, index)
+
+    def of_position(self, epoch: int, position: int) -> np.random.Generator:
+        """The generator at the beginning of the stream of a position of `epoch`."""
+        return self._at(_OF_POSITION, epoch, position)
 
     def of_batch(self, epoch: int, first: int) -> np.random.Generator:
         """The generator at the beginning of the stream of the batch whose first position it is."""
@@ -85,18 +94,21 @@ class per_sample:  # noqa: N801  (it reads as a function where it is used)
     def __repr__(self) -> str:
         return f"per_sample({getattr(self.function, '__qualname__', self.function)!s})"
 
-    def apply(self, batch: Any, key: BatchKey, streams: RandomStreams) -> Any:
+    def apply(self, batch: Arrays, key: BatchKey, generators: RandomStreams) -> Arrays:
         """The batch of the transformed samples of `batch`."""
-        out: Any = None
+        out: Arrays | None = None
         n = len(key.indices)
+        epoch = key.place.epoch
         for row, index in enumerate(key.indices.tolist()):
             try:
-                sample = self.function(
-                    map_leaves(lambda array, row=row: array[row], batch),
-                    streams.of_sample(key.place.epoch, index),
-                )
+                if key.repeats:
+                    generator = generators.of_position(epoch, key.first + row)
+                else:
+                    generator = generators.of_sample(epoch, index)
+                rows = map_leaves(lambda array, row=row: array[row], batch)
+                sample = self.function(rows, generator)
                 sample = map_leaves(_as_array, sample)
-                if row == 0:
+                if out is None:
                     out = map_leaves(
                         lambda leaf: aligned_empty((n, *leaf.shape), leaf.dtype), sample
                     )
@@ -107,13 +119,24 @@ class per_sample:  # noqa: N801  (it reads as a function where it is used)
         return batch if out is None else out
 
 
+def check_transform(transform: object, version: object) -> None:
+    """Raises an error unless a loader can take the transform and its version."""
+    if transform is not None and not callable(transform) and not isinstance(transform, per_sample):
+        raise bad_type("transform", transform, "a function of (batch, rng), or per_sample(fn)")
+    if not isinstance(version, str):
+        raise bad_type("transform_version", version, "a str, such as '2'")
+    if len(version) > _LONGEST_VERSION:
+        allowed = f"a str of at most {_LONGEST_VERSION} characters"
+        raise bad_value("transform_version", version, allowed)
+
+
 def apply(
-    transform: Transform | per_sample, batch: Any, key: BatchKey, streams: RandomStreams
-) -> Any:
+    transform: Transform | per_sample, batch: Arrays, key: BatchKey, generators: RandomStreams
+) -> Batch:
     """The batch that `transform` makes of `batch`."""
     if isinstance(transform, per_sample):
-        return transform.apply(batch, key, streams)
-    batch = transform(batch, streams.of_batch(key.place.epoch, key.first))
+        return transform.apply(batch, key, generators)
+    batch = transform(batch, generators.of_batch(key.place.epoch, key.first))
     if batch is None:
         raise ArgumentError("the transform must return the batch, but returned None.")
     if any(isinstance(leaf, list) for leaf in leaves(batch)):
@@ -121,7 +144,7 @@ def apply(
     return batch
 
 
-def _as_array(leaf: Any) -> Array:
+def _as_array(leaf: object) -> Array:
     array = np.asarray(leaf)
     if array.dtype.hasobject:
         raise ArgumentError(
@@ -130,7 +153,7 @@ def _as_array(leaf: Any) -> Array:
     return array
 
 
-def _put(sample: Any, out: Any, row: int) -> None:
+def _put(sample: Arrays, out: Arrays, row: int) -> None:
     """Copies the leaves of `sample` to `row` of the leaves of `out`, which they must fit."""
     names = [name for name, _ in named_leaves(sample)]
     if row and names != [name for name, _ in named_leaves(out)]:

@@ -9,9 +9,9 @@ import headrace as hr
 from headrace.cli.arguments import parse_bytes, parse_options
 from headrace.cli.demo import run
 from headrace.cli.info import run_info
-from headrace.cli.opening import FORMATS
 from headrace.cli.pack import run_pack
 from headrace.cli.verify import run_verify
+from headrace.formats import formats
 from headrace.packing import Shape
 
 app = typer.Typer(
@@ -25,7 +25,7 @@ app = typer.Typer(
 
 _Format = Annotated[
     str | None,
-    typer.Option("--format", help=f"One of {', '.join(FORMATS)}. Default: found out."),
+    typer.Option("--format", help=f"One of {', '.join(formats())}. Default: found out."),
 ]
 _Ids = Annotated[
     Path | None, typer.Option(help="A file of the samples' ids, as a JSON list or in lines.")
@@ -125,9 +125,9 @@ def pack(
     workers: _Workers = None,
     force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False,
 ) -> None:
-    """Write the samples of any reader anew, to be read fast.
+    """Rewrite the samples of any reader so that they are read fast.
 
-    Labels, ids and the names of classes are stored beside. DST appears when it is whole, with a
+    Labels, ids and the names of classes are stored with them. DST appears when it is whole, with a
     manifest of checksums. If pack is killed, the same command goes on where it was.
     """
     blocks = None if block_bytes is None else parse_bytes("--block-bytes", block_bytes)
@@ -164,7 +164,7 @@ def verify(
         str | None,
         typer.Option(
             metavar="FILE",
-            help="Checksums of the files below PATH, or beside it. Default: those of pack.",
+            help="Checksums of the files below PATH, or next to it. Default: those of pack.",
         ),
     ] = None,
     workers: _Workers = None,

@@ -4,7 +4,7 @@ import json
 import re
 from pathlib import Path
 
-from headrace.cli.opening import Options
+from headrace.cli.opening import TypedOptions
 from headrace.errors import ArgumentError, bad_value
 
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
@@ -46,13 +46,19 @@ def read_ids(path: Path) -> list[str]:
     return [str(name) for name in ids]
 
 
+def _parse_columns(text: str) -> str | list[str]:
+    """One name alone is that of the sample itself."""
+    names = list(filter(None, map(str.strip, text.split(","))))
+    return names[0] if len(names) == 1 else names
+
+
 def parse_options(
     ids: Path | None, columns: str | None, dtype: str | None, size: str | None
-) -> Options:
+) -> TypedOptions:
     """The options of a reader."""
-    return Options(
+    return TypedOptions(
         None if ids is None else read_ids(ids),
-        None if columns is None else tuple(filter(None, map(str.strip, columns.split(",")))),
+        None if columns is None else _parse_columns(columns),
         dtype,
         None if size is None else parse_image_size(size),
     )

@@ -10,11 +10,13 @@ import hashlib
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 import headrace as hr
 from headrace.cli.digits import N_CLASSES, Digits, write_digits
@@ -22,6 +24,7 @@ from headrace.cli.keras_backend import choose_backend, import_keras, is_installe
 from headrace.cli.report import Report
 from headrace.cli.tutorial import TutorialGenerator
 from headrace.errors import HeadraceError, bad_value
+from headrace.sampling.batch_sampler import Tail
 
 BATCH_SIZE = 32
 EPOCHS = 12
@@ -29,6 +32,9 @@ GOAL = 0.95  # validation accuracy
 SEED = 0
 REPEATS = 7
 REPEAT_SECONDS = 0.25
+
+# Of images and labels.
+_Batches = Iterable[tuple[Sized, Sized]]
 
 _NAMES = {"jax": "JAX", "torch": "PyTorch"}
 
@@ -57,9 +63,9 @@ def run(folder: Path | None) -> None:
     backend = choose_backend()
     started = time.perf_counter()
     report = Report()
-    with _place(folder) as place:
+    with _open_folder(folder) as opened:
         report.heading(f"headrace {hr.__version__}: a Keras model trained on files, on {backend}")
-        digits = _write(report, place)
+        digits = _write(report, opened)
         accuracy = _train(report, digits, backend)
         ways = _compare(report, digits, backend)
         ratio = _measure(report, digits)
@@ -68,7 +74,7 @@ def run(folder: Path | None) -> None:
         f"{accuracy:.1%} validation accuracy from files on disk; the same bytes in {ways} ways;"
     )
     report.line(f"{ratio:.1f} times the samples per second of the tutorial's generator.")
-    files = "were temporary and are deleted" if folder is None else f"are kept in {place}"
+    files = "were temporary and are deleted" if folder is None else f"are kept in {opened}"
     report.line(f"{time.perf_counter() - started:.0f} s in all. The files {files}.")
 
 
@@ -157,7 +163,7 @@ def _compare(report: Report, digits: Digits, backend: str) -> int:
     )
     report.line(f"{_short_hash(expected)}  expected, from scikit-learn's arrays in memory")
 
-    ways: list[tuple[str, str, Callable[[hr.Loader], Any]]] = [
+    ways: list[tuple[str, str, Callable[[hr.Loader[Any]], Iterable[npt.ArrayLike]]]] = [
         ("", f"loader.batch({epoch}, {step})", lambda loader: loader.batch(epoch, step)),
         ("", "next(iter(loader))", lambda loader: next(iter(loader))),
         ("keras", f"loader.to_keras()[{step}], {backend}", lambda loader: loader.to_keras()[step]),
@@ -192,7 +198,7 @@ def _measure(report: Report, digits: Digits) -> float:
     tutorial = TutorialGenerator(
         ids, digits.labels, digits.root, BATCH_SIZE, image.shape, N_CLASSES
     )
-    sources: dict[str, tuple[Iterable[Any], Callable[[], None]]] = {
+    sources: dict[str, tuple[_Batches, Callable[[], None]]] = {
         "the tutorial's generator": (tutorial, lambda: None),
         "headrace, in this thread": (inline, inline.close),
         f"headrace, {_threads(threads)} (default)": (threads, threads.close),
@@ -220,10 +226,10 @@ def _measure(report: Report, digits: Digits) -> float:
     return last.median / first.median
 
 
-def _samples_per_second(source: Iterable[Any], close: Callable[[], None], seconds: float) -> float:
+def _samples_per_second(source: _Batches, close: Callable[[], None], seconds: float) -> float:
     """The rate over whole epochs for at least `seconds`.
 
-    Closing is part of it: what is made ahead must neither be left over nor be found ready.
+    Closing is part of it: batches prefetched must neither be left over nor be found ready.
     """
     samples = 0
     started = time.perf_counter()
@@ -235,22 +241,31 @@ def _samples_per_second(source: Iterable[Any], close: Callable[[], None], second
     return samples / (time.perf_counter() - started)
 
 
-def _loader(digits: Digits, part: str, **options: Any) -> hr.Loader:
+def _loader(
+    digits: Digits,
+    part: str,
+    *,
+    shuffle: bool = True,
+    tail: Tail = "drop",
+    executor: hr.Executor | None = None,
+) -> hr.Loader[Any]:
     ids = digits.partition[part]
     return hr.Loader(
         (hr.NpyFiles(digits.root, ids), hr.Labels(digits.labels, ids, n_classes=N_CLASSES)),
         batch_size=BATCH_SIZE,
+        shuffle=shuffle,
         seed=SEED,
-        **options,
+        tail=tail,
+        executor=executor,
     )
 
 
-def _threads(loader: hr.Loader) -> str:
+def _threads(loader: hr.Loader[Any]) -> str:
     n = loader.executor.n if isinstance(loader.executor, hr.Threads) else 0
     return "1 thread" if n == 1 else f"{n} threads"
 
 
-def _model(keras: Any, steps: int) -> Any:
+def _model(keras: ModuleType, steps: int) -> Any:
     layers = keras.layers
     model = keras.Sequential(
         [
@@ -269,7 +284,7 @@ def _model(keras: Any, steps: int) -> Any:
     return model
 
 
-def _content(batch: tuple[Any, ...]) -> bytes:
+def _content(batch: Iterable[npt.ArrayLike]) -> bytes:
     """The dtype, shape and bytes of each array or tensor of a batch."""
     arrays = [np.asarray(leaf) for leaf in batch]
     return b"".join(f"{a.dtype.str}{a.shape}".encode() + a.tobytes() for a in arrays)
@@ -280,7 +295,7 @@ def _short_hash(content: bytes) -> str:
 
 
 @contextlib.contextmanager
-def _place(folder: Path | None) -> Iterator[Path]:
+def _open_folder(folder: Path | None) -> Iterator[Path]:
     """The folder; or a temporary one, deleted at the end."""
     if folder is None:
         with tempfile.TemporaryDirectory(prefix="headrace-demo-") as temporary:

@@ -5,15 +5,16 @@ import os
 import shlex
 import time
 import warnings
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypedDict
 
 import numpy as np
 from rich.filesize import decimal
 
 import headrace as hr
-from headrace.cli.opening import FORMATS, Opened, Options, open_reader
+from headrace.cli.opening import TypedOptions, open_reader
 from headrace.cli.report import Report
 from headrace.cli.transfer import clock
+from headrace.formats import Opened
 from headrace.packing import parts_of
 from headrace.pytree import named_leaves
 from headrace.readers.access import access_of
@@ -26,7 +27,11 @@ _MOST_BATCH_BYTES = 2**28
 # Opening, reading and closing a file takes about as long as copying so many bytes.
 _SMALL_FILE_BYTES = 2**18
 _MANY_FILES = 1000
-_FILE_FORMATS = ("npy-files", "npz-files")
+
+
+class _Array(TypedDict):
+    shape: list[int]
+    dtype: str
 
 
 class Epoch(NamedTuple):
@@ -37,7 +42,7 @@ class Epoch(NamedTuple):
         samples_per_second: of the batches that were read.
         samples_read: in them.
         batch_size: of them.
-        executor: what made them.
+        executor: the one that read them.
     """
 
     seconds: float
@@ -48,7 +53,7 @@ class Epoch(NamedTuple):
 
 
 def run_info(
-    path: str, *, format_name: str | None, options: Options, batch_size: int, as_json: bool
+    path: str, *, format_name: str | None, options: TypedOptions, batch_size: int, as_json: bool
 ) -> None:
     """Prints what is there.
 
@@ -65,33 +70,34 @@ def run_info(
         with report.status("reading batches"):
             epoch, warned = measure(opened.reader, batch_size, _SECONDS)
         advice = warned + advise(path, opened)
-    if opened.format == "images" and options.size is None:
+    if opened.format.guesses_size and options.size is None:
         advice.append("The size is that of the first image. Pass the one to train with as --size.")
     access = access_of(opened.reader)
     block = access.block
+    classes = opened.reader.class_names if isinstance(opened.reader, hr.ImageFolder) else None
     if as_json:
         content = {
             "path": path,
-            "format": opened.format,
+            "format": opened.format.name,
             "samples": n,
             "arrays": arrays,
             "sample_bytes": nbytes,
             "bytes": n * nbytes,
             "block": block,
-            "classes": opened.classes,
+            "classes": classes,
             "epoch": epoch and epoch._asdict(),
             "advice": advice,
         }
         print(json.dumps(content, indent=1))
         return
     report.heading(path)
-    report.line(f"format         {opened.format}")
+    report.line(f"format         {opened.format.name}")
     report.line(f"samples        {n}")
     for name, array in arrays.items():
         report.line(f"{name:<14} {array['dtype']} of shape {tuple(array['shape'])}")
     report.line(f"in memory      {decimal(nbytes)} a sample, {decimal(n * nbytes)} in all")
-    if opened.classes is not None:
-        report.line(f"classes        {len(opened.classes)}: {', '.join(opened.classes[:8])}")
+    if classes is not None:
+        report.line(f"classes        {len(classes)}: {', '.join(classes[:8])}")
     if block > 1:
         kept = min(access.blocks_kept, -(-n // block))
         report.line(f"blocks         of {block} samples, each read as a whole; {kept} are kept")
@@ -113,7 +119,7 @@ def run_info(
         report.line(advised)
 
 
-def arrays_of(reader: hr.Reader) -> dict[str, dict[str, Any]]:
+def arrays_of(reader: hr.Reader) -> dict[str, _Array]:
     """The shape and dtype of each array of a sample, by name."""
     return {
         name: {"shape": list(spec.shape), "dtype": str(spec.dtype)}
@@ -149,7 +155,7 @@ def advise(path: str, opened: Opened) -> list[str]:
     """What would make reading faster or smaller."""
     reader, advice = opened.reader, []
     n, nbytes = len(reader), sample_nbytes(reader.spec)
-    many = opened.format in _FILE_FORMATS and n >= _MANY_FILES
+    many = opened.format.sample_suffix is not None and n >= _MANY_FILES
     if many and nbytes < _SMALL_FILE_BYTES:
         # A packed target is on this machine, and one .npy file holds one array.
         target = os.path.basename(path.rstrip("/")) if is_url(path) else path.rstrip("/")
@@ -160,7 +166,7 @@ def advise(path: str, opened: Opened) -> list[str]:
         )
     wide = [name for name, spec in parts_of(reader.spec) if spec.dtype == np.float64]
     if wide:
-        if "dtype" not in FORMATS[opened.format][1]:
+        if "dtype" not in opened.format.options:
             remedy = "Store them as float32 where they are made, or convert them in the transform."
         elif isinstance(reader.spec, Spec):
             remedy = 'Pass dtype="float32" to the reader, or pack with --dtype float32.'

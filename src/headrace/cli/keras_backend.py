@@ -1,4 +1,4 @@
-"""Which backend Keras runs on in the demo, chosen and made ready before Keras is imported.
+"""Which backend Keras runs on in the demo, chosen and prepared before Keras is imported.
 
 Requires nothing; promises to name what is not installed together with the extra that brings it.
 """
@@ -11,7 +11,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Iterator
-from typing import Any
+from types import ModuleType
 
 from headrace.errors import bad_value, missing_extra
 
@@ -48,7 +48,7 @@ def choose_backend() -> str:
     return chosen
 
 
-def import_keras(backend: str, seed: int) -> Any:
+def import_keras(backend: str, seed: int) -> ModuleType:
     """Keras on `backend`, with its random numbers seeded."""
     quiet = backend == "tensorflow" and _LOG_LEVEL not in os.environ
     if quiet:
@@ -63,7 +63,8 @@ def import_keras(backend: str, seed: int) -> Any:
         torch.manual_seed(seed)
         # Layers as small as the demo's take several times as long on many threads.
         torch.set_num_threads(1)
-    return keras
+    module: ModuleType = keras
+    return module
 
 
 def is_installed(module: str) -> bool:

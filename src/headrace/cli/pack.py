@@ -1,4 +1,4 @@
-"""`headrace pack`: the samples at a path, packed anew."""
+"""`headrace pack`: the samples at a path, rewritten so that they are read fast."""
 
 import csv
 import json
@@ -6,14 +6,15 @@ import os
 import shlex
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from rich.filesize import decimal
 
 import headrace as hr
-from headrace.cli.opening import IMAGE_SIZE, Options, check_exists, open_reader
+from headrace.arrays import Array
+from headrace.cli.opening import IMAGE_SIZE, TypedOptions, check_exists, open_reader
 from headrace.cli.report import Report
 from headrace.cli.transfer import clock, transfer
 from headrace.errors import ArgumentError, bad_value
@@ -22,20 +23,23 @@ from headrace.readers.access import ids_of
 from headrace.readers.reader import sample_nbytes
 from headrace.storage.opening import is_url
 
+# By id, or in the order of the samples.
+_Labels = dict[str, float] | list[float] | Array
+
 
 def run_pack(
     source: str,
     target: str,
     *,
     format_name: str | None,
-    options: Options,
+    options: TypedOptions,
     labels: Path | None,
     label_field: str | None,
     shape: Shape,
     workers: int | None,
     force: bool,
 ) -> None:
-    """Packs, and says what was made.
+    """Packs, and says what was written.
 
     Raises:
         HeadraceError: an argument is not allowed, a sample can't be read, or the target can't be
@@ -45,24 +49,26 @@ def run_pack(
     _check_apart(source, target)
     if options.columns is not None and label_field is not None:
         # The label is a part of the sample that is read, whether it was said twice or not.
-        options = options._replace(columns=tuple(dict.fromkeys((*options.columns, label_field))))
+        columns = options.columns
+        names = [columns] if isinstance(columns, str) else columns
+        options = replace(options, columns=list(dict.fromkeys((*names, label_field))))
     started = time.perf_counter()
     try:
         opened = open_reader(source, format_name, options)
         reader = opened.reader
-        if opened.format == "images" and options.size is None:
+        if opened.format.guesses_size and options.size is None:
             assert isinstance(reader.spec, hr.Spec)
             height, width, _ = reader.spec.shape
             raise bad_value("--size", None, IMAGE_SIZE, f"The first is of {height}x{width}.")
-        labels_reader = opened.labels
-        if labels is not None:
-            labels_reader = read_labels(labels, reader)
         texts = {}
         ids = ids_of(reader)
         if ids is not None:
             texts["ids"] = ids
-        if opened.classes is not None and labels is None:
-            texts["classes"] = opened.classes
+        labels_reader: hr.Reader | None = None
+        if labels is not None:
+            labels_reader = read_labels(labels, reader)
+        elif isinstance(reader, hr.ImageFolder):
+            labels_reader, texts["classes"] = reader.labels(), reader.class_names
         nbytes = sample_nbytes(reader.spec)
         with transfer("packing", nbytes * len(reader)) as show:
             packed = pack(
@@ -77,7 +83,7 @@ def run_pack(
                 progress=lambda samples: show(samples * nbytes),
             )
     except hr.SampleError as error:
-        alike = ", with the same options" if format_name or any(options) else ""
+        alike = ", with the same options" if format_name or options.given() else ""
         raise type(error)(
             f"{str(error).rstrip('.')}. To list all bad samples: "
             f"{shlex.join(['headrace', 'verify', source])}{alike}"
@@ -102,7 +108,7 @@ def read_labels(path: Path, reader: hr.Reader) -> hr.Reader:
     suffix = path.suffix.lower()
     try:
         if suffix == ".npy":
-            labels: Any = np.load(path, mmap_mode="r", allow_pickle=False)
+            labels: _Labels = np.load(path, mmap_mode="r", allow_pickle=False)
         elif suffix == ".json":
             labels = json.loads(path.read_bytes())
         elif suffix == ".csv":
@@ -128,7 +134,7 @@ def read_labels(path: Path, reader: hr.Reader) -> hr.Reader:
     return result
 
 
-def _labels_of_lines(path: Path) -> Any:
+def _labels_of_lines(path: Path) -> dict[str, float] | list[float]:
     with open(path, newline="", encoding="utf-8-sig") as file:
         lines = [line for line in csv.reader(file) if line]
     widths = sorted({len(line) for line in lines})
@@ -138,10 +144,13 @@ def _labels_of_lines(path: Path) -> Any:
         )
     if lines and _number(lines[0][-1]) is None:
         del lines[0]  # names
-    values = [_number(line[-1]) for line in lines]
-    if None in values:
-        wrong = lines[values.index(None)][-1]
-        raise bad_value("--labels", wrong, f"numbers, in {path}", "Number the classes from 0 on.")
+    values = []
+    for line in lines:
+        value = _number(line[-1])
+        if value is None:
+            remedy = "Number the classes from 0 on."
+            raise bad_value("--labels", line[-1], f"numbers, in {path}", remedy)
+        values.append(value)
     if widths == [1]:
         return values
     for name, count in Counter(line[0] for line in lines).most_common(1):
@@ -152,7 +161,7 @@ def _labels_of_lines(path: Path) -> Any:
     return {line[0]: value for line, value in zip(lines, values, strict=True)}
 
 
-def _number(text: str) -> int | float | None:
+def _number(text: str) -> float | None:
     for kind in (int, float):
         try:
             return kind(text)

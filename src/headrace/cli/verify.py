@@ -8,19 +8,22 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 import headrace as hr
-from headrace.arrays import Indices
-from headrace.cli.opening import INSIDE, NONE, Options, guess_format, open_reader, root_of
+from headrace.arrays import Array, Indices
+from headrace.cli.opening import NONE, TypedOptions, guess_format, open_reader
 from headrace.cli.report import Report
 from headrace.cli.transfer import transfer
 from headrace.errors import bad_value
 from headrace.executors.lookahead import available_cpus
-from headrace.pytree import map_leaves
+from headrace.formats import formats
+from headrace.pytree import Tree, map_leaves
 from headrace.readers.access import access_of, ids_of
+from headrace.readers.format import MANIFESTS, with_manifest
 from headrace.readers.reader import sample_nbytes
 from headrace.storage import Request, Storage, open_storage
 from headrace.storage.manifest import Manifest, file_sums
@@ -32,9 +35,10 @@ _MOST_IN_A_BATCH = 1024
 _MOST_BLOCK_BYTES = 2**28
 # How readers begin.
 _NUMBERED = re.compile(r"sample \d+ (can't be read|does not exist): ")
-# Of the formats with a file for each sample.
-_SUFFIXES = {"npy-files": ".npy", "npz-files": ".npz"}
 _MOST_LISTED = 1000
+
+_Key = TypeVar("_Key")
+_Result = TypeVar("_Result")
 
 
 class Bad(NamedTuple):
@@ -64,7 +68,7 @@ def run_verify(
     path: str,
     *,
     format_name: str | None,
-    options: Options,
+    options: TypedOptions,
     manifest: str | None,
     workers: int | None,
     as_json: bool,
@@ -90,14 +94,14 @@ def run_verify(
     return not found.bad
 
 
-def _as_dict(found: Verified) -> dict[str, Any]:
+def _as_dict(found: Verified) -> dict[str, object]:
     return found._asdict() | {"bad": [bad._asdict() for bad in found.bad]}
 
 
 def verify(
     path: str,
     format_name: str | None = None,
-    options: Options = NONE,
+    options: TypedOptions = NONE,
     manifest: str | None = None,
     workers: int | None = None,
 ) -> Verified:
@@ -107,7 +111,7 @@ def verify(
         HeadraceError: it could not be verified, as nothing is there, or the network fails.
     """
     workers = min(8, available_cpus()) if workers is None else workers
-    format_name = format_name or guess_format(path)
+    format_name = format_name or guess_format(path).name
     manifests = _manifests(path, manifest)
     reader, bad = _open(path, format_name, options, bool(manifests))
     samples = sum(one.sample is not None for one in bad)
@@ -121,7 +125,7 @@ def verify(
 
 
 def _open(
-    path: str, format_name: str, options: Options, expected: bool
+    path: str, format_name: str, options: TypedOptions, expected: bool
 ) -> tuple[hr.Reader | None, list[Bad]]:
     """The reader of all samples but the first ones, if those are bad: these show what is expected.
 
@@ -131,26 +135,28 @@ def _open(
     opened = _opened(path, format_name, options)
     if isinstance(opened, hr.Reader):
         return opened, []
-    if format_name not in _SUFFIXES:
+    suffix = formats()[format_name].sample_suffix
+    if suffix is None:
         if isinstance(opened, FileNotFoundError) and is_url(path) and not expected:
             raise opened  # there is nothing; a path of this machine was looked at before
         return None, [Bad(path, None, _reason(opened))]
-    ids = options.ids
-    if ids is None:
-        suffix = _SUFFIXES[format_name]
-        names = open_storage(root_of(path)).names((suffix,))
+    if options.ids is None:
+        names = open_storage(with_manifest(path)).names((suffix,))
         ids = sorted(name.removesuffix(suffix) for name in names)
+    else:
+        ids = [str(name) for name in options.ids]
     bad: list[Bad] = []
     for number, name in enumerate(ids):
         # One alone, as each opening takes as long as there are ids.
-        opened = _opened(path, format_name, options._replace(ids=[name]))
+        opened = _opened(path, format_name, replace(options, ids=[name]))
         if isinstance(opened, hr.Reader):
-            return open_reader(path, format_name, options._replace(ids=ids[number:])).reader, bad
+            rest = replace(options, ids=ids[number:])
+            return open_reader(path, format_name, rest).reader, bad
         bad.append(Bad(name, number, _reason(opened)))
     return None, bad
 
 
-def _opened(path: str, format_name: str, options: Options) -> hr.Reader | Exception:
+def _opened(path: str, format_name: str, options: TypedOptions) -> hr.Reader | Exception:
     """The reader, or why it can't be opened."""
     try:
         return open_reader(path, format_name, options).reader
@@ -188,7 +194,9 @@ def _read_all(path: str, reader: hr.Reader, first: int, workers: int) -> list[Ba
     return [Bad(str(name(index)), first + index, reason) for index, reason in sorted(found)]
 
 
-def _bad_among(path: str, reader: hr.Reader, indices: Indices, out: Any) -> list[tuple[int, str]]:
+def _bad_among(
+    path: str, reader: hr.Reader, indices: Indices, out: Tree[Array]
+) -> list[tuple[int, str]]:
     """The bad ones among `indices`, found by halving what can't be read."""
     try:
         reader.read(indices, map_leaves(lambda rows: rows[: len(indices)], out))
@@ -232,12 +240,12 @@ def _manifests(path: str, given: str | None) -> list[tuple[str, Manifest]]:
                 "a file that can be read",
                 f"The system says: {error.strerror}.",
             ) from None
-    # Beside the root of a server or bucket there is nothing.
-    places = [(parent, f"{name}.manifest.json")] if is_url(parent) or not is_url(path) else []
+    # Next to the root of a server or bucket there is nothing.
+    candidates = [(parent, f"{name}.manifest.json")] if is_url(parent) or not is_url(path) else []
     if is_folder:
-        places += [(path, inside) for inside in INSIDE]
+        candidates += [(path, inside) for inside in MANIFESTS]
     found = []
-    for root, file in places:
+    for root, file in candidates:
         storage = open_storage(root)
         try:
             size = storage.size(file)
@@ -300,10 +308,10 @@ def _compare(
 
 
 def in_threads(
-    function: Callable[[Any], Any], keys: Iterable[Any], workers: int
-) -> Iterator[tuple[Any, Any]]:
+    function: Callable[[_Key], _Result], keys: Iterable[_Key], workers: int
+) -> Iterator[tuple[_Key, _Result]]:
     """(key, result) of each key, in order, computed by threads that run a little ahead."""
-    waiting: deque[tuple[Any, Future[Any]]] = deque()
+    waiting: deque[tuple[_Key, Future[_Result]]] = deque()
     pool = ThreadPoolExecutor(workers)
     try:
         for key in keys:

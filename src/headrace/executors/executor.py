@@ -1,14 +1,41 @@
-"""The contract of an executor."""
+"""The contract of an executor: `Executor`, and `Results`, which its `map` returns."""
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
+
+from headrace.errors import bad_type
 
 Key = TypeVar("Key")
+Result = TypeVar("Result")
+_Result = TypeVar("_Result", covariant=True)
+
+
+@runtime_checkable
+class Results(Iterator[_Result], Protocol[_Result]):
+    """What comes of one `map`, in the order of its keys, and how far it has come.
+
+    Exhausted, closed, or ended by an exception, it is over: it yields nothing more, and its
+    executor stops working ahead for it.
+    """
+
+    @property
+    def ready(self) -> int:
+        """How many results are finished and not taken yet; 0 where nothing is made ahead."""
+        ...
+
+    @property
+    def copying_s(self) -> float:
+        """How many seconds it took in all to copy the results that were taken to the consumer."""
+        ...
+
+    def close(self) -> None:
+        """Lets go of the keys, and of the results that were not taken."""
+        ...
 
 
 @runtime_checkable
 class Executor(Protocol):
-    """Makes batches in some place, ahead of their consumption, and hands them over in order.
+    """Makes batches somewhere, ahead of their consumption, and delivers them in order.
 
     An executor
 
@@ -21,18 +48,62 @@ class Executor(Protocol):
       `map` that was exhausted, closed, or ended by an exception;
     - pickles as its configuration, without its workers.
 
-    It may have an attribute `lookahead_bytes`, its budget; a loader then hands small batches over
-    in blocks that are small beside it. The iterators of `map` may have attributes for
-    `Loader.stats`: `ready`, the number of results that are made and not taken, and `copying_s`, how
-    many seconds it took in all to copy those that were taken to the consumer.
-
     `headrace.testing.ExecutorContract` tests all of this.
     """
 
-    def map(self, make_batch: Callable[[Key], Any], keys: Iterable[Key]) -> Iterator[Any]:
+    @property
+    def lookahead_bytes(self) -> int:
+        """The budget; 0 where each batch is made when it is asked for.
+
+        A loader delivers small batches in blocks, which are small compared to the budget.
+        """
+        ...
+
+    def map(self, make_batch: Callable[[Key], Result], keys: Iterable[Key]) -> Results[Result]:
         """Yields `make_batch(key)` for each of the keys, in their order."""
         ...
 
     def close(self) -> None:
         """Ends the workers and waits for them. A later `map` starts new ones."""
         ...
+
+
+def check_executor(executor: object) -> Executor:
+    """The executor itself, if it has all members of the contract.
+
+    Raises:
+        ArgumentTypeError: (a TypeError) it is something else, or lacks members, which are named.
+    """
+    if isinstance(executor, Executor) and not isinstance(executor, type):
+        return executor
+    members = ("map", "close", "lookahead_bytes")
+    missing = _missing(executor, members)
+    remedy = f"It has no {missing}: see headrace.Executor." if hasattr(executor, "map") else ""
+    if isinstance(executor, type):
+        remedy = ""
+    raise bad_type("executor", executor, "Inline(), Threads(n) or another executor", remedy)
+
+
+def map_checked(
+    executor: Executor, make_batch: Callable[[Key], Result], keys: Iterable[Key]
+) -> Results[Result]:
+    """`executor.map(make_batch, keys)`, of which third parties may return something else.
+
+    Raises:
+        ArgumentTypeError: (a TypeError) what `map` returned lacks members of `Results`.
+    """
+    results: object = executor.map(make_batch, keys)
+    if isinstance(results, Results):
+        return results
+    missing = _missing(results, ("__iter__", "__next__", "ready", "copying_s", "close"))
+    raise bad_type(
+        "executor",
+        executor,
+        "one whose map returns Results",
+        f"Its map returned a {type(results).__name__}, which has no {missing}: see "
+        "headrace.executors.Results.",
+    )
+
+
+def _missing(thing: object, members: tuple[str, ...]) -> str:
+    return ", ".join(name for name in members if not hasattr(thing, name))

@@ -1,4 +1,4 @@
-"""Outcomes: what was made, and what was raised, on its way from one process to another."""
+"""Failures: what was raised, on its way from one process to another."""
 
 import pickle
 import traceback
@@ -16,7 +16,7 @@ class Failed(NamedTuple):
 
     @classmethod
     def of(
-        cls, error: BaseException, dumps: Callable[[Any, int], bytes] = pickle.dumps
+        cls, error: BaseException, dumps: Callable[[object, int], bytes] = pickle.dumps
     ) -> "Failed":
         """The error, or another one with its words if it can't be pickled."""
         lines = "".join(traceback.format_exception(error)).rstrip()
@@ -36,7 +36,7 @@ class Failed(NamedTuple):
         return raised
 
 
-def loaded(pickled: bytes, buffers: Iterable[Any] = ()) -> tuple[Any, BaseException | None]:
+def loaded(pickled: bytes, buffers: Iterable[object] = ()) -> tuple[Any, BaseException | None]:
     """What was pickled, or the error that came of loading it."""
     try:
         return pickle.loads(pickled, buffers=buffers), None

@@ -3,30 +3,30 @@
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable
 
-from headrace.executors.executor import Key
-from headrace.executors.lookahead import LookAhead, Pool, check_lookahead_bytes
+from headrace.executors.executor import Key, Result, Results
+from headrace.executors.lookahead import LookAhead, check_lookahead_bytes
+from headrace.executors.tasks import Pool
 
 
 class Pooled:
-    """What Threads and Processes have in common."""
+    """What Threads, Processes and Ray have in common."""
 
     def __init__(self, n: int, lookahead_bytes: int | None) -> None:
         self.n = n
         self.lookahead_bytes = check_lookahead_bytes(lookahead_bytes, n)
         self._pool: Pool | None = None
-        self._when_dropped: weakref.finalize[..., Any] | None = None
+        self._when_dropped: weakref.finalize[[], Pooled] | None = None
         self._starting = threading.RLock()  # a signal handler may close what is being started
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.n}, lookahead_bytes={self.lookahead_bytes})"
 
-    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        return _made, (type(self), self.n, self.lookahead_bytes)
+    def __reduce__(self) -> tuple[Callable[..., "Pooled"], tuple[object, ...]]:
+        return _restored, (type(self), self.n, self.lookahead_bytes)
 
-    def map(self, make_batch: Callable[[Key], Any], keys: Iterable[Key]) -> Iterator[Any]:
+    def map(self, make_batch: Callable[[Key], Result], keys: Iterable[Key]) -> Results[Result]:
         """Yields `make_batch(key)` for each of the keys, in their order."""
         return LookAhead(self, self._running_pool, make_batch, keys, self.n, self.lookahead_bytes)
 
@@ -52,9 +52,9 @@ class Pooled:
             return pool
 
     def _start_pool(self, before: Pool | None) -> Pool:
-        """A new pool, in place of one that is the parent's or has failed."""
+        """A new pool, instead of one that is the parent's or has failed."""
         raise NotImplementedError
 
 
-def _made(kind: Callable[..., Pooled], n: int, lookahead_bytes: int) -> Pooled:
+def _restored(kind: "type[Pooled]", n: int, lookahead_bytes: int) -> Pooled:
     return kind(n, lookahead_bytes=lookahead_bytes)

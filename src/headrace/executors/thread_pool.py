@@ -7,9 +7,9 @@ import threading
 import time
 import weakref
 
-from headrace.executors.lookahead import Task, closed_error, idle_seconds
+from headrace.executors.tasks import AnyTask, closed_error, idle_seconds
 
-# How long the end of the interpreter waits for batches in the making.
+# How long the end of the interpreter waits for batches that are being made.
 _EXIT_SECONDS = 5.0
 
 _pools: "weakref.WeakSet[ThreadPool]" = weakref.WeakSet()
@@ -21,7 +21,7 @@ class ThreadPool:
     def __init__(self, n: int) -> None:
         self.pid = os.getpid()
         self.closed = self._dropping = False
-        self._tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
+        self._tasks: queue.SimpleQueue[AnyTask | None] = queue.SimpleQueue()
         self._threads = [
             threading.Thread(target=self._work, name=f"headrace-{number}", daemon=True)
             for number in range(n)
@@ -30,11 +30,19 @@ class ThreadPool:
             thread.start()
         _pools.add(self)
 
-    def run(self, task: Task) -> None:
+    def run(self, task: AnyTask) -> None:
         """Does the task, in one of the threads. To be overridden where it is done elsewhere."""
-        task.run()
+        function, argument = task.function, task.argument
+        if function is None:  # cancelled
+            return
+        try:
+            result = function(argument)
+        except BaseException as error:
+            task.fail(error)
+        else:
+            task.finish(result)
 
-    def submit(self, task: Task) -> None:
+    def submit(self, task: AnyTask) -> None:
         # Without a lock, as a signal handler may close the pool in the midst of this. What is put
         # before the pool is closed comes before what ends the threads.
         self._tasks.put(task)
@@ -66,7 +74,7 @@ class ThreadPool:
             if task is None:
                 return
             if self._dropping:
-                task.finish(None, closed_error())
+                task.fail(closed_error())
             else:
                 self.run(task)
             del task  # the batch must not outlive its consumer's use of it

@@ -1,12 +1,13 @@
 """Threads: batches are made by threads of this process, ahead of the consumer.
 
-Reading files and numpy's copies release the GIL, so threads read in parallel, and hand batches over
+Reading files and numpy's copies release the GIL, so threads read in parallel, and deliver batches
 without copying.
 """
 
 from headrace.arguments import check_int
-from headrace.executors.lookahead import Pool, available_cpus
+from headrace.executors.lookahead import available_cpus
 from headrace.executors.pooled import Pooled
+from headrace.executors.tasks import Pool
 from headrace.executors.thread_pool import ThreadPool
 
 
@@ -15,7 +16,7 @@ class Threads(Pooled):
 
     Args:
         n: number of threads. Default: the CPUs that this process may use, at most 8.
-        lookahead_bytes: how many bytes of batches may be ready or in the making before they are
+        lookahead_bytes: how many bytes of batches may be ready or being made before they are
             asked for. Default: 32 MiB for each thread, and 64 MiB at least.
             Two batches, or one with a single thread, are looked ahead whatever their size, and
             never more than 128, or 128 blocks of tiny ones.

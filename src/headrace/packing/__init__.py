@@ -1,4 +1,4 @@
-"""Packing: a reader's samples written anew. One file for each format, one contract: `Target`."""
+"""Packing: a reader's samples rewritten to be read fast. One contract for all: `Target`."""
 
 from headrace.packing.pack import Packed, pack
 from headrace.packing.target import Shape, parts_of

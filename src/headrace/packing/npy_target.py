@@ -1,16 +1,22 @@
-"""NpyTarget: the rows of one .npy file, or of several; labels in a file beside."""
+"""NpyTarget: the rows of one .npy file, or of several; labels in a file of their own."""
 
 import io
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from headrace.arrays import Array
-from headrace.packing.sums import SummedFile, Sums
-from headrace.packing.target import Columns, Shape, in_batches, most_in_a_batch, sample_bytes
+from headrace.packing.sums import FileState, SummedFile, Sums
+from headrace.packing.target import (
+    Columns,
+    Shape,
+    TargetState,
+    in_batches,
+    most_in_a_batch,
+    sample_bytes,
+)
 from headrace.readers.reader import Spec
 
 
@@ -38,10 +44,10 @@ class NpyTarget:
     def nbytes(self) -> int:
         return sum(writer.nbytes for writer in self._writers.values())
 
-    def begin(self, folder: Path, sums: Sums, state: Mapping[str, Any] | None) -> int:
+    def begin(self, folder: Path, sums: Sums, state: TargetState | None) -> int:
         self._done = 0 if state is None else state["samples"]
         for name, writer in self._writers.items():
-            writer.begin(folder, sums, self._done, state and state["open"][name])
+            writer.begin(folder, sums, self._done, None if state is None else state["open"][name])
         return self._done
 
     def write(self, columns: Mapping[str, Array]) -> None:
@@ -49,7 +55,7 @@ class NpyTarget:
             writer.write(columns[name])
         self._done += len(columns[name])
 
-    def flush(self) -> dict[str, Any]:
+    def flush(self) -> TargetState:
         opened = {name: writer.flush() for name, writer in self._writers.items()}
         return {"samples": self._done, "open": opened}
 
@@ -75,7 +81,7 @@ class _NpyWriter:
         files = math.ceil(self._n / self._rows)
         return files * len(_header(self._spec, self._n)) + self._n * self._spec.nbytes
 
-    def begin(self, folder: Path, sums: Sums, done: int, state: Mapping[str, Any] | None) -> None:
+    def begin(self, folder: Path, sums: Sums, done: int, state: FileState | None) -> None:
         self._folder, self._sums, self._done = folder, sums, done
         if state is not None:
             self._open = SummedFile(folder / self._file_name(), state)
@@ -86,14 +92,14 @@ class _NpyWriter:
             first = self._done // self._rows * self._rows
             self._open.write(_header(self._spec, min(self._rows, self._n - first)))
         if rows.nbytes:
-            self._open.write(np.ascontiguousarray(rows).reshape(-1).view(np.uint8))
+            self._open.write(np.ascontiguousarray(rows).reshape(-1).view(np.uint8).data)
         name = self._file_name()
         self._done += len(rows)
         if self._done % self._rows == 0 or self._done == self._n:
             self._sums.add(name, self._open.end())
             self._open = None
 
-    def flush(self) -> dict[str, Any] | None:
+    def flush(self) -> FileState | None:
         return None if self._open is None else self._open.flush()
 
     def close(self) -> None:

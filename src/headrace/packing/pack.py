@@ -1,4 +1,4 @@
-"""pack: the samples of a reader written anew, to a file or folder that appears once it is whole."""
+"""pack: writes the samples of a reader to a file or folder that appears once it is whole."""
 
 import contextlib
 import hashlib
@@ -16,7 +16,7 @@ from headrace.executors.threads import Threads
 from headrace.loader import Loader
 from headrace.packing.npy_target import NpyTarget
 from headrace.packing.parquet_target import ParquetTarget
-from headrace.packing.staging import Workplace
+from headrace.packing.staging import Staging
 from headrace.packing.sums import DamagedError, SummedFile
 from headrace.packing.target import Columns, Shape, Target, parts_of
 from headrace.packing.zarr_target import ZarrTarget
@@ -29,7 +29,7 @@ LABEL = "label"
 
 
 class Packed(NamedTuple):
-    """What was made.
+    """What was written.
 
     Attributes:
         target: where.
@@ -71,7 +71,7 @@ def pack(
             name without a suffix for a folder of .npy shards.
         labels: of the samples, to be the column "label".
         label_field: the part of each sample that is the column "label".
-        texts: lists of strings to be stored beside, by name, such as those of ids.
+        texts: lists of strings for files next to the target, by name, such as those of ids.
         shape: how the target is laid out.
         workers: threads that read. Default: one for each CPU, at most 8.
         force: replace what is there.
@@ -80,7 +80,7 @@ def pack(
 
     Raises:
         ArgumentError: (a ValueError) an argument is not allowed, the target exists, or something
-            else was begun there.
+            else was started there.
         SampleError: a sample can't be read.
         StorageError: (an OSError) the target can't be written, as when the disk is full.
     """
@@ -91,10 +91,10 @@ def pack(
         raise ArgumentError(f"source must have at least one sample, but is empty: {source!r}.")
     target = Path(os.path.abspath(target))
     columns = _columns(source, labels, label_field)
-    made = _target_of(target, columns, n, shape)
+    writer = _target_of(target, columns, n, shape)
     loader = Loader(
         (source,) if labels is None else (source, labels),
-        made.batch_size,
+        writer.batch_size,
         shuffle=False,
         tail="partial",
         executor=Threads(workers),
@@ -105,62 +105,62 @@ def pack(
         "source": loader.state_dict()["data"],
         "number of samples": n,
         "columns": {name: [list(spec.shape), spec.dtype.str] for name, spec in columns.items()},
-        "options": [type(made).__name__, made.batch_size, *shape],
+        "options": [type(writer).__name__, writer.batch_size, *shape],
         "texts": hashlib.sha256(json.dumps(texts).encode()).hexdigest(),
     }
     with _explained(target):
-        place = Workplace(target, job, restart=force)
+        staging = Staging(target, job, restart=force)
     try:
         continued_at = n
-        if not place.is_whole:
-            labels_file = made.files.get(LABEL) if isinstance(made, NpyTarget) else None
+        if not staging.is_whole:
+            labels_file = writer.files.get(LABEL) if isinstance(writer, NpyTarget) else None
             replaced = _replaced(target, filter(None, [*texts, labels_file]), force)
-            continued_at = _begin(place, made, n)
+            continued_at = _begin(staging, writer, n)
             progress(continued_at)
             if continued_at < n:
-                loader.seek(0, continued_at // made.batch_size)
+                loader.seek(0, continued_at // writer.batch_size)
                 batches = (_columns_of(batch, label_field) for batch in loader)
-                _write(place, made, batches, continued_at, progress, seconds_between_saves)
+                _write(staging, writer, batches, continued_at, progress, seconds_between_saves)
             with _explained(target):
-                made.finish()
-                _write_texts(place, texts)
-                _write_manifests(place)
-                place.save(made.flush(), whole=True, replaced=replaced)
-        nbytes = sum(entry.bytes for entry in place.sums.entries.values())
+                writer.finish()
+                _write_texts(staging, texts)
+                _write_manifests(staging)
+                staging.save(writer.flush(), whole=True, replaced=replaced)
+        nbytes = sum(entry.bytes for entry in staging.sums.entries.values())
         with _explained(target):
-            place.move()
+            staging.move()
     finally:
         loader.close()
-        made.close()
-        place.close()
+        writer.close()
+        staging.close()
     return Packed(target, n, nbytes, continued_at)
 
 
-def _begin(place: Workplace, made: Target, n: int) -> int:
+def _begin(staging: Staging, writer: Target, n: int) -> int:
     """Makes the target ready; how many samples are there already."""
-    with _explained(place.target):
+    with _explained(staging.target):
         done = 0
         try:
-            if place.state is not None:
-                done = made.begin(place.new, place.sums, place.state)
-        except DamagedError:  # as when the machine went down: what can't be trusted is made anew
-            place.restart()
-        if place.state is None:
-            made.begin(place.new, place.sums, None)
-            place.save(made.flush())
-    free = shutil.disk_usage(place.new).free
-    left = 0 if made.nbytes is None else made.nbytes * (n - done) // n
+            if staging.state is not None:
+                done = writer.begin(staging.new, staging.sums, staging.state)
+        except DamagedError:  # as when the machine went down: it can't be trusted
+            staging.restart()
+        if staging.state is None:
+            writer.begin(staging.new, staging.sums, None)
+            staging.save(writer.flush())
+    free = shutil.disk_usage(staging.new).free
+    left = 0 if writer.nbytes is None else writer.nbytes * (n - done) // n
     if left > free:
         raise StorageError(
-            f"{str(place.target)!r} can't be written: it takes {left} bytes more, and {free} are "
+            f"{str(staging.target)!r} can't be written: it takes {left} bytes more, and {free} are "
             "free there. Make room, or choose another DST, and pack again."
         )
     return done
 
 
 def _write(
-    place: Workplace,
-    made: Target,
+    staging: Staging,
+    writer: Target,
     batches: Iterator[dict[str, Array]],
     done: int,
     progress: Callable[[int], None],
@@ -168,10 +168,10 @@ def _write(
 ) -> None:
     saved_at = time.monotonic()
     for columns in batches:
-        with _explained(place.target):
-            made.write(columns)
+        with _explained(staging.target):
+            writer.write(columns)
             if time.monotonic() - saved_at >= seconds_between_saves:
-                place.save(made.flush())
+                staging.save(writer.flush())
                 saved_at = time.monotonic()
         done += len(next(iter(columns.values())))
         progress(done)
@@ -227,14 +227,14 @@ def _target_of(target: Path, columns: Columns, n: int, shape: Shape) -> Target:
 
 
 def _stem(target: Path) -> str:
-    """What the names of the files beside it begin with."""
+    """What the names of the files that belong to it begin with."""
     return target.name.removesuffix(".npy")
 
 
-def _replaced(target: Path, beside: Iterable[str], force: bool) -> list[str]:
-    """The names beside the target of what goes when the new one comes."""
+def _replaced(target: Path, companions: Iterable[str], force: bool) -> list[str]:
+    """The files in the target's folder that go when the new one comes."""
     manifest = target.with_name(target.name + ".manifest.json")
-    names = {target.name, manifest.name, *beside}
+    names = {target.name, manifest.name, *companions}
     with contextlib.suppress(OSError, ArgumentError):  # there is none, or something else
         # Of the old target, with what belongs to it. A manifest of others may name anything.
         ours = f"{_stem(target)}."
@@ -250,30 +250,30 @@ def _replaced(target: Path, beside: Iterable[str], force: bool) -> list[str]:
     return existing
 
 
-def _write_texts(place: Workplace, texts: Mapping[str, Sequence[str]]) -> None:
+def _write_texts(staging: Staging, texts: Mapping[str, Sequence[str]]) -> None:
     for name, lines in texts.items():
-        file = SummedFile(place.new / name)
+        file = SummedFile(staging.new / name)
         try:
             file.write(json.dumps(lines, indent=0).encode() + b"\n")
-            place.sums.add(name, file.end())
+            staging.sums.add(name, file.end())
         finally:
             file.close()
 
 
-def _write_manifests(place: Workplace) -> None:
-    """Writes one into the target, if it is a folder, and one beside it for all that is there."""
-    for leftover in place.new.rglob(".*.tmp"):  # of a kill while one was written
+def _write_manifests(staging: Staging) -> None:
+    """Writes one into the target, if it is a folder, and one next to it for the other files."""
+    for leftover in staging.new.rglob(".*.tmp"):  # of a kill while one was written
         leftover.unlink()
-    folder = place.target.name + "/"
-    entries = place.sums.entries
+    folder = staging.target.name + "/"
+    entries = staging.sums.entries
     within = {name[len(folder) :]: entries[name] for name in entries if name.startswith(folder)}
-    beside = {name: entries[name] for name in entries if not name.startswith(folder)}
+    others = {name: entries[name] for name in entries if not name.startswith(folder)}
     if within:
         # What reads a folder of Parquet files takes all but such names for one.
-        name = "_manifest.json" if place.target.suffix == ".parquet" else "manifest.json"
-        Manifest(within).save(place.new / folder / name)
-    if beside:
-        Manifest(beside).save(place.new / f"{place.target.name}.manifest.json")
+        name = "_manifest.json" if staging.target.suffix == ".parquet" else "manifest.json"
+        Manifest(within).save(staging.new / folder / name)
+    if others:
+        Manifest(others).save(staging.new / f"{staging.target.name}.manifest.json")
 
 
 @contextlib.contextmanager

@@ -6,14 +6,24 @@ Requires the extra `headrace[arrow]`.
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from headrace.arrays import Array
 from headrace.errors import ArgumentError, missing_extra
 from headrace.packing.sums import SummedFile, Sums
-from headrace.packing.target import Columns, Shape, in_batches, most_in_a_batch, sample_bytes
+from headrace.packing.target import (
+    Columns,
+    Shape,
+    TargetState,
+    in_batches,
+    most_in_a_batch,
+    sample_bytes,
+)
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _GROUP_BYTES = 2**20
 
@@ -47,7 +57,7 @@ class ParquetTarget:
 
     nbytes = None
 
-    def begin(self, folder: Path, sums: Sums, state: Mapping[str, Any] | None) -> int:
+    def begin(self, folder: Path, sums: Sums, state: TargetState | None) -> int:
         self._folder, self._sums = folder, sums
         self._done: int = 0 if state is None else state["samples"]
         return self._done
@@ -77,7 +87,7 @@ class ParquetTarget:
             self._sums.add(self._file_name, self._file.end())
             self._file = None
 
-    def flush(self) -> dict[str, Any]:
+    def flush(self) -> TargetState:
         # A file without its end is none.
         safe = self._done if self._file is None else self._done // self._rows * self._rows
         return {"samples": safe}
@@ -103,7 +113,7 @@ def _of_bytes(columns: Columns) -> list[str]:
     ]
 
 
-def _schema(columns: Columns) -> Any:
+def _schema(columns: Columns) -> "pa.Schema":
     import pyarrow as pa
 
     fields = []
@@ -126,7 +136,7 @@ def _schema(columns: Columns) -> Any:
     return pa.schema(fields)
 
 
-def _arrow(rows: Array, kind: Any) -> Any:
+def _arrow(rows: Array, kind: "pa.DataType") -> "pa.Array":
     """The rows as an Arrow array of fixed-size lists, without copying them."""
     import pyarrow as pa
 

@@ -1,13 +1,13 @@
-"""Workplace: the folder beside a target in which it is made, and from which it is moved when whole.
+"""Staging: the folder next to a target where it is written, and from which it is moved when whole.
 
 <target>.partial/journal.json    which job this is, and how far it has come
 <target>.partial/sums.jsonl      the checksums of the files that are ended
 <target>.partial/lock            held by the process at work, where the system has such locks
-<target>.partial/new/            what goes beside the target at the end, and the target itself
+<target>.partial/new/            the target itself, and the files that go next to it at the end
 <target>.partial/old/            what was replaced
 
-Promises that the target is there only when it is whole, with all that belongs beside it; and that
-whatever a kill leaves is gone on with.
+Promises that the target is there only when it is whole, with all files that belong to it; and that
+the next run goes on with whatever a kill leaves.
 """
 
 import contextlib
@@ -16,28 +16,39 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO, TypedDict
 
 from headrace.atomic_file import atomic_file
 from headrace.errors import ArgumentError
 from headrace.packing.sums import Sums
+from headrace.packing.target import TargetState
 
 _PARTS = {"journal.json", "journal.json.new", "sums.jsonl", "lock", "new", "old"}
 
 
-class Workplace:
-    """The place where `target` is made.
+class _Journal(TypedDict):
+    """What journal.json holds."""
+
+    job: dict[str, object]
+    state: TargetState
+    whole: bool
+    replaced: list[str]
+
+
+class Staging:
+    """The folder where `target` is written.
 
     Args:
         target: the file or folder to be made.
-        job: what is made of what, in JSON types. Only the same job goes on with what is there.
+        job: what is written, and from what, in JSON types. Only the same job goes on with what is
+            there.
         restart: throw away what another job has left.
 
     Raises:
         ArgumentError: (a ValueError) another job has left something, or is at work.
     """
 
-    def __init__(self, target: Path, job: Mapping[str, Any], restart: bool) -> None:
+    def __init__(self, target: Path, job: Mapping[str, object], restart: bool) -> None:
         self.target, self._job = target, dict(job)
         self._folder = target.with_name(target.name + ".partial")
         self.new = self._folder / "new"
@@ -55,13 +66,13 @@ class Workplace:
             raise
 
     @property
-    def state(self) -> Any:
+    def state(self) -> TargetState | None:
         """What was last saved, or None."""
         return self._journal and self._journal["state"]
 
     @property
     def is_whole(self) -> bool:
-        """Whether all is made, and perhaps moved in part."""
+        """Whether all is written, and perhaps moved in part."""
         return self._journal is not None and self._journal["whole"]
 
     def restart(self) -> None:
@@ -75,7 +86,9 @@ class Workplace:
             self.sums.close()
             self.sums = Sums(self._folder / "sums.jsonl")
 
-    def save(self, state: Any, *, whole: bool = False, replaced: list[str] | None = None) -> None:
+    def save(
+        self, state: TargetState, *, whole: bool = False, replaced: list[str] | None = None
+    ) -> None:
         """Makes safe how far the job has come."""
         self.sums.flush()
         self._journal = {
@@ -90,30 +103,30 @@ class Workplace:
         _sync_folder(self._folder)
 
     def move(self) -> None:
-        """Puts what is made into its place, the target at last. A kill within is gone on with."""
+        """Moves all files to where they belong, the target last. A kill within is gone on with."""
         assert self._journal is not None
-        place, made = self.target.parent, self.new / self.target.name
+        folder, written = self.target.parent, self.new / self.target.name
         _sync_folders(self.new)
-        if made.exists():
+        if written.exists():
             # What belonged to the old target goes before the new one comes.
             old = self._folder / "old"
             old.mkdir(exist_ok=True)
             for name in [self.target.name, *self._journal["replaced"]]:
-                if os.path.lexists(place / name) and name not in os.listdir(old):
-                    os.replace(place / name, old / name)
+                if os.path.lexists(folder / name) and name not in os.listdir(old):
+                    os.replace(folder / name, old / name)
             for path in sorted(self.new.iterdir()):
-                if path != made:
-                    os.replace(path, place / path.name)
-            _sync_folder(place)
-            os.replace(made, self.target)
-            _sync_folder(place)
+                if path != written:
+                    os.replace(path, folder / path.name)
+            _sync_folder(folder)
+            os.replace(written, self.target)
+            _sync_folder(folder)
         self.close()
         for part in ("old", "new", "sums.jsonl", "lock", "journal.json"):  # which is needed so long
             _remove(self._folder / part)
         self._folder.rmdir()
 
     def close(self) -> None:
-        """Lets go of what is open; what is made stays, if anything was saved."""
+        """Closes what is open; what is written stays, if anything was saved."""
         self.sums.close()
         if self._journal is None:
             shutil.rmtree(self._folder, ignore_errors=True)
@@ -149,11 +162,11 @@ class Workplace:
                 pass  # a file system without locks
         return lock
 
-    def _load(self, restart: bool) -> dict[str, Any] | None:
+    def _load(self, restart: bool) -> _Journal | None:
         try:
-            journal: dict[str, Any] = json.loads((self._folder / "journal.json").read_bytes())
+            journal: _Journal = json.loads((self._folder / "journal.json").read_bytes())
         except FileNotFoundError:
-            return None  # killed before it had begun, or after it had ended
+            return None  # killed before it had started, or after it had ended
         if journal["job"] == self._job:
             return journal
         if restart:

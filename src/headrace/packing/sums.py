@@ -1,15 +1,25 @@
 """Sums: the checksums of files that are being written, kept over a kill."""
 
 import contextlib
+import io
 import json
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, TypedDict
 
 from headrace.storage.manifest import FileSums, Summing
 
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
 _READ_BYTES = 2**22
+
+
+class FileState(TypedDict):
+    """The bytes that were written of a file, and their SHA-256."""
+
+    bytes: int
+    sha256: str
 
 
 class DamagedError(Exception):
@@ -32,7 +42,7 @@ class Sums:
                     break  # a kill cut it; its file is not yet known to be ended
                 name, (nbytes, sha256, block_bytes, crc32) = json.loads(line)
                 self.entries[name] = FileSums(nbytes, sha256, block_bytes, tuple(crc32))
-        # Written anew, so that nothing comes behind half a line.
+        # Written again, so that nothing comes behind half a line.
         self._log: BinaryIO = open(path, "wb")  # noqa: SIM115
         self._log.writelines(map(_line, self.entries.items()))
         self.flush()
@@ -66,14 +76,14 @@ class SummedFile:
 
     closed = False
 
-    def __init__(self, path: Path, state: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, path: Path, state: FileState | None = None) -> None:
         self._path = path
         self._sums = Summing()
         self._nbytes = 0
         if state is None:
             path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            self._file: Any = open(path, "wb" if state is None else "r+b", buffering=0)  # noqa: SIM115
+            self._file = io.FileIO(path, "wb" if state is None else "r+b")
         except FileNotFoundError:
             raise DamagedError(f"{path.name} is gone") from None
         if state is not None:
@@ -90,7 +100,7 @@ class SummedFile:
             raise DamagedError(f"the first {nbytes} bytes of {self._path.name} are not as written")
         self._file.truncate(nbytes)
 
-    def write(self, data: Any) -> int:
+    def write(self, data: "ReadableBuffer") -> int:
         """Writes all of `data`, which is bytes or an array's memory."""
         view = memoryview(data).cast("B")
         done = 0
@@ -102,7 +112,7 @@ class SummedFile:
     def tell(self) -> int:
         return self._nbytes
 
-    def flush(self) -> dict[str, Any]:
+    def flush(self) -> FileState:
         """Makes what is written safe; the state to go on from."""
         os.fsync(self._file.fileno())
         return self._state()
@@ -117,11 +127,11 @@ class SummedFile:
         self.closed = True
         self._file.close()
 
-    def _count(self, data: Any) -> None:
+    def _count(self, data: bytes | memoryview) -> None:
         self._sums.update(data)
         self._nbytes += len(data)
 
-    def _state(self) -> dict[str, Any]:
+    def _state(self) -> FileState:
         return {"bytes": self._nbytes, "sha256": self._sums.sums().sha256}
 
 

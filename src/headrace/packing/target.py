@@ -2,15 +2,28 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, NotRequired, Protocol, TypedDict, TypeVar
 
 from headrace.arrays import Array
-from headrace.packing.sums import Sums
+from headrace.packing.sums import FileState, Sums
+from headrace.pytree import Tree
 from headrace.readers.reader import Spec
 
 _MOST_IN_A_BATCH = 2**16
 
+T = TypeVar("T")
+
 Columns = Mapping[str, Spec]
+
+
+class TargetState(TypedDict):
+    """How far a target has come, in JSON types, and small.
+
+    `samples` of them are safe; `open` are the files, by column, that go on behind these.
+    """
+
+    samples: int
+    open: NotRequired[dict[str, FileState | None]]
 
 
 class Target(Protocol):
@@ -30,7 +43,7 @@ class Target(Protocol):
         """The bytes that all files will have; None where that is not known before."""
         ...
 
-    def begin(self, folder: Path, sums: Sums, state: Mapping[str, Any] | None) -> int:
+    def begin(self, folder: Path, sums: Sums, state: TargetState | None) -> int:
         """Makes ready to write below `folder`; how many samples are there already.
 
         Args:
@@ -47,11 +60,8 @@ class Target(Protocol):
         """Writes the next samples."""
         ...
 
-    def flush(self) -> dict[str, Any]:
-        """Makes what is written safe; what `begin` must be given to go on behind it.
-
-        In JSON types, and small. The key "samples" has the number of samples that are safe.
-        """
+    def flush(self) -> TargetState:
+        """Makes what is written safe; what `begin` must be given to go on behind it."""
         ...
 
     def finish(self) -> None:
@@ -95,14 +105,14 @@ def in_batches(rows: int, batch_size: int) -> tuple[int, int]:
     return rows // batch_size * batch_size, batch_size
 
 
-def parts_of(structure: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+def parts_of(tree: Tree[T], name: str = "") -> Iterator[tuple[str, T]]:
     """The arrays or specs of a sample, by name, such as "camera/left"."""
-    if isinstance(structure, dict):
-        named = [(str(key), part) for key, part in structure.items()]
-    elif isinstance(structure, tuple):
-        named = [(str(position), part) for position, part in enumerate(structure)]
+    if isinstance(tree, dict):
+        named = [(str(key), part) for key, part in tree.items()]
+    elif isinstance(tree, tuple):
+        named = [(str(position), part) for position, part in enumerate(tree)]
     else:
-        yield name or "sample", structure
+        yield name or "sample", tree
         return
     for key, part in named:
         yield from parts_of(part, f"{name}/{key}" if name else key)

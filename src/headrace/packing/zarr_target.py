@@ -7,13 +7,16 @@ import math
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from headrace.arrays import Array
 from headrace.errors import ArgumentError, missing_extra
 from headrace.packing.sums import Sums, sum_file
-from headrace.packing.target import Columns, Shape, in_batches, most_in_a_batch
+from headrace.packing.target import Columns, Shape, TargetState, in_batches, most_in_a_batch
 from headrace.readers.reader import Spec
+
+if TYPE_CHECKING:
+    import zarr
 
 _CHUNK_BYTES = 2**18
 
@@ -50,7 +53,7 @@ class ZarrTarget:
 
     nbytes = None
 
-    def begin(self, folder: Path, sums: Sums, state: Mapping[str, Any] | None) -> int:
+    def begin(self, folder: Path, sums: Sums, state: TargetState | None) -> int:
         self._root, self._sums = folder / self._name, sums
         self._arrays = self._create() if state is None else self._opened()
         self._done: int = 0 if state is None else state["samples"]
@@ -65,7 +68,7 @@ class ZarrTarget:
             self._sum("/".join(filter(None, (array.path, key))))
         self._done += len(rows)
 
-    def flush(self) -> dict[str, Any]:
+    def flush(self) -> TargetState:
         return {"samples": self._done}  # each file is safe once it is summed
 
     def finish(self) -> None:
@@ -86,7 +89,7 @@ class ZarrTarget:
     def close(self) -> None:
         """Zarr keeps nothing open."""
 
-    def _create(self) -> dict[str, Any]:
+    def _create(self) -> "dict[str, zarr.Array[Any]]":
         import zarr
 
         if not self._is_single():
@@ -111,7 +114,7 @@ class ZarrTarget:
                 raise _cannot_hold(column, spec) from error
         return arrays
 
-    def _opened(self) -> dict[str, Any]:
+    def _opened(self) -> "dict[str, zarr.Array[Any]]":
         import zarr
 
         config = {"write_empty_chunks": True}

@@ -1,24 +1,54 @@
-"""Readers: how a sample is stored. One file for each storage, one contract for all: `Reader`."""
+"""Readers: how a sample is stored. A folder for each format, one contract for all: `Reader`."""
 
-from headrace.readers.array import ArrayReader
-from headrace.readers.arrow.arrow import Arrow
-from headrace.readers.arrow.parquet import Parquet
-from headrace.readers.getitem import GetItem
-from headrace.readers.hdf5.hdf5 import Hdf5
-from headrace.readers.images.decoder import ImageDecoder
-from headrace.readers.images.image_folder import ImageFolder
-from headrace.readers.images.images import Images
-from headrace.readers.labels import Labels
-from headrace.readers.npy.npy_file import NpyFile
-from headrace.readers.npy.npy_files import NpyFiles
-from headrace.readers.npy.npy_shards import NpyShards
-from headrace.readers.npy.npz_files import NpzFiles
-from headrace.readers.reader import Reader, Spec, check_read
-from headrace.readers.shared.block_cache import BlockCache
-from headrace.readers.shared.format_error import FormatError
-from headrace.readers.shared.sample_files import SampleFiles
-from headrace.readers.tar.tar_files import TarFiles
-from headrace.readers.zarr.zarr import Zarr
+from typing import TYPE_CHECKING
+
+from headrace.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from headrace.readers.array import ArrayReader
+    from headrace.readers.arrow.arrow import Arrow
+    from headrace.readers.arrow.parquet import Parquet
+    from headrace.readers.getitem import GetItem
+    from headrace.readers.hdf5.hdf5 import Hdf5
+    from headrace.readers.images.decoder import ImageDecoder
+    from headrace.readers.images.image_folder import ImageFolder
+    from headrace.readers.images.images import Images
+    from headrace.readers.labels import Labels
+    from headrace.readers.npy.npy_file import NpyFile
+    from headrace.readers.npy.npy_files import NpyFiles
+    from headrace.readers.npy.npy_shards import NpyShards
+    from headrace.readers.npy.npz_files import NpzFiles
+    from headrace.readers.reader import Reader, Spec, check_read
+    from headrace.readers.shared.block_cache import BlockCache
+    from headrace.readers.shared.format_error import FormatError
+    from headrace.readers.shared.sample_files import SampleFiles
+    from headrace.readers.tar.tar_files import TarFiles
+    from headrace.readers.zarr.zarr import Zarr
+else:
+    __getattr__, __dir__ = lazy_names(
+        __name__,
+        {
+            "headrace.readers.array": ["ArrayReader"],
+            "headrace.readers.arrow.arrow": ["Arrow"],
+            "headrace.readers.arrow.parquet": ["Parquet"],
+            "headrace.readers.getitem": ["GetItem"],
+            "headrace.readers.hdf5.hdf5": ["Hdf5"],
+            "headrace.readers.images.decoder": ["ImageDecoder"],
+            "headrace.readers.images.image_folder": ["ImageFolder"],
+            "headrace.readers.images.images": ["Images"],
+            "headrace.readers.labels": ["Labels"],
+            "headrace.readers.npy.npy_file": ["NpyFile"],
+            "headrace.readers.npy.npy_files": ["NpyFiles"],
+            "headrace.readers.npy.npy_shards": ["NpyShards"],
+            "headrace.readers.npy.npz_files": ["NpzFiles"],
+            "headrace.readers.reader": ["Reader", "Spec", "check_read"],
+            "headrace.readers.shared.block_cache": ["BlockCache"],
+            "headrace.readers.shared.format_error": ["FormatError"],
+            "headrace.readers.shared.sample_files": ["SampleFiles"],
+            "headrace.readers.tar.tar_files": ["TarFiles"],
+            "headrace.readers.zarr.zarr": ["Zarr"],
+        },
+    )
 
 __all__ = [
     "ArrayReader",

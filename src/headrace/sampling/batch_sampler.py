@@ -1,8 +1,8 @@
 """BatchSampler: (epoch, step) -> the sample indices of this rank's batch.
 
-Requires the orders. Promises that a batch depends on (n, batch_size, order, tail, rank, world_size,
+Requires an order. Promises that a batch depends on (order, batch_size, tail, rank, world_size,
 epoch, position) alone, that every rank has the same number of steps, that the ranks' batches
-partition the epoch, and that nothing of size n is ever built.
+partition the positions of the epoch, and that nothing of size n is ever built.
 
 With n = 22, 2 ranks, a batch size of 4 and so a global batch of 8:
 
@@ -16,15 +16,15 @@ With n = 22, 2 ranks, a batch size of 4 and so a global batch of 8:
 """
 
 from collections.abc import Iterator
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, get_args
 
 import numpy as np
 
 from headrace.arguments import MAX_SAMPLES, check_int, check_seed
 from headrace.arrays import Indices, Weights
-from headrace.errors import OutOfRangeError, bad_type, bad_value
-from headrace.sampling.block_shuffle import BlockShuffle, BlockShuffled
-from headrace.sampling.order import Order, Sequential, Shuffled
+from headrace.errors import OutOfRangeError, bad_value
+from headrace.sampling.keys import BatchKey, Block, Place, padding_weights
+from headrace.sampling.order import Order, Sampling, order_of
 
 Tail = Literal["drop", "partial", "pad"]
 
@@ -33,82 +33,21 @@ Tail = Literal["drop", "partial", "pad"]
 _WINDOW_SAMPLES = 16384
 
 
-class Place(NamedTuple):
-    """Where an epoch stands; `position` counts the samples that the whole world has consumed."""
-
-    epoch: int
-    position: int
-
-
-class BatchKey(NamedTuple):
-    """All that it takes to make a batch, besides the data and the transform.
-
-    `place` is where its step begins, `first` the position in the epoch of this rank's first sample;
-    `indices` holds its samples (int64), of which the first `n_valid` count and the rest are
-    padding.
-    """
-
-    place: Place
-    step: int
-    first: int
-    indices: Indices
-    n_valid: int
-
-    def __str__(self) -> str:
-        shown = ", ".join(map(str, self.indices[:8].tolist()))
-        more = f", ... {len(self.indices)} in all" if len(self.indices) > 8 else ""
-        return f"epoch {self.place.epoch}, step {self.step} (samples {shown}{more})"
-
-
-class Block(NamedTuple):
-    """The keys of consecutive steps of an epoch, whose batches are all of one length.
-
-    `indices` has a row for each step, int64; what else there is, is that of the first step, and
-    `stride` what position and first grow by with each step.
-    """
-
-    place: Place
-    step: int
-    first: int
-    indices: Indices
-    n_valid: int
-    stride: int
-
-    def key(self, number: int) -> BatchKey:
-        """The key of the step of that number, from 0 on."""
-        offset = number * self.stride
-        return BatchKey(
-            Place(self.place.epoch, self.place.position + offset),
-            self.step + number,
-            self.first + offset,
-            self.indices[number],
-            self.n_valid,
-        )
-
-    def batch_keys(self) -> Iterator[BatchKey]:
-        """The keys of all its steps."""
-        return map(self.key, range(len(self.indices)))
-
-    def __str__(self) -> str:
-        if len(self.indices) == 1:
-            return str(self.key(0))
-        return f"epoch {self.place.epoch}, steps {self.step} to {self.step + len(self.indices) - 1}"
-
-
 class BatchSampler:
     """Which samples each batch of each epoch holds, for one rank of a world of ranks.
 
     Args:
         n: number of samples, 1 to 2**62.
         batch_size: samples in a batch of one rank.
-        shuffle: a new order in each epoch, or the reader's order in all; or a `BlockShuffle` with
-            its `block`, a new order in each epoch for samples stored in blocks.
+        shuffle: a new order in each epoch, or the reader's order in all; or a `Sampling`, such as a
+            `BlockShuffle` with its `block`, a new order in each epoch for samples stored in blocks.
         seed: of the order, 0 to 2**128 - 1.
         tail: what becomes of the last `n % (batch_size * world_size)` samples of an epoch:
             "drop" leaves them out; "partial" makes a smaller batch of them, shared out evenly over
             the ranks; "pad" fills a batch up with samples from the beginning of the epoch's order.
         rank: which rank this is, 0 to world_size - 1.
         world_size: number of ranks, each of which takes its part of every step.
+        block: how many samples lie together in the data, for a `Sampling` that is not told.
 
     Raises:
         ArgumentError: (a ValueError) an argument is out of range, or tail="partial" would leave a
@@ -127,11 +66,12 @@ class BatchSampler:
         self,
         n: int,
         batch_size: int,
-        shuffle: bool | BlockShuffle = True,
+        shuffle: bool | Sampling = True,
         seed: int = 0,
         tail: Tail = "drop",
         rank: int = 0,
         world_size: int = 1,
+        block: int | None = None,
     ) -> None:
         self.n = check_int("n", n, 1, MAX_SAMPLES)
         self.batch_size = check_int("batch_size", batch_size, 1, MAX_SAMPLES)
@@ -143,9 +83,10 @@ class BatchSampler:
         if tail not in get_args(Tail):
             raise bad_value("tail", tail, "'drop', 'partial' or 'pad'")
         self.tail: Tail = tail
-        self._check_tail(self.n)
         self.seed = check_seed(seed)
-        self.order: Order = _order(self.n, shuffle, self.seed)
+        self.order: Order = order_of(shuffle, self.n, self.seed, block)
+        self._length = len(self.order)
+        self._check_tail(self._length)
 
     def __len__(self) -> int:
         """Number of steps in an epoch, the same on every rank."""
@@ -192,8 +133,8 @@ class BatchSampler:
                 leave a rank without one in the last step.
         """
         epoch = check_int("epoch", place[0], 0, MAX_SAMPLES)
-        position = check_int("position", place[1], 0, self.n)
-        self._check_tail(self.n - position)
+        position = check_int("position", place[1], 0, self._length)
+        self._check_tail(self._length - position)
         return self.normal(Place(epoch, position))
 
     def after(self, place: Place) -> Place:
@@ -207,7 +148,7 @@ class BatchSampler:
 
     def steps_left(self, place: Place) -> int:
         """Number of steps from `place` to the end of its epoch."""
-        left = max(0, self.n - place.position)
+        left = max(0, self._length - place.position)
         if self.tail == "drop":
             return left // self.global_batch_size
         return -(-left // self.global_batch_size)
@@ -240,7 +181,7 @@ class BatchSampler:
     def _window(self, epoch: int, position: int, steps: int, most: int) -> Iterator[Block]:
         """The blocks of `steps` steps from `position`, of which the last may be the tail."""
         stride = self.global_batch_size
-        full = min(steps, (self.n - position) // stride)
+        full = min(steps, (self._length - position) // stride)
         first = position + self.rank * self.batch_size
         tail_first, count, n_valid = self._share(position + full * stride)
         starts = first + stride * np.arange(steps)
@@ -248,18 +189,20 @@ class BatchSampler:
             starts[-1] = tail_first
         # A row for each step; that of the tail is cut below, if it is shorter.
         positions = starts[:, None] + np.arange(self.batch_size if full else count)
-        if positions[-1, -1] >= self.n:
-            positions %= self.n  # padding takes the samples at the beginning of the order again
+        if positions[-1, -1] >= self._length:
+            positions %= self._length  # padding takes the samples at the beginning again
         indices = self.order.indices(epoch, positions)
         for begin in range(0, full, most):
             rows = indices[begin : min(begin + most, full)]
             place = Place(epoch, position + begin * stride)
             step = place.position // stride
-            yield Block(place, step, first + begin * stride, rows, self.batch_size, stride)
+            begins = first + begin * stride
+            yield Block(place, step, begins, rows, self.batch_size, stride, self.order.repeats)
         if full < steps:
             place = Place(epoch, position + full * stride)
             step = place.position // stride
-            yield Block(place, step, tail_first, indices[-1:, :count], n_valid, stride)
+            rows = indices[-1:, :count]
+            yield Block(place, step, tail_first, rows, n_valid, stride, self.order.repeats)
 
     def _check_tail(self, left: int) -> None:
         left_over = left % self.global_batch_size
@@ -274,31 +217,10 @@ class BatchSampler:
 
     def _share(self, position: int) -> tuple[int, int, int]:
         """This rank's part of the step at `position`: first position, samples, valid samples."""
-        left = self.n - position
+        left = self._length - position
         if left < self.global_batch_size and self.tail == "partial":
             start = left * self.rank // self.world_size
             stop = left * (self.rank + 1) // self.world_size
             return position + start, stop - start, stop - start
         start = self.rank * self.batch_size
         return position + start, self.batch_size, max(0, min(left - start, self.batch_size))
-
-
-def _order(n: int, shuffle: bool | BlockShuffle, seed: int) -> Order:
-    if isinstance(shuffle, BlockShuffle):
-        if shuffle.block is None:
-            allowed = "a BlockShuffle with a block"
-            remedy = "Pass BlockShuffle(block=...); only a Loader asks readers for theirs."
-            raise bad_value("shuffle", shuffle, allowed, remedy)
-        if shuffle.block == 1:  # samples that lie by themselves
-            return Shuffled(n, seed)
-        return BlockShuffled(n, seed, shuffle.block, shuffle.window)
-    if shuffle is not True and shuffle is not False:
-        raise bad_type("shuffle", shuffle, "True or False, or a BlockShuffle")
-    return Shuffled(n, seed) if shuffle else Sequential()
-
-
-def padding_weights(key: BatchKey) -> Weights:
-    """1 for each sample that counts, 0 for padding: float32, shape (batch,)."""
-    weights = np.zeros(len(key.indices), np.float32)
-    weights[: key.n_valid] = 1
-    return weights

@@ -13,16 +13,16 @@ block, window, seed, epoch, position), and that nothing of size n is built.
 """
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from headrace.arguments import MAX_SAMPLES, check_int, check_seed
 from headrace.arrays import Indices
+from headrace.errors import bad_value
+from headrace.sampling import streams
+from headrace.sampling.order import Order, Shuffled
 from headrace.sampling.permutation import Permutation
-
-# Of orders.py is stream 0, of transforms.py 1.
-_BLOCK_STREAM, _SLOT_STREAM, _WINDOW_STREAM = 2, 3, 4
 
 # docs/decisions/block_shuffle.md
 DEFAULT_WINDOW = 32
@@ -63,6 +63,18 @@ class BlockShuffle:
             object.__setattr__(self, "block", check_int("block", self.block, 1, MAX_SAMPLES))
         object.__setattr__(self, "window", check_int("window", self.window, 1, MAX_SAMPLES))
 
+    def order(self, n: int, seed: int, block: int | None = None) -> Order:
+        """The order of `n` samples; `block` is taken where this has none."""
+        if self.block is None and block is not None:
+            return replace(self, block=block).order(n, seed)
+        if self.block is None:
+            allowed = "a BlockShuffle with a block"
+            remedy = "Pass BlockShuffle(block=...); only a Loader asks readers for theirs."
+            raise bad_value("shuffle", self, allowed, remedy)
+        if self.block == 1:  # samples that lie by themselves
+            return Shuffled(n, seed)
+        return BlockShuffled(n, seed, self.block, self.window)
+
 
 class BlockShuffled:
     """The order of a `BlockShuffle`: every epoch in one of its own, drawn from (seed, epoch).
@@ -71,8 +83,10 @@ class BlockShuffled:
     shorter, it lies in a slot drawn for the epoch, and the others in those before and after it.
     """
 
+    repeats = False
+
     def __init__(self, n: int, seed: int, block: int, window: int) -> None:
-        self._described = f"block_shuffled(block={block}, window={window})"
+        self.sampling = BlockShuffle(block, window)
         self._n = n
         self._seed = check_seed(seed)
         self._block = min(block, n)
@@ -80,8 +94,10 @@ class BlockShuffled:
         self._slots = self._full_blocks + (self._rest > 0)
         self._window = min(window, self._slots)
 
+    def __len__(self) -> int:
+        return self._n
+
     def indices(self, epoch: int, positions: Indices) -> Indices:
-        """The samples at `positions` (int64, each in range(n)) of `epoch`, int64, same shape."""
         short = self._short_slot(epoch)
         mixed = self._mixed(epoch, positions.reshape(-1), short)
         padded = self._padded(mixed, short)
@@ -90,8 +106,7 @@ class BlockShuffled:
         return (blocks * self._block + (padded - slots * self._block)).reshape(positions.shape)
 
     def describe(self) -> str:
-        """What distinguishes this order from others."""
-        return self._described
+        return f"block_shuffled(block={self.sampling.block}, window={self.sampling.window})"
 
     def _mixed(self, epoch: int, positions: Indices, short: int) -> Indices:
         """The positions, permuted within each window."""
@@ -108,7 +123,7 @@ class BlockShuffled:
             window = int(windows[begin])
             start = self._start(window * self._window, short)
             stop = self._start(min((window + 1) * self._window, self._slots), short)
-            permutation = _permutation(stop - start, self._seed, _WINDOW_STREAM, epoch, window)
+            permutation = _permutation(stop - start, self._seed, streams.WINDOWS, epoch, window)
             mixed[begin:end] = permutation[positions[begin:end] - start] + start
         if in_order is None:
             return mixed
@@ -126,7 +141,7 @@ class BlockShuffled:
         return self._blocks_in(epoch, slots, short)
 
     def _blocks_in(self, epoch: int, slots: Indices, short: int) -> Indices:
-        permutation = _permutation(self._full_blocks, self._seed, _BLOCK_STREAM, epoch)
+        permutation = _permutation(self._full_blocks, self._seed, streams.BLOCKS, epoch)
         if not self._rest:
             return permutation[slots]
         numbers = slots - (slots > short)
@@ -140,7 +155,7 @@ class BlockShuffled:
         """Where the short block lies; behind all slots if there is none."""
         if not self._rest:
             return self._slots
-        return _permutation(self._slots, self._seed, _SLOT_STREAM, epoch)[0]
+        return _permutation(self._slots, self._seed, streams.SHORT_BLOCK, epoch)[0]
 
     def _start(self, slot: int, short: int) -> int:
         """The position at which a slot begins."""

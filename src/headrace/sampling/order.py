@@ -1,35 +1,84 @@
-"""Orders: positions in an epoch -> sample indices.
+"""Orders: positions of an epoch -> samples. The contracts of `Order` and `Sampling`.
 
-An order is a pure function of (epoch, position) that is, in each epoch, a bijection of range(n). It
-holds nothing of size n. `describe()` names it in a state, so that a state of another order is
-refused.
+An order is bound to a number of samples and a seed. It is a pure function of (epoch, position), and
+holds nothing of size n that it was not given.
 """
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from headrace.arguments import check_seed
 from headrace.arrays import Indices
+from headrace.errors import bad_type
+from headrace.sampling import streams
 from headrace.sampling.permutation import Permutation
-
-_ORDER_STREAM = 0
 
 
 class Order(Protocol):
-    """The order of n samples in each epoch."""
+    """Which sample stands at each position of an epoch.
+
+    `headrace.testing` has no contract class for it yet; tests/sampling/test_order.py tests ours.
+    """
+
+    @property
+    def repeats(self) -> bool:
+        """Whether a sample may come twice in an epoch.
+
+        Its random numbers are then those of the position, so that they differ each time.
+        """
+        ...
+
+    def __len__(self) -> int:
+        """The positions of an epoch, the same number in each."""
+        ...
 
     def indices(self, epoch: int, positions: Indices) -> Indices:
-        """The samples at `positions` (int64, each in range(n)) of `epoch`, int64, same shape."""
+        """The samples at `positions` of `epoch`.
+
+        Args:
+            epoch: from 0 on.
+            positions: int64, any shape, each in range(len(self)), in any order, repeats allowed.
+
+        Returns:
+            int64, of the same shape. Without `repeats`, all positions of an epoch give different
+            samples.
+        """
         ...
 
     def describe(self) -> str:
-        """What distinguishes this order from others, in a few words."""
+        """What distinguishes this order from others of as many samples and the same seed.
+
+        It is part of a state, at most 100 characters, so that a state of another order is refused.
+        """
+        ...
+
+
+@runtime_checkable
+class Sampling(Protocol):
+    """What `shuffle=` takes besides True and False: a kind of order, not bound to any data yet."""
+
+    def order(self, n: int, seed: int, block: int | None) -> Order:
+        """The order of `n` samples.
+
+        Args:
+            n: number of samples, 1 to 2**62.
+            seed: 0 to 2**128 - 1; which streams may be drawn from it, `streams` says.
+            block: how many samples lie together in the data, or None if that is not known.
+        """
         ...
 
 
 class Sequential:
-    """Every epoch in the order of the reader."""
+    """Every epoch in the order of the data."""
+
+    repeats = False
+
+    def __init__(self, n: int) -> None:
+        self._n = n
+
+    def __len__(self) -> int:
+        return self._n
 
     def indices(self, epoch: int, positions: Indices) -> Indices:
         return positions
@@ -39,12 +88,17 @@ class Sequential:
 
 
 class Shuffled:
-    """Every epoch in an order of its own, drawn from (seed, epoch)."""
+    """Every epoch in a permutation of its own, drawn from (seed, epoch)."""
+
+    repeats = False
 
     def __init__(self, n: int, seed: int) -> None:
         self._n = n
         self._seed = check_seed(seed)
         self._latest = (0, self._permutation(0))
+
+    def __len__(self) -> int:
+        return self._n
 
     def indices(self, epoch: int, positions: Indices) -> Indices:
         latest, permutation = self._latest
@@ -59,5 +113,20 @@ class Shuffled:
 
     def _permutation(self, epoch: int) -> Permutation:
         # Not seed + epoch: seed 0 in epoch 1 would equal seed 1 in epoch 0.
-        key = np.random.SeedSequence(self._seed, spawn_key=(_ORDER_STREAM, epoch))
+        key = np.random.SeedSequence(self._seed, spawn_key=(streams.ORDER, epoch))
         return Permutation(self._n, key)
+
+
+def order_of(shuffle: bool | Sampling, n: int, seed: int, block: int | None = None) -> Order:
+    """The order that `shuffle=` asks for.
+
+    Raises:
+        ArgumentTypeError: (a TypeError) it is neither a bool nor a `Sampling`.
+    """
+    if shuffle is True:
+        return Shuffled(n, seed)
+    if shuffle is False:
+        return Sequential(n)
+    if isinstance(shuffle, Sampling) and not isinstance(shuffle, type):
+        return shuffle.order(n, seed, block)
+    raise bad_type("shuffle", shuffle, "True or False, or a BlockShuffle")

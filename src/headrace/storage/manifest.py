@@ -12,7 +12,7 @@ import json
 import os
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from headrace.atomic_file import atomic_file
 from headrace.errors import ArgumentError, ChecksumError, bad_type, bad_value
@@ -157,7 +157,7 @@ class Manifest(Mapping[str, FileSums]):
         return cls({name: file_sums(storage, name, block_bytes) for name in names})
 
     @classmethod
-    def load(cls, source: "str | os.PathLike[str] | Buffer | Mapping[str, Any]") -> "Manifest":
+    def load(cls, source: str | os.PathLike[str] | Buffer | Mapping[str, object]) -> "Manifest":
         """The one in a file, or of its content as bytes or as the dict that JSON makes of it.
 
         Raises:
@@ -205,7 +205,7 @@ def file_sums(
     return summing.sums()
 
 
-def _files(content: Any, where: str) -> dict[str, FileSums]:
+def _files(content: object, where: str) -> dict[str, FileSums]:
     """Raises an error unless it is all that a manifest must be."""
     if not isinstance(content, Mapping) or content.get("format") != _FORMAT:
         raise _damaged(where, f'has no "format": {_FORMAT}')

@@ -14,7 +14,20 @@ The contracts make the samples and the batches themselves, so that what is expec
 through the code under test. What they pickle must be importable by name in another process.
 """
 
-from headrace.testing.executors import ExecutorContract
-from headrace.testing.readers import ReaderContract
+from typing import TYPE_CHECKING
+
+from headrace.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from headrace.testing.executors import ExecutorContract
+    from headrace.testing.readers import ReaderContract
+else:
+    __getattr__, __dir__ = lazy_names(
+        __name__,
+        {
+            "headrace.testing.executors": ["ExecutorContract"],
+            "headrace.testing.readers": ["ReaderContract"],
+        },
+    )
 
 __all__ = ["ExecutorContract", "ReaderContract"]

@@ -18,8 +18,10 @@ from headrace.readers import Reader, Spec
 from headrace.testing.processes import (
     DEADLINE_SECONDS,
     START_METHODS,
+    KeptProcesses,
     frequent_thread_switches,
     in_new_process,
+    kept_processes,
     needs_fork,
 )
 
@@ -82,6 +84,10 @@ class ReaderContract:
     @pytest.fixture
     def reader(self, folder: Path, samples: Array) -> Reader:
         return self.make_reader(folder, samples)
+
+    @pytest.fixture
+    def processes(self, request: pytest.FixtureRequest) -> KeptProcesses:
+        return kept_processes(request)
 
     def test_follows_the_protocol(self, reader: Reader, samples: Array) -> None:
         assert isinstance(reader, Reader)
@@ -171,15 +177,19 @@ class ReaderContract:
             assert sizes[1] - sizes[0] < 500, f"the pickle grows with the samples: {sizes} bytes"
 
     @pytest.mark.parametrize("method", [m for m in START_METHODS if m != "fork"])
-    def test_works_in_another_process(self, reader: Reader, samples: Array, method: str) -> None:
+    def test_works_in_another_process(
+        self, reader: Reader, samples: Array, processes: KeptProcesses, method: str
+    ) -> None:
         indices = np.array([5, 1, 5])
         _check_read(reader, samples, indices)
-        assert _same(in_new_process(_read, reader, indices, method=method), samples[indices])
+        assert _same(processes.call(_read, reader, indices, method=method), samples[indices])
 
     @needs_fork
-    def test_works_in_a_forked_child(self, reader: Reader, samples: Array) -> None:
+    def test_works_in_a_forked_child(
+        self, reader: Reader, samples: Array, processes: KeptProcesses
+    ) -> None:
         indices = np.array([5, 1, 5])
-        for array in in_new_process(_read_around_fork, reader, indices):
+        for array in processes.call(_read_around_fork, reader, indices):
             assert _same(array, samples[indices])
 
     def test_holds_no_object_for_each_sample(self, tmp_path: Path) -> None:

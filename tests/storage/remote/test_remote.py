@@ -617,7 +617,7 @@ class TestArguments:
     def test_urls(self, url, store):
         options = {"account_name": "account", "skip_signature": True} if store[0] == "A" else {}
         storage = hr.Remote(url, options=options)
-        assert type(storage._place.new_store()).__name__ == store
+        assert type(storage._endpoint.new_store()).__name__ == store
         assert storage.root == url
 
     def test_az_needs_an_account(self, monkeypatch):
@@ -639,10 +639,10 @@ class TestArguments:
         needed = {"account_name": "me", "skip_signature": True}
         options = needed if url.startswith("az") else {"skip_signature": True}
         value = True if option == "use_emulator" else "http://127.0.0.1:1"
-        found = {hr.Remote(url, options=options)._place.identity}
-        found.add(hr.Remote(url, options={**options, option: value})._place.identity)
+        found = {hr.Remote(url, options=options)._endpoint.identity}
+        found.add(hr.Remote(url, options={**options, option: value})._endpoint.identity)
         monkeypatch.setenv(variable, "http://127.0.0.1:1")
-        found.add(hr.Remote(url, options=options)._place.identity)
+        found.add(hr.Remote(url, options=options)._endpoint.identity)
         assert len(found) == 3
 
     @pytest.mark.parametrize(

@@ -55,9 +55,9 @@ def read(file: Path) -> Checkpoint:
     try:
         with h5py.File(file, "r") as opened:
             group = opened[_GROUP]
-            progress, made = json.loads(group.attrs[_PROGRESS])
+            progress, iterations = json.loads(group.attrs[_PROGRESS])
             return Checkpoint(
-                progress, made, _arrays(group, _VARIABLES), _arrays(group, _GENERATORS)
+                progress, iterations, _arrays(group, _VARIABLES), _arrays(group, _GENERATORS)
             )
     except (OSError, KeyError, ValueError) as error:
         raise StateError(

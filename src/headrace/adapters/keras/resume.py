@@ -11,11 +11,12 @@ from typing import Any
 import keras
 
 from headrace.adapters.keras import checkpoint as keras_checkpoint
+from headrace.adapters.keras import frames
 from headrace.adapters.keras.passes import Passes
 from headrace.arguments import check_int
 from headrace.arrays import Array
+from headrace.batching.feed import feed_of
 from headrace.errors import ArgumentError, HeadraceError, bad_type, bad_value
-from headrace.loader import Loader
 
 
 class ResumeTraining(keras.callbacks.Callback):  # type: ignore[misc]
@@ -69,7 +70,8 @@ class ResumeTraining(keras.callbacks.Callback):  # type: ignore[misc]
         if not isinstance(passes, Passes):
             raise bad_type("dataset", dataset, "what Loader.to_keras() gives, as fit gets it")
         self._passes = passes
-        self._loader: Loader = dataset.loader
+        feed = feed_of(dataset.loader)
+        self._cursor, self._sampler = feed.cursor, feed.sampler
         if not isinstance(filepath, str | os.PathLike):
             raise bad_type("filepath", filepath, "a path")
         self._file = Path(os.fspath(filepath)).absolute()
@@ -102,23 +104,22 @@ class ResumeTraining(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         if self._resumed is not None:
-            made = keras_checkpoint.iterations(self.model)
-            if (epoch, made) != self._resumed:
+            iterations = keras_checkpoint.iterations(self.model)
+            if (epoch, iterations) != self._resumed:
                 raise HeadraceError(
                     f"ResumeTraining has restored epoch {self._resumed[0]} after "
                     f"{self._resumed[1]} iterations, but fit begins with epoch {epoch} after "
-                    f"{made}: another callback has restored something after it. Put "
+                    f"{iterations}: another callback has restored something after it. Put "
                     "it before ResumeTraining in callbacks, or leave it out."
                 )
             self._resumed = None
-            self._model._initial_epoch = None  # or a later fit would begin there, too
+            frames.set_first_epoch(self._model, None)  # or a later fit would begin there, too
         else:
             self._before = 0
-            self._whole = self._loader.place.position == 0 and self.params["steps"] == len(
-                self._loader
-            )
+            at_start = self._cursor.place.position == 0
+            self._whole = at_start and self.params["steps"] == len(self._sampler)
         self._epoch, self._done = epoch, self._before
-        self._place = self._loader.place
+        self._place = self._cursor.place
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         # Of an epoch that goes on, now: its iterator drew a number that the one before the kill did
@@ -129,7 +130,7 @@ class ResumeTraining(keras.callbacks.Callback):  # type: ignore[misc]
         self._generators, self._rates = [], []
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        if self._loader.place == self._place or self._passes.to_be_shortened:
+        if self._cursor.place == self._place or self._passes.to_be_shortened:
             raise HeadraceError(
                 "ResumeTraining must get the very dataset that fit trains on, but this one is not "
                 "what moves the loader. Pass the same object to both."
@@ -137,7 +138,7 @@ class ResumeTraining(keras.callbacks.Callback):  # type: ignore[misc]
         done = self._before + batch + 1
         self._unsaved += done - self._done
         self._done = done
-        position = self._loader.place.position
+        position = self._cursor.place.position
         self._ended = not position if self._whole else done >= self.params["steps"]
         # What is due at the end of an epoch is saved after its validation.
         if self._every is not None and self._unsaved >= self._every and not self._ended:
@@ -151,37 +152,37 @@ class ResumeTraining(keras.callbacks.Callback):  # type: ignore[misc]
             self._save()
 
     def on_train_end(self, logs: Any = None) -> None:
-        self._model._initial_epoch = None
+        frames.set_first_epoch(self._model, None)
         # Else there is something left to do, for a fit with more epochs.
         finished = self._ended and self._epoch <= self.params["epochs"]
-        if self._delete and finished and not self._loader.sampler.rank:
+        if self._delete and finished and not self._sampler.rank:
             self._file.unlink(missing_ok=True)
 
     def _save(self) -> None:
         self._unsaved = 0
-        if self._loader.sampler.rank:
+        if self._sampler.rank:
             return
         progress = {
             "epoch": self._epoch,
             "steps": self._done,
             "whole": self._whole,
-            "loader": self._loader.state_dict(),
+            "loader": self._cursor.state_dict(),
         }
         keras_checkpoint.save(self._file, self.model, progress)
 
     def _restore(self) -> None:
-        model, loader = self.model, self._loader
+        model, cursor = self.model, self._cursor
         checkpoint = keras_checkpoint.read(self._file)
         progress = checkpoint.progress
-        loader.load_state_dict(progress["loader"])
+        cursor.load_state_dict(progress["loader"])
         keras_checkpoint.restore(self._file, checkpoint, model)
         epoch, done = progress["epoch"], progress["steps"]
-        self._whole = progress["whole"] and self.params["steps"] == len(loader)
+        self._whole = progress["whole"] and self.params["steps"] == len(self._sampler)
         if done:
             if not self._whole:
                 left = max(0, self.params["steps"] - done)
-            elif loader.epoch == progress["loader"]["epoch"]:
-                left = loader.sampler.steps_left(loader.place)
+            elif cursor.place.epoch == progress["loader"]["epoch"]:
+                left = self._sampler.steps_left(cursor.place)
             else:  # what was left fills no batch of the present size
                 left = 0
             if left:
@@ -194,7 +195,7 @@ class ResumeTraining(keras.callbacks.Callback):  # type: ignore[misc]
         else:
             keras_checkpoint.restore_generators(checkpoint.generators)
         self._epoch, self._before, self._ended = epoch, done, not done
-        model._initial_epoch = epoch
+        frames.set_first_epoch(model, epoch)
         self._resumed = epoch, checkpoint.iterations
 
 

@@ -1,14 +1,14 @@
 """Processes: batches are made by other processes, for transforms that hold the GIL."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable
 
 from headrace.arguments import check_int
 from headrace.errors import HeadraceError
-from headrace.executors.executor import Key
-from headrace.executors.lookahead import Pool, available_cpus
+from headrace.executors.executor import Key, Result, Results
+from headrace.executors.lookahead import available_cpus
 from headrace.executors.pooled import Pooled
+from headrace.executors.tasks import Pool
 
 
 class Processes(Pooled):
@@ -22,7 +22,7 @@ class Processes(Pooled):
 
     Args:
         n: number of processes. Default: the CPUs that this process may use.
-        lookahead_bytes: how many bytes of batches may be ready or in the making before they are
+        lookahead_bytes: how many bytes of batches may be ready or being made before they are
             asked for, in shared memory. Default: 32 MiB for each process, and 64 MiB at least.
             Two batches, or one with a single process, are looked ahead whatever their size, and
             never more than 128, or 128 blocks of tiny ones.
@@ -46,7 +46,7 @@ class Processes(Pooled):
         if os.name == "nt":
             raise HeadraceError("Processes can't share memory on this system. Use Threads.")
 
-    def map(self, make_batch: Callable[[Key], Any], keys: Iterable[Key]) -> Iterator[Any]:
+    def map(self, make_batch: Callable[[Key], Result], keys: Iterable[Key]) -> Results[Result]:
         """Yields `make_batch(key)` for each of the keys, in their order.
 
         A function is sent to the workers when they first need it, and again only if it was dropped

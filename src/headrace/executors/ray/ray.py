@@ -2,16 +2,17 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from headrace.arguments import check_int
-from headrace.errors import HeadraceError
-from headrace.executors.executor import Key
-from headrace.executors.lookahead import Pool, available_cpus, check_lookahead_bytes
+from headrace.errors import HeadraceError, missing_extra
+from headrace.executors.executor import Key, Result, Results
+from headrace.executors.lookahead import available_cpus, check_lookahead_bytes
 from headrace.executors.pooled import Pooled
+from headrace.executors.tasks import Pool
 
-# A thread waits for each batch in the making; and look-ahead has no more batches than these.
+# A thread waits for each batch that is being made; and look-ahead has no more batches than these.
 _MOST_BY_DEFAULT = 128
 
 _forked_from_user_of_ray = False
@@ -27,13 +28,13 @@ class Ray(Pooled):
     are dropped. A batch that is lost with a node is made again on another one.
 
     If Ray is not connected yet when the first batch is asked for, `ray.init()` connects it: to the
-    cluster of RAY_ADDRESS, or to one that `ray start` has begun on this machine, or to a new one on
-    this machine alone. `close` ends the tasks of this executor, and leaves Ray running.
+    cluster of RAY_ADDRESS, or to one that `ray start` has started on this machine, or to a new one
+    on this machine alone. `close` ends the tasks of this executor, and leaves Ray running.
 
     Args:
-        n: how many batches may be in the making in the cluster at a time. Default: the CPUs of the
-            cluster when a `map` begins, at most 128; before the first one, those of this process.
-        lookahead_bytes: how many bytes of batches may be ready or in the making before they are
+        n: how many batches the cluster may be making at a time. Default: the CPUs of the cluster
+            when a `map` starts, at most 128; before the first one, those of this process.
+        lookahead_bytes: how many bytes of batches may be ready or being made before they are
             asked for. Default: 32 MiB for each of n, and 64 MiB at least, but at most half of the
             object store of the consumer's node.
             Two batches, or one if n is 1, are looked ahead whatever their size, and never more than
@@ -64,9 +65,11 @@ class Ray(Pooled):
         self._n = None if n is None else self.n
         self._lookahead_bytes = None if lookahead_bytes is None else self.lookahead_bytes
         self._options = options
-        from headrace.executors.ray import pool as ray_pool
-
-        ray_pool.check_options(options)
+        try:
+            from headrace.executors.ray.pool import check_options
+        except ModuleNotFoundError as error:
+            raise missing_extra("headrace.Ray", "Ray", "ray") from error
+        check_options(options)
 
     def __repr__(self) -> str:
         given = [] if self._n is None else [repr(self._n)]
@@ -75,10 +78,10 @@ class Ray(Pooled):
         given += [f"{name}={value!r}" for name, value in self._options.items()]
         return f"Ray({', '.join(given)})"
 
-    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        return _made, (self._n, self._lookahead_bytes, self._options)
+    def __reduce__(self) -> tuple[Callable[..., Pooled], tuple[object, ...]]:
+        return _restored_ray, (self._n, self._lookahead_bytes, self._options)
 
-    def map(self, make_batch: Callable[[Key], Any], keys: Iterable[Key]) -> Iterator[Any]:
+    def map(self, make_batch: Callable[[Key], Result], keys: Iterable[Key]) -> Results[Result]:
         """Yields `make_batch(key)` for each of the keys, in their order.
 
         A function is put into the object store when it is first needed, and again only if it was
@@ -94,17 +97,18 @@ class Ray(Pooled):
                 "Ray can't be used in a process that was forked from one that uses Ray. Start the "
                 "process with spawn or forkserver, or use Inline or Threads in it."
             )
-        from headrace.executors.ray import pool as ray_pool
+        from headrace.executors.ray.cluster import check_fits, connect
+        from headrace.executors.ray.pool import RayPool
 
-        cluster = ray_pool.connect()
+        cluster = connect()
         if self._n is None:
             self.n = max(1, min(cluster.cpus, _MOST_BY_DEFAULT))
         if self._lookahead_bytes is None:
             most = cluster.store_bytes // 2
             self.lookahead_bytes = min(check_lookahead_bytes(None, self.n), most)
         else:
-            ray_pool.check_fits(self._lookahead_bytes, cluster)
-        if isinstance(self._pool, ray_pool.RayPool) and self._pool.session != cluster.session:
+            check_fits(self._lookahead_bytes, cluster)
+        if isinstance(self._pool, RayPool) and self._pool.session != cluster.session:
             self.close()  # Ray was shut down, and what was put there is gone
 
     def _start_pool(self, before: Pool | None) -> Pool:
@@ -113,7 +117,7 @@ class Ray(Pooled):
         return RayPool(self.n, self._options)
 
 
-def _made(n: int | None, lookahead_bytes: int | None, options: dict[str, Any]) -> Ray:
+def _restored_ray(n: int | None, lookahead_bytes: int | None, options: Mapping[str, object]) -> Ray:
     return Ray(n, lookahead_bytes=lookahead_bytes, **options)
 
 

@@ -16,7 +16,6 @@ import time
 import warnings
 import zlib
 from dataclasses import dataclass
-from typing import Any
 
 from headrace.arguments import check_int
 from headrace.errors import ArgumentError, bad_type, bad_value
@@ -117,7 +116,7 @@ class Cache:
     def __repr__(self) -> str:
         return f"Cache({self._folder!r}, max_bytes={self._max_bytes})"
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[type["Cache"], tuple[str, int]]:
         return Cache, (self._folder, self._max_bytes)
 
     def get(self, key: str) -> memoryview | None:

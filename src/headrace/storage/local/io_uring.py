@@ -16,7 +16,7 @@ import mmap
 import os
 import sys
 import threading
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -85,7 +85,7 @@ class Ring:
     def __init__(self) -> None:
         self.pid = os.getpid()
         self._file = -1
-        self._held: Any = None
+        self._held: object = None
         self._syscall = ctypes.CDLL(None, use_errno=True).syscall
         self._syscall.argtypes = [ctypes.c_long] * 7
         self._syscall.restype = ctypes.c_long
@@ -155,7 +155,7 @@ class Ring:
         self,
         folder: int,
         names: npt.NDArray[np.uintp],
-        owner: Any,
+        owner: object,
         head_nbytes: int,
         bodies: Array,
     ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.uint8]]:
@@ -184,7 +184,7 @@ class Ring:
         return received, self._heads[: len(names)]
 
     def read_whole(
-        self, folder: int, names: npt.NDArray[np.uintp], owner: Any, rows: npt.NDArray[np.uint8]
+        self, folder: int, names: npt.NDArray[np.uintp], owner: object, rows: npt.NDArray[np.uint8]
     ) -> npt.NDArray[np.int32]:
         """Reads at most `MOST_FILES` files to their ends.
 
@@ -209,7 +209,7 @@ class Ring:
         starts: Array,
         lengths: Array,
         addresses: npt.NDArray[np.uintp],
-        owner: Any,
+        owner: object,
     ) -> npt.NDArray[np.int32]:
         """Reads at most `MOST_FILES` ranges of bytes of open files.
 
@@ -234,7 +234,7 @@ class Ring:
         return self._results[:n].copy()
 
     def _read_files(
-        self, chains: _Chains, folder: int, names: npt.NDArray[np.uintp], owner: Any, rows: Array
+        self, chains: _Chains, folder: int, names: npt.NDArray[np.uintp], owner: object, rows: Array
     ) -> Array:
         """The results of reading; shape (reads of a file, files)."""
         n = len(names)
@@ -246,7 +246,7 @@ class Ring:
         self._do(chains.requests[: n * chains.steps], (owner, rows))
         return self._results[: n * chains.steps].reshape(n, chains.steps)[:, 1:-1].T
 
-    def _do(self, requests: Array, owners: Any) -> None:
+    def _do(self, requests: Array, owners: object) -> None:
         """Has the kernel do the requests, numbered from 0, with memory that `owners` own."""
         # It is kept until the kernel is done, should an exception, such as a KeyboardInterrupt,
         # end this call before.
@@ -314,7 +314,7 @@ class _OfThread(threading.local):
 
 _of_thread = _OfThread()
 _available = sys.platform == "linux" and os.uname().machine in _MACHINES and sys.maxsize > 2**32
-_abandoned: list[Any] = []  # memory that the kernel may write to until the process ends
+_abandoned: list[object] = []  # memory that the kernel may write to until the process ends
 
 
 def ring_of_thread() -> Ring | None:

@@ -1,4 +1,4 @@
-"""Which transfers of a process may begin: a bound for requests and one for bytes.
+"""Which transfers of a process may start: a bound for requests and one for bytes.
 
 All of it runs in one event loop, so nothing here needs a lock.
 """
@@ -9,16 +9,16 @@ from typing import NamedTuple
 
 
 class Limits(NamedTuple):
-    """What all transfers together may take when one more begins."""
+    """What all transfers together may take when one more starts."""
 
     requests: int
     bytes: int
 
 
-class Batch:
-    """Transfers that one consumer waits for; `admitted` of them hold bytes that it has not taken.
+class Consumer:
+    """Who waits for transfers; `admitted` of them hold bytes that it has not taken.
 
-    One of them is let through whatever others hold, so no batch waits for another's consumer.
+    One of them is let through whatever others hold, so that none waits for another consumer.
     """
 
     def __init__(self) -> None:
@@ -28,8 +28,8 @@ class Batch:
 class Ticket:
     """What one transfer may take."""
 
-    def __init__(self, batch: Batch, limits: Limits) -> None:
-        self.batch = batch
+    def __init__(self, consumer: Consumer, limits: Limits) -> None:
+        self.consumer = consumer
         self.limits = limits
         self.bytes = 0
         self.holds = self.moves = False
@@ -69,7 +69,7 @@ class Admission:
         self._stop_moving(ticket)
         if ticket.holds:
             ticket.holds = False
-            ticket.batch.admitted -= 1
+            ticket.consumer.admitted -= 1
             self._held -= ticket.bytes
             ticket.bytes = 0
         self._admit()
@@ -87,10 +87,10 @@ class Admission:
             if admitted.done():  # cancelled
                 continue
             fits = not full and self._held + nbytes <= ticket.limits.bytes
-            if self._moving < ticket.limits.requests and (fits or not ticket.batch.admitted):
+            if self._moving < ticket.limits.requests and (fits or not ticket.consumer.admitted):
                 ticket.holds = ticket.moves = True
                 ticket.bytes = nbytes
-                ticket.batch.admitted += 1
+                ticket.consumer.admitted += 1
                 self._moving += 1
                 self._held += nbytes
                 admitted.set_result(None)

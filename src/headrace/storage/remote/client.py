@@ -8,10 +8,16 @@ import os
 import urllib.parse
 import weakref
 from base64 import b64encode
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from headrace.errors import bad_value, missing_extra
-from headrace.storage.remote.retries import PAST_THE_END, AttemptFailed, Patience, explained
+from headrace.storage.remote.obstore_errors import explained
+from headrace.storage.remote.retries import PAST_THE_END, AttemptFailed, Patience
+
+if TYPE_CHECKING:
+    from obstore import Bytes, GetOptions
+    from obstore.store import ObjectStore
 
 _SCHEMES = ("s3", "s3a", "gs", "az", "azure", "abfs", "abfss", "adl", "http", "https")
 # What says which store is meant: parts of the names of options, and variables of the environment.
@@ -30,7 +36,7 @@ class Reply(NamedTuple):
     `data` is None if there are more than were wanted.
     """
 
-    data: Any
+    data: "bytes | memoryview | Bytes | None"
     start: int
     stop: int
     size: int
@@ -44,10 +50,10 @@ class Listed(NamedTuple):
     failed: AttemptFailed | None
 
 
-class Place:
+class Endpoint:
     """A URL and how to get there: what a client is made from. Equal only to itself."""
 
-    def __init__(self, url: str, options: dict[str, Any], patience: Patience) -> None:
+    def __init__(self, url: str, options: Mapping[str, Any], patience: Patience) -> None:
         parts = urllib.parse.urlsplit(url)
         if parts.scheme.lower() not in _SCHEMES or not parts.netloc:
             raise bad_value("url", self._without_user(parts), _ALLOWED)
@@ -76,7 +82,7 @@ class Place:
         here = {name: os.environ[name] for name in names if name in os.environ}
         return repr((self.url, sorted(named.items()), sorted(here.items())))
 
-    def new_store(self) -> Any:
+    def new_store(self) -> "ObjectStore":
         """A client of obstore."""
         try:
             import obstore.store
@@ -84,7 +90,7 @@ class Place:
             raise missing_extra(f"The URL {self.url}", "obstore", "remote") from None
         options = dict(self.options)
         read = f"{max(1, round(self.patience.attempt_seconds * 1000))}ms"
-        ours: dict[str, Any] = {
+        ours: dict[str, object] = {
             "allow_http": self._has_plain_http(),
             "connect_timeout": read,
             "read_timeout": read,
@@ -106,7 +112,7 @@ class Place:
         candidates += [os.environ.get(name, "") for name in _ENDPOINTS]
         return any(isinstance(one, str) and one.startswith("http://") for one in candidates)
 
-    def _settings(self) -> dict[str, Any]:
+    def _settings(self) -> dict[str, object]:
         return {**(self.options.get("config") or {}), **self.options}
 
 
@@ -114,57 +120,57 @@ class ObstoreClient:
     """Makes requests, each once. Its clients are made on first use."""
 
     def __init__(self) -> None:
-        self._stores: weakref.WeakKeyDictionary[Place, Any] = weakref.WeakKeyDictionary()
+        self._stores: weakref.WeakKeyDictionary[Endpoint, ObjectStore] = weakref.WeakKeyDictionary()
 
     async def get(
-        self, place: Place, name: str, start: int, stop: int | None, most_bytes: int
+        self, endpoint: Endpoint, name: str, start: int, stop: int | None, most_bytes: int
     ) -> Reply:
         """The bytes of an object, if there are no more than `most_bytes`."""
         import obstore
 
-        patience = place.patience
-        options: Any = None
+        patience = endpoint.patience
+        options: GetOptions | None = None
         if stop is not None:
             options = {"range": (start, stop)}
         elif start:
             options = {"range": {"offset": start}}
         try:
             async with asyncio.timeout(patience.attempt_seconds):
-                result = await obstore.get_async(self._store(place), name, options=options)
+                result = await obstore.get_async(self._store(endpoint), name, options=options)
             meta, (begin, end) = result.meta, result.range
             data = None
             if end - begin <= most_bytes:
                 async with asyncio.timeout(patience.of_attempt(end - begin)):
                     data = await result.bytes_async()
         except Exception as error:
-            failed = explained(error)
-            if start and stop is None and failed.cause == PAST_THE_END:
-                size = await self.size(place, name)
+            # No name for what is raised: in a circle with its traceback it would keep the client.
+            if start and stop is None and explained(error).cause == PAST_THE_END:
+                size = await self.size(endpoint, name)
                 return Reply(b"", min(start, size), size, size, None)
-            raise failed from None
+            raise explained(error) from None
         return Reply(data, begin, end, meta["size"], meta["e_tag"])
 
-    async def size(self, place: Place, name: str) -> int:
+    async def size(self, endpoint: Endpoint, name: str) -> int:
         """The bytes of an object."""
         import obstore
 
         try:
-            async with asyncio.timeout(place.patience.attempt_seconds):
-                meta = await obstore.head_async(self._store(place), name)
+            async with asyncio.timeout(endpoint.patience.attempt_seconds):
+                meta = await obstore.head_async(self._store(endpoint), name)
         except Exception as error:
             raise explained(error) from None
         return int(meta["size"])
 
-    async def names(self, place: Place, after: str) -> Listed:
+    async def names(self, endpoint: Endpoint, after: str) -> Listed:
         """The names of all objects, or of those after `after`, as far as they come."""
         import obstore
 
         found: list[str] = []
         try:
-            stream = obstore.list(self._store(place), offset=after or None, chunk_size=_PAGE)
+            stream = obstore.list(self._store(endpoint), offset=after or None, chunk_size=_PAGE)
             pages = aiter(stream)
             while True:
-                async with asyncio.timeout(place.patience.attempt_seconds):
+                async with asyncio.timeout(endpoint.patience.attempt_seconds):
                     try:
                         page = await anext(pages)
                     except StopAsyncIteration:
@@ -173,10 +179,10 @@ class ObstoreClient:
         except Exception as error:
             return Listed(found, explained(error))
 
-    def _store(self, place: Place) -> Any:
-        store = self._stores.get(place)
+    def _store(self, endpoint: Endpoint) -> "ObjectStore":
+        store = self._stores.get(endpoint)
         if store is None:
-            store = self._stores[place] = place.new_store()
+            store = self._stores[endpoint] = endpoint.new_store()
         return store
 
 

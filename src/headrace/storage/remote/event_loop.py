@@ -6,16 +6,18 @@ A process that was forked leaves what it inherited alone, and makes its own.
 import asyncio
 import atexit
 import contextlib
+import functools
 import os
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from headrace.storage.remote.admission import Admission
 from headrace.storage.remote.helper_process import HelperClient
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 # Those verify checksums and ask the cache.
 _WORKER_THREADS = 4
@@ -43,10 +45,10 @@ class Transfers:
         finally:
             future.cancel()
 
-    def soon(self, function: Callable[..., Any], *arguments: Any) -> None:
+    def soon(self, function: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
         """Has the function called in the loop, unless the interpreter is ending."""
         with contextlib.suppress(RuntimeError):
-            self.loop.call_soon_threadsafe(function, *arguments)
+            self.loop.call_soon_threadsafe(functools.partial(function, *args, **kwargs))
 
     def end(self) -> None:
         """Drops all transfers."""
@@ -67,11 +69,16 @@ class Transfers:
 
 
 class _Process:
-    """What this process has; `inherited` is what a fork left behind, never to be touched."""
+    """What this process has; `inherited` is what a fork left behind, never to be touched.
+
+    Not a `PerProcess`: a forked child must close its end of the helper's channel at once, whether
+    it transfers anything or not, and never drop the loop, which would take what the parent waits
+    for out of the kernel's list that both share.
+    """
 
     lock = threading.Lock()
     transfers: Transfers | None = None
-    inherited: list[Any] = []
+    inherited: list[Transfers] = []
 
 
 def transfers_of_this_process() -> Transfers:

@@ -20,10 +20,25 @@ import subprocess
 import sys
 import threading
 import weakref
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from headrace.storage.remote.client import Listed, ObstoreClient, Place, Reply
+from headrace.storage.remote.client import Endpoint, Listed, ObstoreClient, Reply
 from headrace.storage.remote.retries import AttemptFailed
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+_Result = Reply | Listed | int | Exception
+
+
+class _Call(NamedTuple):
+    """What the helper is asked for: a method of its `ObstoreClient`, with the pickled endpoint."""
+
+    number: int
+    method: str
+    endpoint: bytes
+    arguments: tuple[object, ...]
+
 
 # The path is set before anything is imported, so that the modules are those of this process.
 _START = (
@@ -35,7 +50,7 @@ _START = (
 # Of the environment, what obstore reads: a helper is told, as it may have changed since it started.
 _VARIABLES = ("AWS_", "AZURE_", "AZURITE_", "GOOGLE_")
 # Clients that a helper keeps, those used last; each holds its connections.
-_MOST_PLACES = 64
+_MOST_ENDPOINTS = 64
 _LENGTHS = struct.Struct("=QQ")  # of a message, and of the data after it plus one, 0 without any
 _SOCKET_BYTES = 2**20
 
@@ -48,7 +63,7 @@ class Channel:
         for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
             connected.setsockopt(socket.SOL_SOCKET, option, _SOCKET_BYTES)
 
-    def send(self, message: Any, data: Any = None) -> None:
+    def send(self, message: object, data: "ReadableBuffer | None" = None) -> None:
         """Raises an OSError if the other side has ended."""
         pickled = pickle.dumps(message)
         view = None if data is None else memoryview(data).cast("B")
@@ -94,20 +109,20 @@ class HelperClient:
         self._helper: _Helper | None = None
 
     async def get(
-        self, place: Place, name: str, start: int, stop: int | None, most_bytes: int
+        self, endpoint: Endpoint, name: str, start: int, stop: int | None, most_bytes: int
     ) -> Reply:
         """As `ObstoreClient.get`."""
-        reply: Reply = await self._call("get", place, name, start, stop, most_bytes)
+        reply: Reply = await self._call("get", endpoint, name, start, stop, most_bytes)
         return reply
 
-    async def size(self, place: Place, name: str) -> int:
+    async def size(self, endpoint: Endpoint, name: str) -> int:
         """As `ObstoreClient.size`."""
-        size: int = await self._call("size", place, name)
+        size: int = await self._call("size", endpoint, name)
         return size
 
-    async def names(self, place: Place, after: str) -> Listed:
+    async def names(self, endpoint: Endpoint, after: str) -> Listed:
         """As `ObstoreClient.names`."""
-        listed: Listed = await self._call("names", place, after)
+        listed: Listed = await self._call("names", endpoint, after)
         return listed
 
     def close(self) -> None:
@@ -120,10 +135,10 @@ class HelperClient:
         if self._helper is not None:
             self._helper.channel.close()
 
-    async def _call(self, method: str, place: Place, *arguments: Any) -> Any:
+    async def _call(self, method: str, endpoint: Endpoint, *arguments: object) -> Any:
         if self._helper is None or self._helper.ended:
             self._helper = _Helper(asyncio.get_running_loop())
-        return await self._helper.call(next(self._numbers), method, place, arguments)
+        return await self._helper.call(next(self._numbers), method, endpoint, arguments)
 
 
 class _Helper:
@@ -132,8 +147,8 @@ class _Helper:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.ended = False
         self._loop = loop
-        self._calls: dict[int, asyncio.Future[Any]] = {}
-        self._places: weakref.WeakKeyDictionary[Place, bytes] = weakref.WeakKeyDictionary()
+        self._calls: dict[int, asyncio.Future[_Result]] = {}
+        self._endpoints: weakref.WeakKeyDictionary[Endpoint, bytes] = weakref.WeakKeyDictionary()
         ours, its = socket.socketpair()
         with its:
             self.channel = Channel(ours)
@@ -145,22 +160,25 @@ class _Helper:
         self._reader = threading.Thread(target=self._read, name="headrace-helper", daemon=True)
         self._reader.start()
 
-    async def call(self, number: int, method: str, place: Place, arguments: tuple[Any, ...]) -> Any:
-        if place not in self._places:
+    async def call(
+        self, number: int, method: str, endpoint: Endpoint, arguments: tuple[object, ...]
+    ) -> "_Result":
+        if endpoint not in self._endpoints:
             try:
-                self._places[place] = pickle.dumps((place, _environment()))
+                self._endpoints[endpoint] = pickle.dumps((endpoint, _environment()))
             except Exception as error:
                 raise AttemptFailed(
                     f"options must be picklable, as a process of its own makes the requests, "
                     f"but {error}",
                     "never",
                 ) from None
-        reply = self._calls[number] = self._loop.create_future()
+        reply: asyncio.Future[_Result] = self._loop.create_future()
+        self._calls[number] = reply
         try:
-            self._send(number, method, self._places[place], arguments)
+            self._send(_Call(number, method, self._endpoints[endpoint], arguments))
             return await reply
         except asyncio.CancelledError:
-            self._send(number)
+            self._send(number)  # which cancels it
             raise
         finally:
             self._calls.pop(number, None)
@@ -170,7 +188,7 @@ class _Helper:
         self.channel.shut_down()
         self._reader.join()
 
-    def _send(self, *message: Any) -> None:
+    def _send(self, message: "_Call | int") -> None:
         with contextlib.suppress(OSError):  # it has ended: `_read` sees that, too
             self.channel.send(message)
 
@@ -178,10 +196,10 @@ class _Helper:
         """Runs in a thread until the process ends."""
         try:
             while True:
-                (number, outcome), data = self.channel.receive()
+                (number, result), data = self.channel.receive()
                 if data is not None:
-                    outcome = outcome._replace(data=data)
-                self._loop.call_soon_threadsafe(self._settle, number, outcome)
+                    result = result._replace(data=data)
+                self._loop.call_soon_threadsafe(self._settle, number, result)
         except (EOFError, OSError, RuntimeError):  # the last, if the loop has ended
             self.ended = True
             self.channel.shut_down()
@@ -189,14 +207,14 @@ class _Helper:
             with contextlib.suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(self._give_up)
 
-    def _settle(self, number: int, outcome: Any) -> None:
+    def _settle(self, number: int, result: _Result) -> None:
         call = self._calls.get(number)
         if call is None or call.done():
             return
-        if isinstance(outcome, Exception):
-            call.set_exception(outcome)
+        if isinstance(result, Exception):
+            call.set_exception(result)
         else:
-            call.set_result(outcome)
+            call.set_result(result)
 
     def _give_up(self) -> None:
         for number in list(self._calls):
@@ -226,54 +244,55 @@ class _Server:
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
         self._client = ObstoreClient()
-        self._places: dict[bytes, Place] = {}
+        self._endpoints: dict[bytes, Endpoint] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
-        self._answers: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()
+        self._answers: queue.SimpleQueue[tuple[int, _Result]] = queue.SimpleQueue()
         # A thread of its own, as the loop must not wait for a process that is slow to take them.
         threading.Thread(target=self._answer, daemon=True).start()
 
-    def accept(self, message: tuple[Any, ...]) -> None:
-        number, *call = message
-        if call:
-            task = asyncio.get_running_loop().create_task(self._run(number, *call))
+    def accept(self, message: _Call | int) -> None:
+        if isinstance(message, _Call):
+            number = message.number
+            task = asyncio.get_running_loop().create_task(self._run(message))
             self._tasks[number] = task
             task.add_done_callback(lambda _: self._tasks.pop(number))
-        elif number in self._tasks:
-            self._tasks[number].cancel()
+        elif message in self._tasks:
+            self._tasks[message].cancel()
 
-    async def _run(
-        self, number: int, method: str, place_bytes: bytes, arguments: tuple[Any, ...]
-    ) -> None:
+    async def _run(self, call: _Call) -> None:
+        self._answers.put((call.number, await self._result(call)))
+
+    async def _result(self, call: _Call) -> _Result:
         try:
             # Nothing is awaited before its client is made of this environment.
-            place = self._place(place_bytes)
-            outcome = await getattr(self._client, method)(place, *arguments)
+            endpoint = self._endpoint(call.endpoint)
+            result: _Result = await getattr(self._client, call.method)(endpoint, *call.arguments)
+            return result
         except Exception as error:
-            outcome = error
-        self._answers.put((number, outcome))
+            return error
 
-    def _place(self, place_bytes: bytes) -> Place:
-        place = self._places.pop(place_bytes, None)
-        if place is None:
-            place, environment = pickle.loads(place_bytes)
+    def _endpoint(self, pickled: bytes) -> Endpoint:
+        endpoint = self._endpoints.pop(pickled, None)
+        if endpoint is None:
+            endpoint, environment = pickle.loads(pickled)
             before = _environment()
             for name in before.keys() - environment.keys():
                 del os.environ[name]
             os.environ.update(environment.items() - before.items())
-            if len(self._places) == _MOST_PLACES:
-                del self._places[next(iter(self._places))]
-        self._places[place_bytes] = place  # the last one now
-        return place
+            if len(self._endpoints) == _MOST_ENDPOINTS:
+                del self._endpoints[next(iter(self._endpoints))]
+        self._endpoints[pickled] = endpoint  # the last one now
+        return endpoint
 
     def _answer(self) -> None:
         """Sends what comes of the requests."""
         while True:
-            number, outcome = self._answers.get()
-            data = outcome.data if isinstance(outcome, Reply) else None
-            if data is not None:
-                outcome = outcome._replace(data=None)
+            number, result = self._answers.get()
+            data = None
+            if isinstance(result, Reply):
+                data, result = result.data, result._replace(data=None)
             try:
-                self._channel.send((number, outcome), data)
+                self._channel.send((number, result), data)
             except OSError:
                 os._exit(0)  # nobody is there to take it
-            del data, outcome  # not to be kept until the next one comes
+            del data, result  # not to be kept until the next one comes

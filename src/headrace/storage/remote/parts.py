@@ -2,17 +2,18 @@
 
 import asyncio
 import hashlib
+import json
 import os
 import queue
 import re
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from headrace.errors import ChecksumError, StorageError
-from headrace.storage.cache.contract import CacheLike, cache_key
+from headrace.storage.cache.cache_like import CacheLike
 from headrace.storage.manifest import FileSums
-from headrace.storage.remote.admission import Batch, Limits, Ticket
-from headrace.storage.remote.client import Place, Reply
+from headrace.storage.remote.admission import Consumer, Limits, Ticket
+from headrace.storage.remote.client import Endpoint, Reply
 from headrace.storage.remote.event_loop import Transfers
 from headrace.storage.remote.retries import (
     PAST_THE_END,
@@ -47,13 +48,13 @@ class Part(NamedTuple):
 
 
 class PartFetcher:
-    """Fetches parts of the objects of one place. All of it runs in the event loop."""
+    """Fetches parts of the objects of one endpoint. All of it runs in the event loop."""
 
     def __init__(
-        self, place: Place, limits: Limits, cache: CacheLike | None, check_etags: bool
+        self, endpoint: Endpoint, limits: Limits, cache: CacheLike | None, check_etags: bool
     ) -> None:
         self.limits = limits
-        self._place = place
+        self._endpoint = endpoint
         self._cache = cache
         self._check_etags = check_etags
         # The size of a whole object is known when it comes: until then it may be this.
@@ -86,7 +87,7 @@ class PartFetcher:
                 self._largest_bytes = max(self._largest_bytes, nbytes)
                 transfers.admission.leave(ticket)
             except RetriesFailed as failed:
-                what = f"object {Request(*part[:3])} of {self._place.url!r}"
+                what = f"object {Request(*part[:3])} of {self._endpoint.url!r}"
                 raise gave_up(failed, what) from None
 
     async def sizes(self, transfers: Transfers, names: Sequence[str]) -> list[int]:
@@ -113,10 +114,10 @@ class PartFetcher:
     async def _size(self, transfers: Transfers, name: str, position: int) -> int:
         try:
             return await with_retries(
-                lambda: transfers.client.size(self._place, name), self._place.patience
+                lambda: transfers.client.size(self._endpoint, name), self._endpoint.patience
             )
         except RetriesFailed as failed:
-            error = gave_up(failed, f"object {name!r} of {self._place.url!r}")
+            error = gave_up(failed, f"object {name!r} of {self._endpoint.url!r}")
             error.position = position
             raise error from None
 
@@ -124,16 +125,16 @@ class PartFetcher:
         async def attempt() -> memoryview:
             return await self._attempt(transfers, part, most)
 
-        return await with_retries(attempt, self._place.patience, most)
+        return await with_retries(attempt, self._endpoint.patience, most)
 
     async def _attempt(self, transfers: Transfers, part: Part, most: int) -> memoryview:
         name, start, stop, sums = part
         if start == stop:
-            if sums is None and await transfers.client.size(self._place, name) < stop:
+            if sums is None and await transfers.client.size(self._endpoint, name) < stop:
                 raise AttemptFailed(PAST_THE_END, "twice")
             return memoryview(b"")
         asked = None if part.is_whole else stop  # servers need not know ranges for whole objects
-        reply = await transfers.client.get(self._place, name, start, asked, most)
+        reply = await transfers.client.get(self._endpoint, name, start, asked, most)
         if sums is not None and reply.size != sums.bytes:
             message = f"it has {reply.size} bytes, and {sums.bytes} in the manifest"
             raise AttemptFailed(message, "twice", ChecksumError)
@@ -182,7 +183,7 @@ class PartFetcher:
 
     def _cache_key(self, part: Part) -> str:
         version = "" if part.sums is None else part.sums.sha256
-        return cache_key(self._place.identity, part.name, version, part.start, part.stop)
+        return _cache_key(self._endpoint.identity, part.name, version, part.start, part.stop)
 
 
 class BatchOfParts:
@@ -193,10 +194,12 @@ class BatchOfParts:
         self._transfers = transfers
         self._left = iter(parts)
         self._n_workers = min(len(parts), fetcher.limits.requests)
-        self._batch = Batch()
+        self._consumer = Consumer()
         self._tasks: list[asyncio.Task[None]] = []
         self._tickets: set[Ticket] = set()
-        self._done: queue.SimpleQueue[tuple[Part, Ticket, Any]] = queue.SimpleQueue()
+        self._done: queue.SimpleQueue[tuple[Part, Ticket, memoryview | _Failed]] = (
+            queue.SimpleQueue()
+        )
 
     def start(self) -> None:
         """Begins all transfers that are admitted."""
@@ -222,7 +225,7 @@ class BatchOfParts:
 
     async def _work(self) -> None:
         for part in self._left:
-            ticket = Ticket(self._batch, self._fetcher.limits)
+            ticket = Ticket(self._consumer, self._fetcher.limits)
             self._tickets.add(ticket)
             outcome: memoryview | _Failed
             try:
@@ -256,3 +259,15 @@ class _LargerError(Exception):
     def __init__(self, nbytes: int) -> None:
         super().__init__(nbytes)
         self.nbytes = nbytes
+
+
+def _cache_key(endpoint: str, name: str, version: str, start: int, stop: int | None) -> str:
+    """The key of the bytes of an object.
+
+    Args:
+        endpoint: the URL, and what else says which store it is, without any credential.
+        version: a checksum of the object where one is known; "" if objects never change.
+        start, stop: the bytes; to its end without `stop`.
+    """
+    text = json.dumps([endpoint, name, version, start, stop])
+    return hashlib.blake2b(text.encode(), digest_size=32).hexdigest()

@@ -5,10 +5,10 @@ from typing import Any
 
 from headrace.arguments import check_bool, check_int
 from headrace.errors import ArgumentError, FileMissingError, StorageError, bad_type, bad_value
-from headrace.storage.cache.contract import CacheLike
+from headrace.storage.cache.cache_like import CacheLike
 from headrace.storage.manifest import FileSums, Manifest
-from headrace.storage.remote.admission import Batch, Limits, Ticket
-from headrace.storage.remote.client import Place
+from headrace.storage.remote.admission import Consumer, Limits, Ticket
+from headrace.storage.remote.client import Endpoint
 from headrace.storage.remote.event_loop import transfers_of_this_process
 from headrace.storage.remote.parts import BatchOfParts, FetchFailedError, Part, PartFetcher
 from headrace.storage.remote.retries import Patience, RetriesFailed, gave_up, with_retries
@@ -59,7 +59,7 @@ class Remote:
         url: str,
         *,
         options: dict[str, Any] | None = None,
-        manifest: str | Mapping[str, Any] | None = None,
+        manifest: str | Mapping[str, object] | None = None,
         cache: CacheLike | None = None,
         check_etags: bool = True,
         max_requests: int = 64,
@@ -86,16 +86,16 @@ class Remote:
             _positive("deadline_seconds", deadline_seconds),
             _positive("attempt_seconds", attempt_seconds),
         )
-        self._place = Place(url, options or {}, patience)
-        self._can_list = type(self._place.new_store()).__name__ != "HTTPStore"
+        self._endpoint = Endpoint(url, options or {}, patience)
+        self._can_list = type(self._endpoint.new_store()).__name__ != "HTTPStore"
         check_etags = check_bool("check_etags", check_etags)
-        self._parts = PartFetcher(self._place, limits, cache, check_etags)
+        self._parts = PartFetcher(self._endpoint, limits, cache, check_etags)
         self._manifest_name = manifest if isinstance(manifest, str) else None
         self._manifest = Manifest.load(manifest) if isinstance(manifest, Mapping) else None
 
     @property
     def root(self) -> str:
-        return self._place.url
+        return self._endpoint.url
 
     def location(self, name: str) -> str:
         return f"{self.root}/{name}"
@@ -106,7 +106,7 @@ class Remote:
     def __repr__(self) -> str:
         return f"Remote({self.root!r})"
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         state = self.__dict__.copy()
         if self._manifest_name is not None:
             state["_manifest"] = None  # each process reads it by itself
@@ -168,7 +168,7 @@ class Remote:
         found: list[str] = []
 
         async def is_complete() -> bool:
-            listed = await transfers.client.names(self._place, found[-1] if found else "")
+            listed = await transfers.client.names(self._endpoint, found[-1] if found else "")
             found.extend(listed.names)
             in_order = found == sorted(found)
             if listed.failed is not None and not (listed.names and in_order):
@@ -178,7 +178,7 @@ class Remote:
         try:
             # The client gives up a page that does not come; there may be any number of them.
             while not transfers.call(
-                with_retries(is_complete, self._place.patience, bounded=False)
+                with_retries(is_complete, self._endpoint.patience, bounded=False)
             ):
                 pass
         except RetriesFailed as failed:
@@ -216,7 +216,7 @@ class Remote:
         name = self._manifest_name
         if self._manifest is None and name is not None:
             transfers = transfers_of_this_process()
-            ticket = Ticket(Batch(), self._parts.limits)
+            ticket = Ticket(Consumer(), self._parts.limits)
             whole = Part(name, 0, None, None)
             try:
                 # Not from the cache: whoever replaces the files replaces the manifest, too.

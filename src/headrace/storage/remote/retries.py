@@ -5,7 +5,6 @@ Only one layer tries again, so that the deadline holds: the retries of obstore a
 
 import asyncio
 import random
-import re
 import time
 from collections.abc import Awaitable, Callable
 from typing import Literal, NamedTuple, TypeVar
@@ -21,8 +20,6 @@ Again = Literal["never", "twice", "always"]
 # Each of this many bytes may take the whole of `attempt_seconds`, or of `deadline_seconds`.
 _BYTES_OF_AN_ATTEMPT = 2**24
 _BYTES_OF_A_DEADLINE = 2**26
-_TRANSIENT_STATUS = {408, 425, 429}
-_METADATA_SERVICES = ("169.254.169.254", "metadata.google.internal")
 # Processes that were forked from one another would share the state of any other generator.
 _random = random.SystemRandom()
 
@@ -113,40 +110,6 @@ async def with_retries(
         await asyncio.sleep(pause)
 
 
-def explained(error: Exception) -> AttemptFailed:
-    """What a failure of obstore means."""
-    if isinstance(error, AttemptFailed):
-        return error
-    cause = _cause(error)
-    kind = type(error).__name__
-    for code, what in (("NoSuchBucket", "bucket"), ("ContainerNotFound", "container")):
-        if code in str(error):
-            return AttemptFailed(f"there is no such {what} ({cause})", "never")
-    if isinstance(error, FileNotFoundError):
-        return AttemptFailed("there is no such object", "never", FileMissingError)
-    if isinstance(error, TimeoutError):
-        return AttemptFailed("it stalled")
-    if kind in ("PermissionDeniedError", "UnauthenticatedError"):
-        return AttemptFailed(f"access is denied ({cause}): check the credentials", "never")
-    if kind in ("InvalidPathError", "UnknownConfigurationKeyError") or isinstance(
-        error, ValueError | TypeError
-    ):
-        return AttemptFailed(cause, "never")
-    if any(service in str(error) for service in _METADATA_SERVICES):
-        remedy = "no credentials were found: set them, or skip_signature for public data"
-        return AttemptFailed(f"{remedy} ({cause})", "twice")
-    if "BadScheme" in str(error):
-        remedy = "allow it with options={'client_options': {'allow_http': True}}"
-        return AttemptFailed(f"http:// without encryption is not allowed: {remedy}", "never")
-    if "Range request not supported" in str(error):
-        return AttemptFailed("the server sent the whole object in place of a range")
-    status = _status(error)
-    if status == 416 or "Wanted range starting at" in str(error):
-        return AttemptFailed(PAST_THE_END, "twice")
-    permanent = 300 <= status < 500 and status not in _TRANSIENT_STATUS
-    return AttemptFailed(cause, "never" if permanent else "always")
-
-
 def gave_up(failed: RetriesFailed, what: str) -> StorageError:
     """The error for what could not be read."""
     last = failed.last
@@ -156,22 +119,3 @@ def gave_up(failed: RetriesFailed, what: str) -> StorageError:
     message = f"{what} can't be read: {times} in {failed.seconds:.1f} s, at last: {last.cause}"
     error = last.error if issubclass(last.error, ChecksumError) else StorageError
     return error(message)
-
-
-def _status(error: Exception) -> int:
-    found = re.search(r"status code: (\d{3})", str(error))
-    return int(found[1]) if found else 0
-
-
-def _cause(error: Exception) -> str:
-    """What happened, in a line, without URLs: those may hold credentials."""
-    text, _, debug = str(error).partition("\n\nDebug source:")
-    found = re.search(r"status code: (\d{3}[A-Za-z ]*)", text)
-    if found:
-        return f"HTTP status {found[1].strip()}"
-    text = re.sub(r"\S+://\S+", "<URL>", " ".join(text.split()))
-    text = re.sub(r"Error performing [A-Z]+ <URL> in \S+ - ", "", text)
-    kinds = re.findall(r"kind: (Timeout|Connect|Interrupted|ConnectionRefused)", debug)
-    details = re.findall(r'(?:message|error): "?([A-Za-z][A-Za-z ]*)', debug)
-    more = ", ".join(dict.fromkeys([*kinds, *details[-1:]]))
-    return (f"{text} ({more})" if more else text)[:300]

@@ -1,7 +1,5 @@
-"""The contract of a cache of what was fetched from far away."""
+"""CacheLike: the contract of a cache of what was fetched from far away."""
 
-import hashlib
-import json
 from typing import Protocol, runtime_checkable
 
 Buffer = bytes | bytearray | memoryview
@@ -24,15 +22,3 @@ class CacheLike(Protocol):
     def put(self, key: str, data: Buffer) -> None:
         """Keeps the bytes, if there is room."""
         ...
-
-
-def cache_key(place: str, name: str, version: str, start: int, stop: int | None) -> str:
-    """The key of the bytes of an object.
-
-    Args:
-        place: the URL, and what else says which store it is, without any credential.
-        version: a checksum of the object where one is known; "" if objects never change.
-        start, stop: the bytes; to its end without `stop`.
-    """
-    text = json.dumps([place, name, version, start, stop])
-    return hashlib.blake2b(text.encode(), digest_size=32).hexdigest()

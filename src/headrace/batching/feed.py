@@ -1,0 +1,217 @@
+"""Feed: the batches of a sampler, made ahead by an executor, and the cursor that they move.
+
+What loaders are made of, and what adapters deliver from. It knows no framework.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from typing import Protocol
+
+from headrace.batching.bad_samples import BadSample, BadSamples
+from headrace.batching.batch_maker import BatchMaker, BlockResult, ReadyBatches
+from headrace.batching.cursor import Cursor, Identity
+from headrace.batching.stats import Meter
+from headrace.batching.transforms import Batch
+from headrace.errors import ExecutorClosedError
+from headrace.executors.executor import Executor, Results, map_checked
+from headrace.executors.inline import Inline
+from headrace.sampling.batch_sampler import BatchSampler
+from headrace.sampling.keys import BatchKey, Block, Place
+
+# Blocks are small in comparison with the look-ahead, which so stays as long as it is.
+_BLOCKS_AHEAD = 8
+_MOST_STEPS_IN_A_BLOCK = 64
+
+
+class Feed:
+    """The batches of a sampler, in any order, or ahead of their consumer.
+
+    Args:
+        sampler: says which samples each batch holds.
+        maker: makes a batch of its key.
+        executor: makes batches ahead.
+        bad_samples: counts what was substituted.
+        identity: of the loader, for states.
+
+    Attributes:
+        cursor: where iteration goes on. What delivers batches moves it.
+        meter: counts what was taken.
+    """
+
+    def __init__(
+        self,
+        sampler: BatchSampler,
+        maker: BatchMaker | ReadyBatches,
+        executor: Executor,
+        bad_samples: BadSamples,
+        identity: Identity,
+    ) -> None:
+        self.sampler = sampler
+        self.maker = maker
+        self.executor = executor
+        self.bad_samples = bad_samples
+        self.cursor = Cursor(sampler, identity, Place(0, 0))
+        self.meter = Meter()
+        self._identity = identity
+        # Batches made ahead, with the place and the process that they are for; or nothing. A list,
+        # as taking out of it is one step, also where threads run at once.
+        self._ahead: list[tuple[tuple[Place, int], Batches]] = []
+
+    def make(self, key: BatchKey) -> Batch:
+        """The batch of a key, made in this thread. Only its bad samples are counted."""
+        result = self.maker.make(key)
+        self.bad_samples.take(result.bad_samples, result.key)
+        return result.batches[0]
+
+    def take(self, place: Place) -> Batch:
+        """The batch at `place`, made ahead if the call before was for the place before it.
+
+        It does not move the cursor.
+        """
+        here = (place, os.getpid())  # what was started before a fork is the parent's
+        try:
+            started, batches = self._ahead.pop()  # whatever fails, the next call starts afresh
+        except IndexError:
+            started = None
+        if started != here:
+            batches = self.batches_from(place)
+        try:
+            batch = next(batches)
+        except ExecutorClosedError:  # by another loader that shares it
+            batches = self.batches_from(place)
+            batch = next(batches)
+        self._ahead[:] = [((self.sampler.after(place), here[1]), batches)]
+        return batch
+
+    def take_epoch(self, place: Place) -> Iterator[Batch]:
+        """The batches from `place` to the end of its epoch, by `take`."""
+        epoch = place.epoch
+        while len(self.sampler) and place.epoch == epoch:
+            yield self.take(place)
+            place = self.sampler.after(place)
+
+    def batches_from(self, place: Place, *, epochs: int | None = None) -> "Batches":
+        """The batches from `place` on, made ahead by the executor, apart from those of `take`.
+
+        They end after `epochs` epochs, of which the first may have begun; without it, never.
+        """
+        results = self._results_from(place, epochs)
+        return Batches(results, self.maker.make, self.meter, self.bad_samples)
+
+    def count_substituted(self, bad_samples: Iterable[BadSample], key: str) -> None:
+        """Counts bad samples of a batch that another process has made.
+
+        Raises:
+            SampleError: the error of the first one beyond `max_bad_samples`.
+        """
+        self.bad_samples.take(bad_samples, key)
+
+    def count_delivering(self, seconds: float) -> None:
+        """Counts time that an adapter has spent to bring batches to where they are consumed."""
+        self.meter.delivering_s += seconds
+
+    def ready(self, batches: int) -> "Feed":
+        """A feed of the same length that gives the first few batches again and again."""
+        first: list[BlockResult] = []
+        # Of an epoch that another sampler may have ended in between, so not by `take`.
+        for result in islice(self._results_from(Place(0, 0)), batches):
+            self.bad_samples.take(result.bad_samples, result.key)
+            first.append(result)
+        maker = ReadyBatches(first)
+        return Feed(self.sampler, maker, Inline(), self.bad_samples, self._identity)
+
+    def close(self) -> None:
+        """Drops the batches made ahead, and ends the executor's workers."""
+        self._ahead.clear()
+        self.executor.close()
+        self.maker.release_memory()
+
+    def __getstate__(self) -> dict[str, object]:
+        return self.__dict__ | {"_ahead": [], "meter": Meter()}
+
+    def _results_from(self, place: Place, epochs: int | None = None) -> Results[BlockResult]:
+        """What the executor makes of the keys from `place` on."""
+        last = None if epochs is None else place.epoch + epochs
+        blocks = _blocks(self.sampler, place, last, self._steps_in_a_block())
+        return map_checked(self.executor, self.maker, blocks)
+
+    def _steps_in_a_block(self) -> int:
+        """How many batches are made and delivered together, where they cost little else."""
+        if not self.maker.reads_together:
+            return 1
+        # An executor without such a budget makes each batch when it is asked for.
+        budget = self.executor.lookahead_bytes // _BLOCKS_AHEAD
+        batch_nbytes = self.sampler.batch_size * self.maker.sample_nbytes
+        return max(1, min(_MOST_STEPS_IN_A_BLOCK, budget // max(1, batch_nbytes)))
+
+
+class HasFeed(Protocol):
+    """What adapters are given: a loader."""
+
+    _feed: Feed
+
+
+def feed_of(loader: HasFeed) -> Feed:
+    """The feed of a loader, for its adapters. It is no part of what a loader shows to users."""
+    return loader._feed
+
+
+class Batches(Iterator[Batch]):
+    """The batches of `results`, each of which has those of one block, counted as they are taken.
+
+    Args:
+        results: of an executor.
+        make: makes the batches of keys that a result leaves, when their turn comes.
+        meter: counts what is taken.
+        bad_samples: counts what was substituted in it.
+    """
+
+    def __init__(
+        self,
+        results: Results[BlockResult],
+        make: Callable[[BatchKey], BlockResult],
+        meter: Meter,
+        bad_samples: BadSamples,
+    ) -> None:
+        self._results = results
+        self._make = make
+        self._meter = meter
+        self._bad_samples = bad_samples
+        self._batches: list[Batch] = []  # of the present block, the next one last
+        self._samples = self._nbytes = 0
+        self._copied_s = 0.0
+        self._left: list[BatchKey] = []
+
+    def __next__(self) -> Batch:
+        if not self._batches:
+            self._take_block()
+        self._meter.count_batch(self._samples, self._nbytes)
+        return self._batches.pop()  # with no name for it here, it is the consumer's alone
+
+    def _take_block(self) -> None:
+        asked = time.perf_counter()
+        ready = self._results.ready
+        if not self._left:
+            result = next(self._results)
+            copied_s = self._results.copying_s
+            self._meter.delivering_s += copied_s - self._copied_s
+            self._copied_s = copied_s
+            self._left = list(result.left)
+        if self._left:
+            result = self._make(self._left.pop(0))
+        if result.bad_samples:
+            self._bad_samples.take(result.bad_samples, result.key)
+        self._meter.count_block(result, asked, ready)
+        self._batches = result.batches
+        self._batches.reverse()
+        self._samples, self._nbytes = result.samples, result.batch_nbytes
+
+
+def _blocks(sampler: BatchSampler, place: Place, last: int | None, most: int) -> Iterator[Block]:
+    epoch, position = place
+    first = True
+    while epoch != last:
+        yield from sampler.blocks(Place(epoch, position), most=most, at_once=not first)
+        epoch, position, first = epoch + 1, 0, False

@@ -1,0 +1,80 @@
+"""Keys: all that it takes to make a batch, besides the data and the transform."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from headrace.arrays import Indices, Weights
+
+
+class Place(NamedTuple):
+    """Where an epoch stands; `position` counts what all ranks together have consumed of it."""
+
+    epoch: int
+    position: int
+
+
+class BatchKey(NamedTuple):
+    """All that it takes to make a batch, besides the data and the transform.
+
+    `place` is where its step begins, `first` the position in the epoch of this rank's first sample;
+    `indices` holds its samples (int64), of which the first `n_valid` count and the rest are
+    padding. `repeats` is that of the order.
+    """
+
+    place: Place
+    step: int
+    first: int
+    indices: Indices
+    n_valid: int
+    repeats: bool = False
+
+    def __str__(self) -> str:
+        shown = ", ".join(map(str, self.indices[:8].tolist()))
+        more = f", ... {len(self.indices)} in all" if len(self.indices) > 8 else ""
+        return f"epoch {self.place.epoch}, step {self.step} (samples {shown}{more})"
+
+
+class Block(NamedTuple):
+    """The keys of consecutive steps of an epoch, whose batches are all of one length.
+
+    `indices` has a row for each step, int64; what else there is, is that of the first step, and
+    `stride` what position and first grow by with each step.
+    """
+
+    place: Place
+    step: int
+    first: int
+    indices: Indices
+    n_valid: int
+    stride: int
+    repeats: bool = False
+
+    def key(self, number: int) -> BatchKey:
+        """The key of the step of that number, from 0 on."""
+        offset = number * self.stride
+        return BatchKey(
+            Place(self.place.epoch, self.place.position + offset),
+            self.step + number,
+            self.first + offset,
+            self.indices[number],
+            self.n_valid,
+            self.repeats,
+        )
+
+    def batch_keys(self) -> Iterator[BatchKey]:
+        """The keys of all its steps."""
+        return map(self.key, range(len(self.indices)))
+
+    def __str__(self) -> str:
+        if len(self.indices) == 1:
+            return str(self.key(0))
+        return f"epoch {self.place.epoch}, steps {self.step} to {self.step + len(self.indices) - 1}"
+
+
+def padding_weights(key: BatchKey) -> Weights:
+    """1 for each sample that counts, 0 for padding: float32, shape (batch,)."""
+    weights = np.zeros(len(key.indices), np.float32)
+    weights[: key.n_valid] = 1
+    return weights

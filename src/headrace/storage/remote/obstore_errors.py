@@ -1,0 +1,89 @@
+"""What a failure of obstore means: most of it stands in the text of its errors alone.
+
+`TEXTS` is all that is looked for there. It is what obstore 0.11 and 0.12 write, which hand on what
+the Rust crate object_store 0.13 says; a version that words it otherwise ends the row, as
+tests/storage/remote/test_obstore_errors.py, which provokes each of them, then says.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from headrace.errors import FileMissingError
+from headrace.storage.remote.retries import PAST_THE_END, AttemptFailed
+
+TEXTS: Final[Mapping[str, re.Pattern[str]]] = {
+    # Codes of S3 and of Azure, in the body of the reply.
+    "no bucket": re.compile("NoSuchBucket"),
+    "no container": re.compile("ContainerNotFound"),
+    # What is asked for credentials where none are given.
+    "metadata service": re.compile(r"169\.254\.169\.254|metadata\.google\.internal"),
+    "http not allowed": re.compile("BadScheme"),
+    "whole object": re.compile("Range request not supported"),
+    "past the end": re.compile("Wanted range starting at"),
+    "status": re.compile(r"status code: (\d{3})"),
+    # For a message in one line.
+    "status line": re.compile(r"status code: (\d{3}[A-Za-z ]*)"),
+    "debug": re.compile(r"\n\nDebug source:"),
+    "request": re.compile(r"Error performing [A-Z]+ \S+ in \S+ - "),
+    "kind": re.compile(r"kind: (Timeout|Connect|Interrupted|ConnectionRefused)"),
+    "detail": re.compile(r'(?:message|error): "?([A-Za-z][A-Za-z ]*)'),
+}
+_TRANSIENT_STATUS = {408, 425, 429}
+
+
+def explained(error: Exception) -> AttemptFailed:
+    """What a failure of obstore means."""
+    if isinstance(error, AttemptFailed):
+        return error
+    text, kind, cause = str(error), type(error).__name__, _cause(error)
+
+    def says(name: str) -> bool:
+        return TEXTS[name].search(text) is not None
+
+    for name, what in (("no bucket", "bucket"), ("no container", "container")):
+        if says(name):
+            return AttemptFailed(f"there is no such {what} ({cause})", "never")
+    if isinstance(error, FileNotFoundError):
+        return AttemptFailed("there is no such object", "never", FileMissingError)
+    if isinstance(error, TimeoutError):
+        return AttemptFailed("it stalled")
+    if kind in ("PermissionDeniedError", "UnauthenticatedError"):
+        return AttemptFailed(f"access is denied ({cause}): check the credentials", "never")
+    if kind in ("InvalidPathError", "UnknownConfigurationKeyError") or isinstance(
+        error, ValueError | TypeError
+    ):
+        return AttemptFailed(cause, "never")
+    if says("metadata service"):
+        remedy = "no credentials were found: set them, or skip_signature for public data"
+        return AttemptFailed(f"{remedy} ({cause})", "twice")
+    if says("http not allowed"):
+        remedy = "allow it with options={'client_options': {'allow_http': True}}"
+        return AttemptFailed(f"http:// without encryption is not allowed: {remedy}", "never")
+    if says("whole object"):
+        return AttemptFailed("the server sent the whole object in place of a range")
+    status = _status(text)
+    if status == 416 or says("past the end"):
+        return AttemptFailed(PAST_THE_END, "twice")
+    permanent = 300 <= status < 500 and status not in _TRANSIENT_STATUS
+    return AttemptFailed(cause, "never" if permanent else "always")
+
+
+def _status(text: str) -> int:
+    found = TEXTS["status"].search(text)
+    return int(found[1]) if found else 0
+
+
+def _cause(error: Exception) -> str:
+    """What happened, in a line, without URLs: those may hold credentials."""
+    text, *rest = TEXTS["debug"].split(str(error), maxsplit=1)
+    debug = rest[0] if rest else ""
+    found = TEXTS["status line"].search(text)
+    if found:
+        return f"HTTP status {found[1].strip()}"
+    text = re.sub(r"\S+://\S+", "<URL>", " ".join(text.split()))
+    text = TEXTS["request"].sub("", text)
+    kinds = TEXTS["kind"].findall(debug)
+    details = TEXTS["detail"].findall(debug)
+    more = ", ".join(dict.fromkeys([*kinds, *details[-1:]]))
+    return (f"{text} ({more})" if more else text)[:300]

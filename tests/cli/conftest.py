@@ -1,0 +1,3 @@
+"""Samples to pack."""
+
+from packed import samples, source  # noqa: F401

@@ -1,0 +1,63 @@
+"""What the tests of executors share: a way to run a script in a process of its own."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import in_workers
+import pytest
+
+SUPPORT = Path(in_workers.__file__).parent
+
+
+SCRIPT = """
+import gc, itertools, multiprocessing, os, signal, sys, threading, time, warnings
+{top}
+import numpy as np
+import headrace as hr
+import in_workers
+
+def main():
+{work}
+
+if __name__ == "__main__":
+    # Shells have it ignored in what they run in the background, and so in its children.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    main()
+"""
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A function that starts a script in a session of its own: a file, its work in `main()`.
+
+    What is at the `top` is done in each worker process, too.
+    """
+    processes = []
+    path = [str(SUPPORT), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+
+    def start(work, *, top="", prefix=()):
+        file = tmp_path / f"script_{len(processes)}.py"
+        work = textwrap.indent(textwrap.dedent(work), "    ")
+        file.write_text(SCRIPT.format(top=top, work=work))
+        processes.append(
+            subprocess.Popen(
+                [*prefix, sys.executable, str(file)],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                start_new_session=True,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(path)},
+            )
+        )
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()

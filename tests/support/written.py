@@ -1,0 +1,107 @@
+"""Six samples in each of the formats, written without headrace."""
+
+import io
+import tarfile
+
+import numpy as np
+import pytest
+
+N = 6
+ROWS = np.arange(N * 4, dtype=np.uint8).reshape(N, 2, 2)
+
+
+def write_npy(folder):
+    np.save(folder / "x.npy", ROWS)
+    return "x.npy"
+
+
+def write_npy_files(folder):
+    for index, row in enumerate(ROWS):
+        np.save(folder / f"{index}.npy", row)
+    return "."
+
+
+def write_npy_shards(folder):
+    for number, part in enumerate(np.array_split(ROWS, 3)):
+        np.save(folder / f"shard-0000{number}.npy", part)
+    return "."
+
+
+def write_npz_files(folder):
+    for index, row in enumerate(ROWS):
+        np.savez(folder / f"{index}.npz", x=row, y=index)
+    return "."
+
+
+def write_hdf5(folder):
+    h5py = pytest.importorskip("h5py", reason="needs headrace[hdf5]")
+    with h5py.File(folder / "x.h5", "w") as file:
+        file["x"], file["y"] = ROWS, np.arange(N)
+    return "x.h5"
+
+
+def write_zarr(folder):
+    zarr = pytest.importorskip("zarr", reason="needs headrace[zarr]")
+    group = zarr.create_group(str(folder / "x.zarr"))
+    for name, rows in {"x": ROWS, "y": np.arange(N)}.items():
+        group.create_array(name, data=rows)
+    return "x.zarr"
+
+
+def table():
+    pa = pytest.importorskip("pyarrow", reason="needs headrace[arrow]")
+    from arrow_arrays import fixed_lists
+
+    return pa.table({"x": fixed_lists(ROWS), "y": np.arange(N)})
+
+
+def write_parquet(folder):
+    rows = table()
+    import pyarrow.parquet as pq
+
+    pq.write_table(rows, folder / "x.parquet")
+    return "x.parquet"
+
+
+def write_arrow(folder):
+    rows = table()
+    import pyarrow.feather
+
+    pyarrow.feather.write_feather(rows, folder / "x.feather", compression="uncompressed")
+    return "x.feather"
+
+
+def write_images(folder):
+    """Two classes; of each image all pixels have the number of its sample."""
+    image = pytest.importorskip("PIL.Image", reason="needs headrace[images]")
+    for index in range(N):
+        (folder / "ab"[index // 3]).mkdir(exist_ok=True)
+        image.new("RGB", (3, 2), (index,) * 3).save(folder / "ab"[index // 3] / f"{index}.png")
+    return "."
+
+
+def write_tar(folder):
+    with tarfile.open(folder / "x.tar", "w") as tar:
+        for index, row in enumerate(ROWS):
+            file = io.BytesIO()
+            np.save(file, row)
+            for name, data in {"x.npy": file.getvalue(), "cls": str(index).encode()}.items():
+                member = tarfile.TarInfo(f"{index}.{name}")
+                member.size = len(data)
+                tar.addfile(member, io.BytesIO(data))
+    return "x.tar"
+
+
+# What writes six samples of each format; its reader; the options that give the rows of `ROWS`.
+WRITTEN = {
+    "npy": (write_npy, "NpyFile", {}),
+    "npy-files": (write_npy_files, "NpyFiles", {}),
+    "npy-shards": (write_npy_shards, "NpyShards", {}),
+    "npz-files": (write_npz_files, "NpzFiles", {"columns": "x"}),
+    "hdf5": (write_hdf5, "Hdf5", {"columns": "x"}),
+    "zarr": (write_zarr, "Zarr", {"columns": "x"}),
+    "parquet": (write_parquet, "Parquet", {"columns": "x"}),
+    "arrow": (write_arrow, "Arrow", {"columns": "x"}),
+    "images": (write_images, "ImageFolder", {}),
+    "tar": (write_tar, "TarFiles", {"columns": "x.npy"}),
+}
