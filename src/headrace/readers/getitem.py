@@ -117,8 +117,9 @@ class GetItem:
 
     def fingerprint(self) -> str:
         """What the dataset's own method `fingerprint` returns, if it has one; else nothing."""
-        own = getattr(self._dataset, "fingerprint", None)
-        return str(own()) if callable(own) else ""
+        if hasattr(self._dataset, "fingerprint") and callable(self._dataset.fingerprint):
+            return str(self._dataset.fingerprint())
+        return ""
 
     def read(self, indices: Indices, out: Arrays) -> None:
         check_read(len(self), self.spec, indices, out)
