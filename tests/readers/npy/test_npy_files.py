@@ -6,6 +6,7 @@ import struct
 
 import numpy as np
 import pytest
+from reading import read
 
 import headrace as hr
 from headrace.storage.local import folder as folder_module
@@ -42,7 +43,7 @@ def error_of(root, ids=None, **options):
 @pytest.mark.parametrize("dtype", ["<f4", ">f4", "<i8", ">i8", ">c8", ">M8[ms]", "<U3", ">U3"])
 @pytest.mark.parametrize("order", ["C", "F"])
 @pytest.mark.parametrize("version", [(1, 0), (2, 0), (3, 0)])
-def test_byte_order_memory_order_and_version_do_not_matter(tmp_path, read, dtype, order, version):
+def test_byte_order_memory_order_and_version_do_not_matter(tmp_path, dtype, order, version):
     array = np.arange(24).reshape(2, 3, 4).astype(dtype, order=order)
     write(tmp_path / "a.npy", array, version)
     reader = hr.NpyFiles(tmp_path)
@@ -51,7 +52,7 @@ def test_byte_order_memory_order_and_version_do_not_matter(tmp_path, read, dtype
 
 
 @pytest.mark.parametrize("has_preadv", [True, False])
-def test_layouts_may_differ_within_a_batch(tmp_path, read, monkeypatch, has_preadv):
+def test_layouts_may_differ_within_a_batch(tmp_path, monkeypatch, has_preadv):
     if not has_preadv:
         monkeypatch.setattr(folder_module, "_HAS_PREADV", False)
         monkeypatch.delattr("os.preadv", raising=False)
@@ -64,7 +65,7 @@ def test_layouts_may_differ_within_a_batch(tmp_path, read, monkeypatch, has_prea
     assert np.array_equal(read(reader, indices), samples[indices])
 
 
-def test_header_of_python_2_is_read(tmp_path, read):
+def test_header_of_python_2_is_read(tmp_path):
     header = "{'descr': '<f4', 'fortran_order': False, 'shape': (2L, 3L, 4L), }"
     write_raw(tmp_path / "a.npy", header, SAMPLE.tobytes())
     assert np.array_equal(read(hr.NpyFiles(tmp_path))[0], SAMPLE)
@@ -78,14 +79,14 @@ def test_header_of_python_2_is_read(tmp_path, read):
         "{'descr': ('<f4'), 'fortran_order': False, 'shape': (2,\n 3,\t4)}",
     ],
 )
-def test_header_may_be_written_otherwise_than_numpy_does(tmp_path, read, header):
+def test_header_may_be_written_otherwise_than_numpy_does(tmp_path, header):
     write(tmp_path / "a.npy", SAMPLE)
     write_raw(tmp_path / "b.npy", header, SAMPLE.tobytes())
     assert np.array_equal(np.load(tmp_path / "b.npy"), SAMPLE)
     assert np.array_equal(read(hr.NpyFiles(tmp_path)), [SAMPLE, SAMPLE])
 
 
-def test_bytes_after_the_data_are_ignored(tmp_path, read):
+def test_bytes_after_the_data_are_ignored(tmp_path):
     for name in "ab":
         write(tmp_path / f"{name}.npy", SAMPLE)
         with (tmp_path / f"{name}.npy").open("ab") as file:
@@ -93,7 +94,7 @@ def test_bytes_after_the_data_are_ignored(tmp_path, read):
     assert np.array_equal(read(hr.NpyFiles(tmp_path)), [SAMPLE, SAMPLE])
 
 
-def test_structured_samples_keep_their_fields(tmp_path, read):
+def test_structured_samples_keep_their_fields(tmp_path):
     dtype = np.dtype([("a", ">i2"), ("b", [("c", "<f8", (2,)), ("d", "S3")])])
     sample = np.array([(1, ([2, 3], b"xyz")), (4, ([5, 6], b"uv"))], dtype)
     write(tmp_path / "a.npy", sample)
@@ -102,7 +103,7 @@ def test_structured_samples_keep_their_fields(tmp_path, read):
     assert np.array_equal(read(reader)[0], sample)
 
 
-def test_structured_samples_with_gaps_keep_their_fields(tmp_path, read):
+def test_structured_samples_with_gaps_keep_their_fields(tmp_path):
     dtype = np.dtype([("a", "i1"), ("b", "f8")], align=True)
     sample = np.array([(1, 2.0), (3, 4.0)], dtype)
     for name in "ab":
@@ -120,7 +121,7 @@ def test_field_whose_name_is_like_numbers_of_python_2_keeps_it(tmp_path):
 @pytest.mark.parametrize("stored", [(2, 3), (2, 3, 1), (1, 2, 1, 3)])
 @pytest.mark.parametrize("shape", [(2, 3), (2, 3, 1), (1, 2, 3, 1), [2, 3]])
 @pytest.mark.parametrize("order", ["C", "F"])
-def test_shape_may_add_or_leave_out_axes_of_length_one(tmp_path, read, stored, shape, order):
+def test_shape_may_add_or_leave_out_axes_of_length_one(tmp_path, stored, shape, order):
     values = np.arange(6.0).reshape(stored, order="C")
     write(tmp_path / "a.npy", np.asarray(values, order=order))
     reader = hr.NpyFiles(tmp_path, shape=shape)
@@ -128,7 +129,7 @@ def test_shape_may_add_or_leave_out_axes_of_length_one(tmp_path, read, stored, s
     assert np.array_equal(read(reader)[0], values.reshape(shape))
 
 
-def test_files_may_differ_from_the_first_by_axes_of_length_one(tmp_path, read):
+def test_files_may_differ_from_the_first_by_axes_of_length_one(tmp_path):
     write(tmp_path / "a.npy", np.arange(6.0).reshape(2, 3, 1))
     write(tmp_path / "b.npy", np.arange(6.0).reshape(2, 3))
     got = read(hr.NpyFiles(tmp_path))
@@ -154,7 +155,7 @@ def test_another_shape_is_refused_by_index_and_file(tmp_path, shape):
     ],
 )
 @pytest.mark.parametrize("order", ["C", "F"])
-def test_dtype_converts_each_file(tmp_path, read, stored, wanted, order):
+def test_dtype_converts_each_file(tmp_path, stored, wanted, order):
     array = np.asarray(np.arange(6).reshape(2, 3).astype(stored), order=order)
     write(tmp_path / "a.npy", array)
     write(tmp_path / "b.npy", array.astype(wanted))
@@ -297,7 +298,7 @@ def test_more_axes_than_numpy_has_are_refused(tmp_path):
         hr.NpyFiles(tmp_path)
 
 
-def test_file_that_goes_missing_later_is_named(tmp_path, read):
+def test_file_that_goes_missing_later_is_named(tmp_path):
     for name in "abc":
         write(tmp_path / f"{name}.npy", SAMPLE)
     reader = hr.NpyFiles(tmp_path)
@@ -309,7 +310,7 @@ def test_file_that_goes_missing_later_is_named(tmp_path, read):
     assert np.array_equal(read(reader, [0, 2]), [SAMPLE, SAMPLE])
 
 
-def test_sample_without_elements_still_has_its_file_checked(tmp_path, read):
+def test_sample_without_elements_still_has_its_file_checked(tmp_path):
     for name in "ab":
         write(tmp_path / f"{name}.npy", np.zeros((0, 3)))
     reader = hr.NpyFiles(tmp_path)
@@ -319,7 +320,7 @@ def test_sample_without_elements_still_has_its_file_checked(tmp_path, read):
         read(reader)
 
 
-def test_more_layouts_than_are_remembered_are_read(tmp_path, read):
+def test_more_layouts_than_are_remembered_are_read(tmp_path):
     for index in range(400):
         header = f"{{'descr': '>f4', 'fortran_order': True, 'shape': (3,), }}{' ' * index}"
         write_raw(tmp_path / f"{index}.npy", header, np.full(3, index, ">f4").tobytes())

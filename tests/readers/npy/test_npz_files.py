@@ -12,6 +12,7 @@ import pytest
 from far_folder import FarFolder
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from reading import read
 
 import headrace as hr
 from headrace.storage import Folder
@@ -49,18 +50,6 @@ class TestContractFarAway(TestContract):
     def make_reader(self, folder, samples):
         super().make_reader(folder, samples)
         return hr.NpzFiles(FarFolder(folder))
-
-
-def read(reader, indices=None):
-    indices = range(len(reader)) if indices is None else indices
-    spec = reader.spec
-    one = isinstance(spec, hr.Spec)
-    out = {
-        key: np.full((len(indices), *part.shape), 77).astype(part.dtype)
-        for key, part in ({"": spec} if one else spec).items()
-    }
-    reader.read(np.array(indices, np.int64), out[""] if one else out)
-    return out[""] if one else out
 
 
 def error_of(root, **options):
