@@ -65,21 +65,6 @@ def test_a_folder_given_as_a_storage_is_the_folder(tmp_path):
     assert np.array_equal(read(reader), [SAMPLE])
 
 
-def test_bytes_after_the_data_are_ignored(tmp_path):
-    for name in "ab":
-        np.save(tmp_path / f"{name}.npy", SAMPLE)
-    with (tmp_path / "b.npy").open("ab") as file:
-        file.write(b"left over")
-    assert np.array_equal(read(hr.NpyFiles(FarFolder(tmp_path))), [SAMPLE, SAMPLE])
-
-
-def test_shape_and_dtype_convert(tmp_path):
-    np.save(tmp_path / "a.npy", SAMPLE)
-    np.save(tmp_path / "b.npy", SAMPLE.astype(">f8")[None])
-    reader = hr.NpyFiles(FarFolder(tmp_path), shape=(2, 3, 4, 1), dtype="f2")
-    assert np.array_equal(read(reader), [SAMPLE[..., None]] * 2)
-
-
 @pytest.mark.parametrize(
     ("content", "said"),
     [

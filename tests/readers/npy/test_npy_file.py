@@ -117,28 +117,6 @@ def test_damaged_file_is_refused_at_once_with_the_reason(path, damage, said):
     assert isinstance(caught.value, ValueError)
 
 
-class Bomb:
-    """An object whose unpickling makes a folder."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return os.mkdir, (os.fspath(self.path),)
-
-
-def test_pickled_objects_are_refused_and_never_unpickled(path, tmp_path):
-    crater = tmp_path / "crater"
-    array = np.empty(2, object)
-    array[:] = Bomb(crater), 0
-    np.save(path, array, allow_pickle=True)
-    with pytest.raises(hr.SampleFormatError, match="never unpickled"):
-        hr.NpyFile(path)
-    assert not crater.exists()
-    np.load(path, allow_pickle=True)  # the control: it would have gone off
-    assert crater.exists()
-
-
 def test_repr_names_the_file_and_its_spec(path):
     save(path, np.zeros((3, 2), np.float32))
     assert repr(hr.NpyFile(path)) == (
