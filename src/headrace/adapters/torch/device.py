@@ -3,11 +3,11 @@
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import torch
 
 from headrace.batching.feed import Feed
+from headrace.batching.transforms import Batch
 from headrace.pytree import leaves, map_leaves
 
 
@@ -19,15 +19,15 @@ class Copier:
         self._device = torch.empty(0, device=device).device
         self._thread = thread
         self._feed = feed
-        self._stream: Any = None
+        self._stream: torch.cuda.Stream | None = None
         if device.type == "cuda":
             self._stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
 
-    def start(self, batch: Any) -> Callable[[], Any]:
+    def start(self, batch: Batch) -> Callable[[], Batch]:
         """Starts to copy the batch; what it returns waits for that."""
         copied = self._thread.submit(self._copy, batch)
 
-        def finish() -> Any:
+        def finish() -> Batch:
             began = time.perf_counter()
             moved, event = copied.result()
             self._wait(moved, event)
@@ -36,7 +36,7 @@ class Copier:
 
         return finish
 
-    def _copy(self, batch: Any) -> tuple[Any, Any]:
+    def _copy(self, batch: Batch) -> tuple[Batch, torch.cuda.Event | None]:
         """The batch on the device, and the event after which it is there."""
         if self._stream is None:
             return map_leaves(lambda leaf: _to(leaf, self._device), batch), None
@@ -45,7 +45,7 @@ class Copier:
             moved = map_leaves(lambda leaf: _to(_pinned(leaf), self._device), batch)
             return moved, self._stream.record_event()
 
-    def _wait(self, moved: Any, event: Any) -> None:
+    def _wait(self, moved: Batch, event: torch.cuda.Event | None) -> None:
         """Lets what the caller does on the device from now on come after the copy."""
         if event is None:
             return
@@ -56,9 +56,9 @@ class Copier:
                 leaf.record_stream(stream)  # its memory is of the copying stream
 
 
-def _pinned(leaf: Any) -> Any:
+def _pinned(leaf: object) -> object:
     return leaf.pin_memory() if isinstance(leaf, torch.Tensor) else leaf
 
 
-def _to(leaf: Any, device: torch.device) -> Any:
+def _to(leaf: object, device: torch.device) -> object:
     return leaf.to(device, non_blocking=True) if isinstance(leaf, torch.Tensor) else leaf

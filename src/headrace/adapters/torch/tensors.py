@@ -1,12 +1,10 @@
 """Arrays as tensors."""
 
-from typing import Any
-
 import numpy as np
 import torch
 
 
-def as_tensor(leaf: Any) -> Any:
+def as_tensor(leaf: object) -> object:
     """A tensor that shares the memory of `leaf`, if that is an array of numbers; else `leaf`."""
     if not isinstance(leaf, np.ndarray) or leaf.dtype.kind not in "biufc":
         return leaf
