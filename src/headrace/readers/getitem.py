@@ -87,7 +87,7 @@ class GetItem:
                 "dataset", dataset, "one that ends", "A loader begins it anew for each epoch."
             )
         self._thread_safe = check_bool("thread_safe", thread_safe)
-        # In a forked child anew, as a thread of the parent's may hold it.
+        # A forked child needs its own, as a thread of the parent's may hold it.
         self._lock: PerProcess[threading.Lock] = PerProcess(threading.Lock)
         # A `datasets.Dataset` has `__getitems__` too, but that takes its columns apart again.
         datasets = sys.modules.get("datasets")
