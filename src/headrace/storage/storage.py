@@ -1,6 +1,6 @@
 """The contract of a storage: named files, of which parts are read many at once."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
 
@@ -31,6 +31,8 @@ class Storage(Protocol):
     - pickles as a description, and opens its handles and clients on first use in each process,
       also in a forked one;
     - gives all bytes that were asked for, or raises an error: never fewer, never others.
+
+    `headrace.testing.StorageContract` has the tests for it.
     """
 
     @property
@@ -49,7 +51,7 @@ class Storage(Protocol):
         """
         ...
 
-    def fetch(self, requests: Sequence[Request]) -> Iterator[tuple[int, memoryview]]:
+    def fetch(self, requests: Sequence[Request]) -> Generator[tuple[int, memoryview], None, None]:
         """Yields (position in `requests`, bytes) for each request, in any order.
 
         Closing the iterator early drops what is still on its way.

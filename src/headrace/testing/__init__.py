@@ -1,7 +1,7 @@
-"""The contract tests: what every reader and every executor has to do, ours and third parties'.
+"""The contract tests: what every reader, executor and storage has to do, also third parties'.
 
-Requires pytest. A test class inherits `ReaderContract` or `ExecutorContract`, says how to make the
-thing under test, and has all the tests of its contract:
+Requires pytest. A test class inherits `ReaderContract`, `ExecutorContract` or `StorageContract`,
+says how to make the thing under test, and has all the tests of its contract:
 
     from headrace.testing import ReaderContract
 
@@ -21,13 +21,15 @@ from headrace.lazy import lazy_names
 if TYPE_CHECKING:
     from headrace.testing.executors import ExecutorContract
     from headrace.testing.readers import ReaderContract
+    from headrace.testing.storages import StorageContract
 else:
     __getattr__, __dir__ = lazy_names(
         __name__,
         {
             "headrace.testing.executors": ["ExecutorContract"],
             "headrace.testing.readers": ["ReaderContract"],
+            "headrace.testing.storages": ["StorageContract"],
         },
     )
 
-__all__ = ["ExecutorContract", "ReaderContract"]
+__all__ = ["ExecutorContract", "ReaderContract", "StorageContract"]

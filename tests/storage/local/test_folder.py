@@ -2,15 +2,15 @@
 
 import os
 import pickle
-import threading
 
 import numpy as np
 import pytest
 
 import headrace as hr
-from headrace.storage import Folder, Request, Storage
+from headrace.storage import Folder, Request
 from headrace.storage.local import folder as folder_module
 from headrace.storage.local import io_uring
+from headrace.testing import StorageContract
 
 
 @pytest.fixture
@@ -22,46 +22,25 @@ def folder(tmp_path):
     return Folder(tmp_path)
 
 
-def test_is_a_storage_that_pickles_as_its_root(folder, tmp_path):
-    assert isinstance(folder, Storage)
-    assert folder.root == str(tmp_path)
+class TestContract(StorageContract):
+    @pytest.fixture(params=["together", "one by one"], autouse=True)
+    def _way(self, request, monkeypatch):
+        """Whether many are read in one system call, where that can be."""
+        if request.param == "one by one":
+            monkeypatch.setattr(folder_module, "ring_of_thread", lambda: None)
+
+    def make_storage(self, folder, files):
+        for name, data in files.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(data)
+        return Folder(folder)
+
+
+def test_pickles_as_its_root(folder, tmp_path):
+    assert folder.root == folder.local_path() == str(tmp_path)
+    assert folder.location("sub/c.x") == folder.local_path("sub/c.x") == str(tmp_path / "sub/c.x")
     copy = pickle.loads(pickle.dumps(folder))
-    assert copy.root == folder.root
     assert repr(copy) == f"Folder({str(tmp_path)!r})"
-
-
-def test_names_are_sorted_and_leave_out_what_is_hidden(folder):
-    assert folder.names() == ["a.x", "b.y", "empty", "sub/c.x"]
-    assert folder.names((".x",)) == ["a.x", "sub/c.x"]
-    assert folder.names((".y", "pty")) == ["b.y", "empty"]
-
-
-def test_whole_files_and_parts(folder):
-    data = b"sub/c.x" * 10
-    requests = [
-        Request("sub/c.x", *bounds)
-        for bounds in ((0, None), (3, 9), (60, None), (70, 70), (70, None), (80, None))
-    ] + [Request("empty")]
-    found = dict(folder.fetch(requests))
-    assert [bytes(found[i]) for i in range(7)] == [
-        data, data[3:9], data[60:], b"", b"", b"", b""
-    ]  # fmt: skip
-    assert folder.size("sub/c.x") == 70
-
-
-def test_missing_files_name_the_request(folder):
-    with pytest.raises(hr.FileMissingError, match="nope") as raised:
-        list(folder.fetch([Request("a.x"), Request("nope")]))
-    assert raised.value.position == 1
-    assert isinstance(raised.value, FileNotFoundError)
-    with pytest.raises(hr.FileMissingError):
-        folder.size("nope")
-
-
-def test_a_range_past_the_end(folder):
-    with pytest.raises(hr.StorageError, match=r"'a.x', bytes \[0:31\].* 30 bytes") as raised:
-        list(folder.fetch([Request("b.y"), Request("a.x", 0, 31)]))
-    assert raised.value.position == 1
 
 
 def test_what_is_no_file(folder):
@@ -187,24 +166,3 @@ def test_an_early_end_leaves_nothing_behind(many):
     assert_fetched(folder, requests, contents)
     if before is not None:
         assert len(os.listdir("/proc/self/fd")) <= before + 1 + 2  # a ring and its memory maps
-
-
-def test_threads_read_at_once(many):
-    folder, contents = many
-    failures = []
-
-    def read(seed):
-        try:
-            rng = np.random.default_rng(seed)
-            for _ in range(20):
-                chosen = rng.integers(300, size=100)
-                assert_fetched(folder, [Request(f"{i:03}.x") for i in chosen], contents)
-        except BaseException as error:
-            failures.append(error)
-
-    threads = [threading.Thread(target=read, args=(seed,)) for seed in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    assert failures == []

@@ -85,7 +85,7 @@ class NpyFiles:
         root_path = self._files.storage.local_path()
         self._folder = None if root_path is None else Folder(root_path)
         if self._folder is not None:
-            with self._sample(0) as file:
+            with self._sample(self._folder, 0) as file:
                 self._decoder = _first(file, os.fstat(file.fileno()).st_size, shape, dtype)
         else:
             decoders: list[NpyDecoder] = []
@@ -134,22 +134,17 @@ class NpyFiles:
             starts, stops = names.starts[indices], names.stops[indices]
             left = self._folder.read_rows(names.encoded, starts, stops, header, out)
         for row in left:
-            self._read_any(int(indices[row]), out[row : row + 1])
-
-    def _read_any(self, index: int, row: Array) -> None:
-        """Reads sample `index`, whatever its layout, into `row`, which has shape (1, *shape)."""
-        with self._sample(index) as file:
-            self._decoder.read(file, row)
+            with self._sample(self._folder, int(indices[row])) as file:
+                self._decoder.read(file, out[row : row + 1])
 
     @contextlib.contextmanager
-    def _sample(self, index: int) -> Iterator[BinaryIO]:
+    def _sample(self, folder: Folder, index: int) -> Iterator[BinaryIO]:
         """The open file of sample `index`; whatever fails within names the file and the index."""
-        path = self.path(index)
         try:
-            with open(path, "rb", buffering=0) as file:
+            with open(folder.location(self._names[index]), "rb", buffering=0) as file:
                 yield file
         except (OSError, FormatError) as error:
-            raise sample_error(error, index, path) from None
+            raise sample_error(error, index, self.path(index)) from None
 
 
 def _first(

@@ -6,7 +6,7 @@ files then takes one system call, in place of three for each file.
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import BinaryIO
 
 import numpy as np
@@ -60,7 +60,7 @@ class Folder:
     def local_path(self, name: str = "") -> str:
         return os.path.join(self._root, name) if name else self._root
 
-    def fetch(self, requests: Sequence[Request]) -> Iterator[tuple[int, memoryview]]:
+    def fetch(self, requests: Sequence[Request]) -> Generator[tuple[int, memoryview], None, None]:
         for begin in range(0, len(requests), Ring.MOST_FILES):
             group = requests[begin : begin + Ring.MOST_FILES]
             found = self._read_together(group)
@@ -293,7 +293,7 @@ class Folder:
 def _read(file: int, size: int, request: Request, position: int) -> memoryview:
     _, start, stop = request
     end = size if stop is None else stop
-    if end > size or start < 0:
+    if end > size or start < 0 or (stop is not None and stop < start):
         raise StorageError.at(position, f"{request} can't be read: the file has {size} bytes")
     data = memoryview(bytearray(max(0, end - start)))
     received = 0

@@ -1,6 +1,6 @@
 """Remote: the objects of an object store or web server below a URL."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
 from headrace.arguments import check_bool, check_int
@@ -112,7 +112,7 @@ class Remote:
             state["_manifest"] = None  # each process reads it by itself
         return state
 
-    def fetch(self, requests: Sequence[Request]) -> Iterator[tuple[int, memoryview]]:
+    def fetch(self, requests: Sequence[Request]) -> Generator[tuple[int, memoryview], None, None]:
         # What is asked for twice is fetched once.
         parts: dict[tuple[str, int, int | None], tuple[Part, list[int]]] = {}
         for position, request in enumerate(requests):
