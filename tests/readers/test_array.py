@@ -8,6 +8,52 @@ from reading import read
 
 import headrace as hr
 from headrace.readers import ArrayReader
+from headrace.testing import ReaderContract
+
+
+class TestArrayInMemory(ReaderContract):
+    pickles_data = True
+
+    def make_reader(self, folder, samples):
+        return ArrayReader(samples)
+
+
+class TestStridedArrayInMemory(ReaderContract):
+    pickles_data = True
+
+    def make_reader(self, folder, samples):
+        return ArrayReader(np.repeat(samples, 2, axis=0)[::-2][::-1])
+
+
+class TestUnalignedArrayInMemory(ReaderContract):
+    pickles_data = True
+
+    def make_reader(self, folder, samples):
+        memory = np.zeros(samples.nbytes + 1, np.uint8)
+        unaligned = np.ndarray(samples.shape, samples.dtype, memory, 1)
+        unaligned[...] = samples
+        return ArrayReader(unaligned)
+
+
+class TestMemoryMap(ReaderContract):
+    # An empty file can't be mapped.
+    shapes = tuple(shape for shape in ReaderContract.shapes if 0 not in shape)
+
+    def make_reader(self, folder, samples):
+        mapped = np.memmap(folder / "raw", samples.dtype, "w+", shape=samples.shape)
+        mapped[...] = samples
+        return ArrayReader(mapped)
+
+
+class TestViewOfAMemoryMap(TestMemoryMap):
+    """Backwards, every other row, axes swapped, and beginning in the midst of a page."""
+
+    def make_reader(self, folder, samples):
+        shape = (2 * len(samples) + 3, *samples.shape[:0:-1])
+        mapped = np.memmap(folder / "raw", samples.dtype, "w+", offset=4099, shape=shape)
+        view = mapped[:2:-2].transpose(0, *range(samples.ndim - 1, 0, -1))
+        view[...] = samples
+        return ArrayReader(view)
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,39 @@ import pytest
 from reading import read
 
 import headrace as hr
+from headrace.testing import ReaderContract
 
 IDS = ["a", "b", "c"]
 BY_ID = {"c": 0, "a": 2, "unused": 9, "b": 1}
+
+
+class TestLabelsOfAnArray(ReaderContract):
+    pickles_data = True
+
+    def make_reader(self, folder, samples):
+        return hr.Labels(samples)
+
+
+class TestLabelsOfAMapping(ReaderContract):
+    pickles_data = True
+
+    def make_reader(self, folder, samples):
+        ids = [f"id-{index}" for index in range(len(samples))]
+        return hr.Labels(dict(zip(reversed(ids), reversed(samples), strict=True)), ids)
+
+
+class TestOneHotLabels(ReaderContract):
+    pickles_data = True
+    dtypes = ("float32", "float16", "int64", "uint8", "bool", "complex64")
+    shapes = ((7,), (1,))
+
+    def make_samples(self, n, shape, dtype):
+        classes = np.random.default_rng(n).integers(shape[0], size=n)
+        return np.eye(shape[0], dtype=dtype)[classes]
+
+    def make_reader(self, folder, samples):
+        classes = samples.argmax(axis=1)
+        return hr.Labels(classes, n_classes=samples.shape[1], dtype=samples.dtype)
 
 
 @pytest.mark.parametrize(

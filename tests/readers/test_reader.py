@@ -1,9 +1,14 @@
 """Spec, and the check of indices and out that all readers share."""
 
+import copy
+import dataclasses
+import pickle
+
 import numpy as np
 import pytest
 
 import headrace as hr
+from headrace.pytree import leaves
 from headrace.readers.reader import check_read
 
 SPEC = hr.Spec((2, 3), np.dtype(np.float32))
@@ -15,6 +20,17 @@ def test_spec_knows_the_bytes_of_a_sample():
     assert hr.Spec((5, 0), np.dtype(np.int64)).nbytes == 0
     # As a Python int, which does not overflow.
     assert hr.Spec((2**40, 2**40), np.dtype(np.int64)).nbytes == 2**83
+
+
+def test_a_spec_is_a_value_and_no_tuple():
+    assert repr(SPEC) == "Spec(shape=(2, 3), dtype=dtype('float32'))"
+    same = hr.Spec(shape=(2, 3), dtype=np.dtype(np.float32))
+    assert (same == SPEC, hash(SPEC) == hash(same)) == (True, True)
+    assert SPEC not in ((SPEC.shape, SPEC.dtype), hr.Spec((2, 3), np.dtype(np.int32)))
+    assert pickle.loads(pickle.dumps(SPEC)) == copy.deepcopy(SPEC) == SPEC
+    assert list(leaves({"x": SPEC, "y": (SPEC,)})) == [SPEC, SPEC]
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        SPEC.shape = ()
 
 
 @pytest.mark.parametrize(

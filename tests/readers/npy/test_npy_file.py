@@ -8,6 +8,25 @@ import pytest
 from reading import read
 
 import headrace as hr
+from headrace.testing import ReaderContract
+
+
+class TestNpyFile(ReaderContract):
+    def make_reader(self, folder, samples):
+        np.save(folder / "all.npy", samples)
+        return hr.NpyFile(folder / "all.npy")
+
+
+class TestNpyFileInFortranOrder(ReaderContract):
+    def make_reader(self, folder, samples):
+        np.save(folder / "all.npy", np.asfortranarray(samples))
+        return hr.NpyFile(folder / "all.npy")
+
+
+class TestNpyFileInTheOtherByteOrder(ReaderContract):
+    def make_reader(self, folder, samples):
+        np.save(folder / "all.npy", samples.astype(samples.dtype.newbyteorder("S")))
+        return hr.NpyFile(folder / "all.npy")
 
 
 @pytest.fixture

@@ -10,9 +10,62 @@ from reading import read
 
 import headrace as hr
 from headrace.storage.local import folder as folder_module
+from headrace.testing import ReaderContract
 
 NEAR_AND_FAR = pytest.mark.parametrize("wrap", [str, FarFolder], ids=["near", "far"])
 SAMPLE = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+
+
+class TestNpyFiles(ReaderContract):
+    def make_reader(self, folder, samples):
+        for index, sample in enumerate(samples):
+            np.save(self.sample_file(folder, index), sample)
+        return hr.NpyFiles(folder)
+
+    def sample_file(self, folder, index):
+        return folder / f"sample-{index:05}.npy"
+
+
+class TestNpyFilesInAnotherLayout(TestNpyFiles):
+    """Fortran order and the other byte order: every sample goes through a conversion."""
+
+    def make_reader(self, folder, samples):
+        for index, sample in enumerate(samples):
+            swapped = sample.astype(sample.dtype.newbyteorder("S"), order="F")
+            np.save(self.sample_file(folder, index), swapped)
+        return hr.NpyFiles(folder)
+
+
+class TestNpyFilesOfMixedLayouts(TestNpyFiles):
+    def make_reader(self, folder, samples):
+        for index, sample in enumerate(samples):
+            dtype = sample.dtype.newbyteorder("<>"[index % 2])
+            stored = sample.astype(dtype, order="CF"[index // 2 % 2])
+            with self.sample_file(folder, index).open("wb") as file:
+                np.lib.format.write_array(file, stored, version=(1 + index % 3, 0))
+        return hr.NpyFiles(folder)
+
+
+class TestNpyFilesByIds(TestNpyFiles):
+    """The samples in an order that is not the folder's, and in folders of their own."""
+
+    def make_reader(self, folder, samples):
+        for index, sample in enumerate(samples):
+            self.sample_file(folder, index).parent.mkdir(exist_ok=True)
+            np.save(self.sample_file(folder, index), sample)
+        return hr.NpyFiles(folder, [f"{index % 2}/{-index}" for index in range(len(samples))])
+
+    def sample_file(self, folder, index):
+        return folder / str(index % 2) / f"{-index}.npy"
+
+
+class TestNpyFilesWithoutPreadv(TestNpyFiles):
+    """As on macOS before 11 and on Windows. (Processes of their own have it, and agree.)"""
+
+    @pytest.fixture(autouse=True)
+    def _no_preadv(self, monkeypatch):
+        monkeypatch.setattr(folder_module, "_HAS_PREADV", False)
+        monkeypatch.delattr("os.preadv", raising=False)
 
 
 def write(path, array, version=None):
