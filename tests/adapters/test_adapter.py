@@ -34,19 +34,27 @@ def same(batch):
     return lambda: batch
 
 
+def from_anywhere(**options):
+    return lambda place: batches(**options)
+
+
 class TestDeliver:
     def test_the_feed_has_moved_when_the_consumer_gets_a_batch(self, feed):
-        places = [feed.cursor.place for _ in deliver(feed, batches())]
+        places = [feed.cursor.place for _ in deliver(feed, from_anywhere())]
         assert places == [(0, 4), (0, 8), (1, 0)]
 
-    def test_it_goes_on_from_where_the_feed_stands_when_it_is_first_asked(self, feed):
-        delivered = deliver(feed, batches(1))
+    def test_it_starts_where_a_pass_does_when_it_is_first_asked(self, feed):
+        asked = []
+        delivered = deliver(feed, lambda place: asked.append(place) or batches(count=1))
         feed.cursor.seek(4, 1)
         next(delivered)
         assert feed.cursor.place == (4, 8)
+        next(deliver(feed, lambda place: asked.append(place) or batches(count=1)))
+        assert asked == [(4, 4), (5, 0)]  # as the pass over epoch 4 was left
+        assert feed.cursor.place == (5, 4)
 
     def test_a_batch_that_fails_does_not_count(self, feed):
-        delivered = deliver(feed, batches(fails_after=1))
+        delivered = deliver(feed, from_anywhere(fails_after=1))
         next(delivered)
         with pytest.raises(OSError, match="batch 1"):
             next(delivered)
@@ -54,7 +62,7 @@ class TestDeliver:
         assert list(delivered) == []
 
     def test_a_feed_that_something_else_has_moved_is_an_error(self, feed):
-        delivered = deliver(feed, batches())
+        delivered = deliver(feed, from_anywhere())
         next(delivered)
         feed.cursor.seek(2)
         with pytest.raises(hr.LoaderMovedError):
@@ -62,7 +70,7 @@ class TestDeliver:
         assert feed.cursor.place == (2, 0)
 
     def test_no_name_is_left_for_a_batch_that_was_delivered(self, feed):
-        for batch in deliver(feed, batches()):
+        for batch in deliver(feed, from_anywhere()):
             kept = weakref.ref(batch)
             del batch
             assert kept() is None
@@ -143,6 +151,6 @@ class TestOneAhead:
             started.append(batch.number)
             return same(batch)
 
-        for batch in deliver(feed, one_ahead(batches(), start)):
+        for batch in deliver(feed, lambda place: one_ahead(batches(), start)):
             assert feed.cursor.place == ((0, 4), (0, 8), (1, 0))[batch.number]
             assert started == [0, 1, 2][: batch.number + 2]

@@ -59,6 +59,7 @@ def test_a_batch_counts_once_it_is_handed_over():
     batches = loader.to_jax()
     seen = [as_bytes(batch) for batch in itertools.islice(batches, 2)]
     assert loader.place == (0, 8)
+    loader.load_state_dict(loader.state_dict())
     seen += [as_bytes(batch) for batch in batches]
     assert seen == expected(loader, 1)
     assert loader.place == (1, 0)

@@ -80,6 +80,7 @@ def test_a_batch_counts_when_it_is_handed_over():
         assert loader.place == loader.sampler.after(loader.sampler.place(0, step))
         if step == 2:
             break
+    loader.load_state_dict(loader.state_dict())
     assert (next(iter(loader))["y"] == loader.batch(0, 3)["y"]).all()
 
 

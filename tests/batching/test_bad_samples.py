@@ -197,6 +197,7 @@ def test_the_one_beyond_the_budget_is_an_error_at_its_batch(folder, executor):
     assert "max_bad_samples=2, and before it these were replaced: 3, 8" in notes
     assert "epoch 0, step 4 (samples 16, 17, 18, 19)" in notes
     assert loader.place == (0, 16)
+    loader.load_state_dict(loader.state_dict())
     again, said = quietly(fails)
     assert (again.index, said) == (17, [])
     assert again.__notes__ == error.__notes__

@@ -134,10 +134,12 @@ def test_a_failure_in_a_block_comes_at_its_turn():
         assert "epoch 0, step 100 " in caught.value.__notes__[0]
         assert loader.place == (0, 400)
         rows.bad = {450}
+        loader.load_state_dict(loader.state_dict())
         with pytest.raises(ValueError, match="row 450 is bad"):
             seen.extend(batch[0, 0] for batch in loader)
         assert seen == list(range(0, 448, 4))
         rows.bad.clear()
+        loader.load_state_dict(loader.state_dict())
         seen.extend(batch[0, 0] for batch in loader)
         assert seen == list(range(0, N, 4))
 
@@ -165,6 +167,7 @@ def test_the_place_moves_by_batches():
                 break
         state = loader.state_dict()
         other = hr.Loader(Rows(), batch_size=4, executor=hr.Inline())
+        loader.load_state_dict(state)
         other.load_state_dict(state)
         for ours, theirs in zip(loader, other, strict=True):
             assert (ours == theirs).all()

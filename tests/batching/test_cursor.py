@@ -61,13 +61,14 @@ def test_a_copy_moves_alone():
     assert copy.place == (7, 8)
 
 
-def test_it_advances_from_where_it_was_left_alone():
+def test_a_batch_is_delivered_from_where_it_was_left_alone():
     cursor = make_cursor()
-    place = cursor.advance_from(cursor.place)
+    place = cursor.deliver(cursor.place, cursor.start)
     assert place == cursor.place == (0, 4)
+    assert cursor.start == (1, 0)
     cursor.seek(3)
     with pytest.raises(hr.LoaderMovedError) as caught:
-        cursor.advance_from(place)
+        cursor.deliver(place, place)
     assert f"{Place(3, 0)} while" in str(caught.value)
     assert f"left it at {place}. Begin another iteration" in str(caught.value)
     assert cursor.place == (3, 0)

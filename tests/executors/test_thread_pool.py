@@ -140,6 +140,7 @@ def test_loader_goes_on_in_a_forked_child(run):
         child = os.fork()
         if not child:
             signal.alarm({DEADLINE})
+            loader.load_state_dict(loader.state_dict())
             rest = list(loader)
             os._exit(7 if np.array_equal(np.concatenate(rest), np.arange(4, 10_000)) else 1)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7

@@ -1,10 +1,12 @@
 """A batch is a pure function of (data, configuration, epoch, step)."""
 
+import contextlib
 import itertools
 import json
 import pickle
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -138,15 +140,90 @@ def test_threads_that_ask_at_once_get_the_same_batches(folder):
 # --- the place -----------------------------------------------------------------------------------
 
 
-def test_iteration_goes_on_where_it_was_left(folder):
+def test_each_iteration_is_a_pass_over_one_epoch(folder):
     loader = make_loader(folder)
-    expected = [as_bytes(loader.batch(e, s)) for e in range(2) for s in range(len(loader))]
-    seen = [as_bytes(batch) for batch in itertools.islice(loader, 2)]
-    assert loader.place == (0, 2 * BATCH)
-    while len(seen) < len(expected):
-        seen += [as_bytes(batch) for batch in loader]
-    assert seen == expected
-    assert loader.epoch == 2
+
+    def epoch(number):
+        return [as_bytes(loader.batch(number, step)) for step in range(len(loader))]
+
+    def taken(count=None):
+        return [as_bytes(batch) for batch in itertools.islice(loader, count)]
+
+    assert taken() == epoch(0)
+    assert taken(2) == epoch(1)[:2]  # left early, it is over
+    assert loader.place == (1, 2 * BATCH)
+    assert taken(0) == []  # which counts for nothing
+    iter(loader)
+    assert loader.place == (1, 2 * BATCH)
+    assert taken() == epoch(2)
+    state = loader.state_dict()
+    assert taken(1) == epoch(3)[:1]
+    loader.load_state_dict(state)
+    assert taken(1) == epoch(3)[:1]
+    loader.load_state_dict(loader.state_dict())
+    assert taken() == epoch(3)[1:]  # once: from where the state was taken
+    assert taken() == epoch(4)
+    loader.seek(7, 1)
+    assert taken() == epoch(7)[1:]
+    assert taken() == epoch(8)
+
+
+def test_an_epoch_that_was_set_is_the_next_ones_but_for_a_place_in_it_that_was_loaded(folder):
+    loader = make_loader(folder)
+    loader.set_epoch(5)
+    assert loader.place == (5, 0)
+    next(iter(loader))
+    loader.set_epoch(5)  # a pass was left in it
+    assert loader.place == (5, 0)
+    next(iter(loader))
+    state = loader.state_dict()
+    loader.set_epoch(0)
+    loader.load_state_dict(state)
+    loader.set_epoch(5)
+    assert loader.place == (5, BATCH)
+    assert as_bytes(next(iter(loader))) == as_bytes(loader.batch(5, 1))
+    loader.set_epoch(6)
+    assert as_bytes(next(iter(loader))) == as_bytes(loader.batch(6, 0))
+    with pytest.raises(hr.ArgumentError, match="epoch must be an int from 0"):
+        loader.set_epoch(-1)
+
+
+def test_what_was_iterated_before_does_not_change_an_evaluation(folder):
+    loader = make_loader(folder, shuffle=False, tail="partial")
+    whole = [as_bytes(batch) for batch in loader]
+    next(iter(loader))
+    for _ in itertools.islice(loader, 3):
+        pass
+    assert [as_bytes(batch) for batch in loader] == whole
+
+
+def test_a_second_iteration_ends_the_first(folder):
+    loader = make_loader(folder)
+    first, second = iter(loader), iter(loader)
+    next(first)
+    assert as_bytes(next(second)) == as_bytes(loader.batch(1, 0))
+    with pytest.raises(hr.LoaderMovedError, match="have one at a time"):
+        next(first)
+    assert as_bytes(next(second)) == as_bytes(loader.batch(1, 1))
+
+
+def test_of_threads_that_iterate_at_once_each_batch_goes_to_one(folder):
+    loader = make_loader(folder, executor=hr.Threads(2))
+    barrier = threading.Barrier(4)
+    seen = []
+
+    def take(_):
+        barrier.wait()
+        with contextlib.suppress(hr.LoaderMovedError):
+            seen.extend(str(as_bytes(batch)) for batch in loader)
+
+    for _ in range(10):
+        seen.clear()
+        start = loader.place
+        with ThreadPoolExecutor(4) as threads:
+            list(threads.map(take, range(4)))
+        assert len(set(seen)) == len(seen)
+        assert loader.place.epoch > start.epoch  # one of them came to an end
 
 
 def test_looking_at_a_batch_does_not_move_the_loader(folder):
@@ -174,8 +251,8 @@ def test_a_state_resumes_with_the_next_batch(folder, stop, tail):
 
 def test_a_state_after_the_last_batch_is_the_next_epoch(folder):
     loader = make_loader(folder)
-    for _ in range(len(loader)):
-        next(iter(loader))
+    for _ in zip(range(len(loader)), loader, strict=False):
+        pass
     assert loader.state_dict()["epoch"] == 1
     assert loader.state_dict()["position"] == 0
 
@@ -283,6 +360,7 @@ def test_a_failing_batch_is_raised_at_its_step_and_can_be_tried_again(tmp_path):
     assert any("epoch 0, step 2 (samples 4, 5)" in note for note in failure.value.__notes__)
     assert loader.place == (0, 4)
     (tmp_path / "away").rename(tmp_path / "5.npy")
+    loader.load_state_dict(loader.state_dict())
     assert [batch[:, 0].tolist() for batch in loader] == [[4, 5], [6, 7]]
 
 

@@ -99,7 +99,7 @@ def test_a_loader_that_has_made_batches_ahead_may_load_any_state(folder, executo
     loader = make_loader(folder, executor=executors[executor])
     states = [loader.state_dict()]
     for stop in STOPS[1:]:
-        assert take(loader, 1, "iteration") == [expected[stop - 1]]
+        assert take(loader, 1, "stream") == [expected[stop - 1]]
         states.append(loader.state_dict())
     for stop in [*reversed(STOPS), *STOPS]:
         loader.load_state_dict(states[stop])

@@ -16,6 +16,7 @@ from typing import Any
 from headrace.arguments import MAX_SAMPLES, check_int
 from headrace.batching.source import data_hash
 from headrace.errors import ArgumentError, ArgumentTypeError, LoaderMovedError, StateError
+from headrace.per_process import PerProcess
 from headrace.pytree import Tree
 from headrace.readers.reader import Reader
 from headrace.sampling.batch_sampler import BatchSampler
@@ -70,7 +71,7 @@ class Cursor:
         self._identity = identity
         self._place = place
         self._sought = True  # nothing was delivered since the place was set
-        self._lock = threading.Lock()
+        self._lock = PerProcess(threading.Lock)
 
     @property
     def place(self) -> Place:
@@ -122,7 +123,7 @@ class Cursor:
             LoaderMovedError: (a RuntimeError) something else has moved it.
         """
         after = self.sampler.after(place)
-        with self._lock:  # of threads that deliver the same batch, one does
+        with self._lock.get():  # of threads that deliver the same batch, one does
             if self._place != left_at:
                 raise LoaderMovedError(
                     f"the loader was moved to {self._place} while something iterates over it that "
@@ -137,10 +138,10 @@ class Cursor:
 
     def __setstate__(self, state: tuple[BatchSampler, Identity, Place, bool]) -> None:
         self.sampler, self._identity, self._place, self._sought = state
-        self._lock = threading.Lock()
+        self._lock = PerProcess(threading.Lock)
 
     def _set(self, place: Place) -> None:
-        with self._lock:
+        with self._lock.get():
             self._place, self._sought = place, True
 
     def state_dict(self) -> State:
