@@ -64,19 +64,20 @@ class Cursor:
         place: where it stands, and the next pass starts.
     """
 
-    __slots__ = ("_identity", "_lock", "_place", "_sought", "sampler")
+    __slots__ = ("_at", "_identity", "_lock", "sampler")
 
     def __init__(self, sampler: BatchSampler, identity: Identity, place: Place) -> None:
         self.sampler = sampler
         self._identity = identity
-        self._place = place
-        self._sought = True  # nothing was delivered since the place was set
+        # The place, and whether nothing was delivered since it was set. One tuple, swapped whole, as
+        # threads may look at it meanwhile.
+        self._at = place, True
         self._lock = PerProcess(threading.Lock)
 
     @property
     def place(self) -> Place:
         """The epoch, and how many of its samples all ranks together have consumed."""
-        return self._place
+        return self._at[0]
 
     @place.setter
     def place(self, place: Place) -> None:
@@ -85,12 +86,12 @@ class Cursor:
     @property
     def start(self) -> Place:
         """Where a pass starts that begins now: here, or at the next epoch if one was left here."""
-        place = self._place
-        return place if self._sought or not place.position else Place(place.epoch + 1, 0)
+        place, sought = self._at
+        return place if sought or not place.position else Place(place.epoch + 1, 0)
 
     def copy(self, place: Place | None = None) -> "Cursor":
         """Another cursor, at the same place or at another one."""
-        return Cursor(self.sampler, self._identity, place or self._place)
+        return Cursor(self.sampler, self._identity, place or self.place)
 
     def seek(self, epoch: int, step: int = 0) -> None:
         """Moves to where `step` of `epoch` begins.
@@ -103,13 +104,14 @@ class Cursor:
     def set_epoch(self, epoch: int) -> None:
         """Moves to the beginning of `epoch`, unless a place within it was just sought or loaded."""
         start = Place(check_int("epoch", epoch, 0, MAX_SAMPLES), 0)
-        if not (self._sought and self._place.epoch == start.epoch):
+        place, sought = self._at
+        if not (sought and place.epoch == start.epoch):
             self._set(start)
 
     def advance(self) -> Place:
         """Moves on by a step, in this epoch or to the start of the next; the new place."""
-        self._sought = False
-        self._place = place = self.sampler.after(self._place)
+        place = self.sampler.after(self.place)
+        self._at = place, False
         return place
 
     def deliver(self, left_at: Place, place: Place) -> Place:
@@ -124,29 +126,29 @@ class Cursor:
         """
         after = self.sampler.after(place)
         with self._lock.get():  # of threads that deliver the same batch, one does
-            if self._place != left_at:
+            if self.place != left_at:
                 raise LoaderMovedError(
-                    f"the loader was moved to {self._place} while something iterates over it that "
+                    f"the loader was moved to {self.place} while something iterates over it that "
                     f"had left it at {left_at}. Begin another iteration after moving a loader, and "
                     "have one at a time."
                 )
-            self._place, self._sought = after, False
+            self._at = after, False
         return after
 
-    def __getstate__(self) -> tuple[BatchSampler, Identity, Place, bool]:
-        return self.sampler, self._identity, self._place, self._sought
+    def __getstate__(self) -> tuple[BatchSampler, Identity, tuple[Place, bool]]:
+        return self.sampler, self._identity, self._at
 
-    def __setstate__(self, state: tuple[BatchSampler, Identity, Place, bool]) -> None:
-        self.sampler, self._identity, self._place, self._sought = state
+    def __setstate__(self, state: tuple[BatchSampler, Identity, tuple[Place, bool]]) -> None:
+        self.sampler, self._identity, self._at = state
         self._lock = PerProcess(threading.Lock)
 
     def _set(self, place: Place) -> None:
         with self._lock.get():
-            self._place, self._sought = place, True
+            self._at = place, True
 
     def state_dict(self) -> State:
         """As `Loader.state_dict`."""
-        epoch, position = self._place  # once, as another thread may move it meanwhile
+        epoch, position = self.place  # once, as another thread may move it meanwhile
         return {
             "format": _STATE_FORMAT,
             "epoch": epoch,
