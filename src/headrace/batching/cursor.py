@@ -69,8 +69,8 @@ class Cursor:
     def __init__(self, sampler: BatchSampler, identity: Identity, place: Place) -> None:
         self.sampler = sampler
         self._identity = identity
-        # The place, and whether nothing was delivered since it was set. One tuple, swapped whole, as
-        # threads may look at it meanwhile.
+        # The place, and whether nothing was delivered since it was set: one tuple, swapped whole,
+        # as other threads may look at it.
         self._at = place, True
         self._lock = PerProcess(threading.Lock)
 
