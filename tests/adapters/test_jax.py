@@ -1,6 +1,7 @@
 """The loader's batches as arrays of JAX, on a device or a sharding."""
 
 import itertools
+import os
 import subprocess
 import sys
 import textwrap
@@ -152,7 +153,11 @@ def test_a_sharding_over_several_devices():
     """
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(script)],
-        env={"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_PLATFORMS": "cpu"},
+        env={
+            **os.environ,
+            "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
+            "JAX_PLATFORMS": "cpu",
+        },
         capture_output=True,
         text=True,
         timeout=200,
