@@ -188,7 +188,9 @@ def _of_json(state: bytes | str | State) -> State:
     try:
         parsed: State = json.loads(state)
     except ValueError as error:
-        raise StateError(f"state must be JSON, as get_state() gives it, but is not: {error}") from None
+        raise StateError(
+            f"state must be JSON, as get_state() gives it, but is not: {error}"
+        ) from None
     return parsed
 
 

@@ -8,6 +8,7 @@ The DataLoader has the loader's state. One that something else makes of its part
 loader, but gives the same batches, epoch for epoch, by `set_epoch`.
 """
 
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -92,6 +93,14 @@ class HeadraceDataLoader(torch_data.DataLoader[Any]):
                 object.__setattr__(self, name, getattr(batches, name))
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        caller = sys._getframe(1)
+        if not caller.f_globals.get("__name__", "").startswith("keras."):
+            return self._pass()
+        from headrace.adapters.keras.torch_batches import checked
+
+        return checked(self._pass(), self.dataset.feed.sampler, caller)
+
+    def _pass(self) -> Iterator[Any]:
         batches = self.batch_sampler
         if not (isinstance(batches, BatchNumbers) and batches.is_exact):
             # A trainer has put another sampler in, so these are not batches of the loader.
