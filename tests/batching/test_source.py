@@ -21,7 +21,9 @@ def as_frame(x):
 
 
 def as_series(x):
-    return pytest.importorskip("pandas", reason="needs pandas").Series(x[:, 0], index=range(9, 3, -1))
+    return pytest.importorskip("pandas", reason="needs pandas").Series(
+        x[:, 0], index=range(9, 3, -1)
+    )
 
 
 @pytest.mark.parametrize("made_by", [as_torch, as_jax, as_frame, as_series, np.ndarray.tolist])

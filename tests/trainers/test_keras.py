@@ -146,7 +146,7 @@ def test_batches_of_to_torch_that_keras_would_misread_are_refused():
         model.predict(lone.to_torch(), verbose=0)
     if BACKEND != "tensorflow":
         assert isinstance(raised.value, hr.ArgumentError)
-    named = hr.Loader({"x": np.eye(N)}, BATCH, shuffle=False)
+    named = hr.Loader({"x": np.eye(N)}, BATCH, shuffle=False, tail="partial")
     with pytest.raises(Exception, match=r"Pass loader.to_keras\(\) to Keras instead"):
         numbering_model().predict(named.to_torch(), verbose=0)
 
@@ -195,7 +195,7 @@ def test_a_distribution_that_would_shard_the_batches_by_index_is_refused(monkeyp
     monkeypatch.setattr(distribution, "_is_multi_process", True)
     monkeypatch.setattr(keras.distribution, "distribution", lambda: distribution)
     for batches in (data, make_loader(n=24).to_torch()):
-        with pytest.raises(hr.ArgumentError, match="Pass auto_shard_dataset=False to keras.dist"):
+        with pytest.raises(hr.ArgumentError, match="Pass auto_shard_dataset=False to keras"):
             counting_model(24).fit(batches, verbose=0)
 
 

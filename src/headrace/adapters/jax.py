@@ -3,8 +3,8 @@
 Batches begin at multiples of 64 bytes, so on a CPU JAX takes their memory over without a copy; the
 loader never writes to a batch that it has delivered.
 
-States are the loader's. `get_state` and `set_state` have them in the form of Grain's iterators, bytes
-of JSON, so that Grain's handler for Orbax saves and restores them.
+States are the loader's. `get_state` and `set_state` have them in the form of Grain's iterators,
+bytes of JSON, so that Grain's handler for Orbax saves and restores them.
 """
 
 import json
