@@ -1,5 +1,7 @@
 """Loaders whose samples are their own numbers, so that what was seen says which they were."""
 
+import json
+
 import numpy as np
 
 import headrace as hr
@@ -21,3 +23,24 @@ def loader_of(**options):
 def seen(batches):
     """Each batch as a list of (number, noise)."""
     return [list(zip(x.tolist(), noise.tolist(), strict=True)) for x, noise, *_ in batches]
+
+
+def batches_of(loader, epoch):
+    """The batches of an epoch by random access, as `seen` has them after JSON."""
+    return json.loads(json.dumps(seen(loader.batch(epoch, s) for s in range(len(loader)))))
+
+
+def expected_epochs(n_processes, epochs, split=False):
+    """For each process the batches of each epoch: a batch in turn, or its part of each."""
+    loader = loader_of()
+    return [
+        [_part_of(batches_of(loader, epoch), rank, n_processes, split) for epoch in range(epochs)]
+        for rank in range(n_processes)
+    ]
+
+
+def _part_of(batches, rank, n_processes, split):
+    if not split:
+        return batches[rank::n_processes]
+    size = BATCH // n_processes
+    return [batch[rank * size : (rank + 1) * size] for batch in batches]

@@ -3,25 +3,17 @@
 accelerate_habits.py does it all in one start of the processes, and the tests compare.
 """
 
-import json
-import os
-import socket
-import subprocess
-import sys
-from pathlib import Path
+import itertools
 
 import pytest
-from numbered import BATCH, N, loader_of, seen
+from habits import run_habits
+from numbered import BATCH, N, batches_of, expected_epochs, loader_of
 
 pytest.importorskip("torch", reason="needs headrace[torch]")
 pytest.importorskip("accelerate", reason="needs Accelerate")
 pytest.importorskip("torchdata", reason="Accelerate's use_stateful_dataloader needs torchdata")
 
-TESTS = Path(__file__).parent.parent
-SCRIPT = TESTS / "trainers/scripts/accelerate_habits.py"
-PATH = [*sys.path, str(TESTS / "support"), str(TESTS / "ranks/scripts")]
-LOCAL = {"GLOO_SOCKET_IFNAME": socket.if_nameindex()[0][1], "OMP_NUM_THREADS": "1"}
-STEPS, STOP = N // BATCH, 2
+STOP = 2
 
 
 def cell(*habits):
@@ -32,53 +24,7 @@ def cell(*habits):
 def processes(request, tmp_path_factory):
     """What each process has seen, by habit."""
     folder = tmp_path_factory.mktemp("accelerate")
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
-    environment = {**os.environ, **LOCAL, "PYTHONPATH": os.pathsep.join(PATH)}
-    if request.param > 1:
-        environment |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-        environment |= {"WORLD_SIZE": str(request.param), "ACCELERATE_USE_CPU": "true"}
-    started = []
-    try:
-        for rank in range(request.param):
-            ranked = {"RANK": str(rank), "LOCAL_RANK": str(rank)} if request.param > 1 else {}
-            with (folder / f"{rank}.err").open("w") as errors:
-                started.append(
-                    subprocess.Popen(
-                        [sys.executable, SCRIPT, folder], env=environment | ranked, stderr=errors
-                    )
-                )
-        for rank, process in enumerate(started):
-            assert process.wait(timeout=240) == 0, (folder / f"{rank}.err").read_text()[-3000:]
-    finally:
-        for process in started:
-            process.kill()
-            process.wait()
-    files = [folder / f"seen-{rank}.json" for rank in range(request.param)]
-    return [json.loads(file.read_text()) for file in files]
-
-
-def batches_of(loader, epoch):
-    """The batches of an epoch by random access, as `seen` has them after JSON."""
-    return json.loads(json.dumps(seen(loader.batch(epoch, s) for s in range(len(loader)))))
-
-
-def parts_of(batches, n_processes, split):
-    """What each process gets of them: a batch in turn, or its part of each."""
-    if not split:
-        return [batches[rank::n_processes] for rank in range(n_processes)]
-    size = BATCH // n_processes
-    return [
-        [batch[rank * size : (rank + 1) * size] for batch in batches] for rank in range(n_processes)
-    ]
-
-
-def expected_epochs(n_processes, split, *epochs):
-    """For each process the batches of each of the epochs."""
-    loader = loader_of()
-    by_epoch = [parts_of(batches_of(loader, epoch), n_processes, split) for epoch in epochs]
-    return [[parts[rank] for parts in by_epoch] for rank in range(n_processes)]
+    return run_habits("accelerate_habits.py", request.param, folder)
 
 
 @cell("workers", "2 processes without ranks")
@@ -86,7 +32,7 @@ def test_each_batch_comes_once_in_the_order_of_the_loader(processes):
     habits = processes[0]["training"]
     assert len(habits) == 10
     for habit in habits:
-        expected = expected_epochs(len(processes), "split_batches" in habit, 0, 1)
+        expected = expected_epochs(len(processes), 2, "split_batches" in habit)
         for process, epochs in zip(processes, expected, strict=True):
             assert process["training"][habit] == [epochs, len(epochs[0])], habit
 
@@ -96,7 +42,7 @@ def test_of_a_last_batch_that_is_filled_up_all_samples_come_as_the_transform_mak
     loader = loader_of(tail="partial")
     for habit in processes[0]["uneven"]:
         for epoch in range(2):
-            made = dict(sum(batches_of(loader, epoch), []))
+            made = dict(itertools.chain.from_iterable(batches_of(loader, epoch)))
             came = [
                 pair
                 for process in processes
@@ -123,13 +69,13 @@ def test_gather_for_metrics_counts_each_sample_once_in_each_evaluation(processes
 
 @cell("peek")
 def test_a_look_at_one_batch_is_followed_by_the_whole_epoch(processes):
-    for process, epochs in zip(processes, expected_epochs(len(processes), False, 0), strict=True):
+    for process, epochs in zip(processes, expected_epochs(len(processes), 1), strict=True):
         assert process["peek"] == [epochs[0][:1], epochs[0]]
 
 
 @cell("early stop", "limit")
 def test_after_a_break_comes_the_epoch_that_was_set(processes):
-    expected = expected_epochs(len(processes), False, 0, 1, 2)
+    expected = expected_epochs(len(processes), 3)
     for process, epochs in zip(processes, expected, strict=True):
         assert process["early stop"] == [epoch[:2] for epoch in epochs]
 
@@ -139,7 +85,7 @@ def test_after_load_state_the_next_batch_comes(processes):
     habits = processes[0]["resuming"]
     assert len(habits) == 5
     for habit in habits:
-        expected = expected_epochs(len(processes), "split_batches" in habit, 0, 1, 2)
+        expected = expected_epochs(len(processes), 3, "split_batches" in habit)
         for process, (first, second, third) in zip(processes, expected, strict=True):
             before, after = process["resuming"][habit]
             assert before == first + second[:STOP], habit
@@ -149,7 +95,7 @@ def test_after_load_state_the_next_batch_comes(processes):
 @cell("resume at an epoch's end", "workers")
 def test_what_was_saved_at_the_end_of_an_epoch_goes_on_with_the_next(processes):
     for habit in processes[0]["resuming at the end"]:
-        expected = expected_epochs(len(processes), "split_batches" in habit, 0, 1, 2)
+        expected = expected_epochs(len(processes), 3, "split_batches" in habit)
         for process, (first, second, third) in zip(processes, expected, strict=True):
             assert process["resuming at the end"][habit] == [first + second, [third]], habit
 

@@ -174,10 +174,11 @@ class Cursor:
         """
         if self._followed_elsewhere:
             raise StateError(
-                "the loader can't know its place: a DataLoader that to_torch() has not made, such as "
-                "one from a trainer's prepare(), delivers its batches. Have the trainer save its "
-                "own (Accelerate: use_stateful_dataloader=True, or skip_first_batches), or iterate "
-                "over to_torch() itself, of a loader with this process's rank= and world_size=."
+                "the loader can't know its place: a DataLoader that to_torch() has not made, such "
+                "as one from a trainer's prepare(), delivers its batches. Have the trainer save "
+                "its own (Accelerate: use_stateful_dataloader=True, or skip_first_batches), or "
+                "iterate over to_torch() itself, of a loader with this process's rank= and "
+                "world_size=."
             )
         epoch, position = self.place  # once, as another thread may move it meanwhile
         return {

@@ -103,6 +103,7 @@ def resuming(folder, options, stop):
             if epoch and len(before) == len(batches) + stop:
                 accelerator.save_state(folder)
     accelerator, batches, model, optimizer = prepared(loader_of(), **options)
+    accelerator.wait_for_everyone()  # the first process has saved
     accelerator.load_state(folder)
     after = []
     for epoch in range(1 if stop < len(batches) else 2, 3):
@@ -124,12 +125,14 @@ def forgotten_epoch(folder):
     accelerator.save_state(folder)
     iteration.close()
     accelerator, batches, _, _ = prepared(loader_of(), **options)
+    accelerator.wait_for_everyone()  # the first process has saved
     accelerator.load_state(folder)
     try:
         for _ in range(2):
             seen(batches)
     except hr.StateError as error:
         return str(error)
+    return "no error"
 
 
 def registered(folder):
@@ -142,6 +145,7 @@ def registered(folder):
             accelerator.save_state(folder)
         except hr.StateError as error:
             return str(error)
+    return "no error"
 
 
 def own_ranks(folder):
@@ -161,6 +165,7 @@ def own_ranks(folder):
         if len(before) == len(batches) + STOP:
             break
     accelerator, loader, batches = started()
+    accelerator.wait_for_everyone()  # the first process has saved
     accelerator.load_state(folder)
     return before, [seen(batches) for _ in range(loader.epoch, 3)]
 

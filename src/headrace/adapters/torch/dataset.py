@@ -36,9 +36,8 @@ class Dataset(torch_data.Dataset[Any]):
     def __init__(self, loader: HasFeed) -> None:
         self.loader = loader
         self.feed = feed_of(loader)
-        self._last = self._loaded = Place(
-            0, -1
-        )  # of the batch that was fetched last, and by a state
+        # Of the batch that was fetched last, and of the one that was when a state was taken.
+        self._last = self._loaded = Place(0, -1)
         self._next: Place | None = None  # the place after the batch that was fetched last
         # Set while a DataLoader of `to_torch` starts its workers: who counts bad samples.
         self.reports = False
@@ -106,8 +105,8 @@ class Dataset(torch_data.Dataset[Any]):
         if place <= self._loaded:
             raise StateError(
                 f"a state was loaded of after the batch at {self._loaded}, and that at {place} is "
-                "asked for. Call set_epoch(epoch) on the DataLoader at the beginning of each epoch, "
-                "also of the one that goes on: a trainer may count from 0 again."
+                "asked for. Call set_epoch(epoch) on the DataLoader at the beginning of each "
+                "epoch, also of the one that goes on: a trainer may count from 0 again."
             )
 
 
