@@ -29,7 +29,8 @@ STORE_BYTES = 200 * 2**20
 @pytest.fixture(scope="session")
 def local_ray():
     """Ray with two CPUs, to which this process is connected; its address for others."""
-    import ray  # after the settings above
+    # After the settings above.
+    ray = pytest.importorskip("ray", reason="needs headrace[ray]")
 
     with pytest.MonkeyPatch.context() as patch:
         # So that the workers find the modules of tests/support.

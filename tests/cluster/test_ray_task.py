@@ -9,7 +9,8 @@ import threading
 import in_workers
 import numpy as np
 import pytest
-import ray
+
+ray = pytest.importorskip("ray", reason="needs headrace[ray]")
 
 import headrace as hr
 from headrace.executors.ray import task

@@ -4,6 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
+from reading import read
 
 import headrace as hr
 from headrace.readers import ArrayReader
@@ -29,34 +30,34 @@ def test_what_is_no_array_of_samples_is_refused_by_name(array, said):
     assert said in str(caught.value)
 
 
-def test_byte_order_becomes_the_machines(read):
+def test_byte_order_becomes_the_machines():
     array = np.arange(6, dtype=">i4").reshape(3, 2)
     reader = ArrayReader(array)
     assert reader.spec == hr.Spec((2,), np.dtype("int32"))
     assert np.array_equal(read(reader), array)
 
 
-def test_empty_array_has_no_samples(read):
+def test_empty_array_has_no_samples():
     reader = ArrayReader(np.empty((0, 3)))
     assert len(reader) == 0
     assert read(reader).shape == (0, 3)
 
 
-def test_read_only_arrays_are_read(read):
+def test_read_only_arrays_are_read():
     array = np.arange(6.0)
     array.flags.writeable = False
     assert np.array_equal(read(ArrayReader(array)), array)
 
 
 @pytest.mark.parametrize("kind", [np.matrix, np.recarray])
-def test_subclasses_that_hold_plain_data_give_their_rows(read, kind):
+def test_subclasses_that_hold_plain_data_give_their_rows(kind):
     plain = np.arange(6.0).reshape(3, 2)
     if kind is np.recarray:
         plain = np.array([(1, 2.5), (3, 4.5)], [("a", "i4"), ("b", "f8")])
     assert np.array_equal(read(ArrayReader(plain.view(kind))), plain)
 
 
-def test_large_strided_array_is_not_copied_as_a_whole(read):
+def test_large_strided_array_is_not_copied_as_a_whole():
     tracemalloc = pytest.importorskip("tracemalloc")
     array = np.zeros((2000, 1000)).T  # 16 MB
     reader = ArrayReader(array)
@@ -100,7 +101,7 @@ VIEWS = {
 
 
 @pytest.mark.parametrize("view", VIEWS)
-def test_view_of_a_memory_map_pickles_as_its_place_in_the_file(mapped, read, view):
+def test_view_of_a_memory_map_pickles_as_its_place_in_the_file(mapped, view):
     array = VIEWS[view](mapped)
     reader = ArrayReader(array)
     pickled = pickle.dumps(reader)
@@ -115,14 +116,14 @@ def test_view_of_a_memory_map_pickles_as_its_place_in_the_file(mapped, read, vie
 
 
 @pytest.mark.parametrize("mode", ["r", "r+", "w+"])
-def test_map_of_every_shared_mode_pickles_as_its_place(mapped, read, mode):
+def test_map_of_every_shared_mode_pickles_as_its_place(mapped, mode):
     if mode != "w+":
         mapped = np.memmap(mapped.filename, np.float32, mode, offset=5000, shape=(40, 6))
     copy = pickle.loads(pickle.dumps(ArrayReader(mapped)))
     assert np.array_equal(read(copy), mapped)
 
 
-def test_private_changes_of_a_map_travel_with_it(mapped, read):
+def test_private_changes_of_a_map_travel_with_it(mapped):
     # Copy-on-write: what was changed is in no file.
     private = np.memmap(mapped.filename, np.float32, "c", offset=5000, shape=(40, 6))
     private[3] = -1
@@ -131,13 +132,13 @@ def test_private_changes_of_a_map_travel_with_it(mapped, read):
     assert not np.array_equal(read(copy), mapped)
 
 
-def test_what_was_computed_from_a_map_is_an_array_in_memory(mapped, read):
+def test_what_was_computed_from_a_map_is_an_array_in_memory(mapped):
     computed = mapped[:3] + 1
     copy = pickle.loads(pickle.dumps(ArrayReader(computed)))
     assert np.array_equal(read(copy), computed)
 
 
-def test_load_with_mmap_mode_is_a_map_too(tmp_path, read):
+def test_load_with_mmap_mode_is_a_map_too(tmp_path):
     array = np.arange(60_000.0).reshape(1000, 60)
     np.save(tmp_path / "a.npy", np.asfortranarray(array))
     reader = ArrayReader(np.load(tmp_path / "a.npy", mmap_mode="r"))

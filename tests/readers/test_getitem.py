@@ -5,6 +5,7 @@ import threading
 
 import numpy as np
 import pytest
+import reading
 from datasets_by_number import Columns, Files, FilesTogether, Of
 
 import headrace as hr
@@ -35,19 +36,7 @@ class TestOfAnArray(ReaderContract):
 
 
 def read(reader, *indices):
-    def empty(spec):
-        return np.empty((len(indices), *spec.shape), spec.dtype)
-
-    def structure(spec):
-        if isinstance(spec, hr.Spec):
-            return empty(spec)
-        if isinstance(spec, dict):
-            return {key: structure(part) for key, part in spec.items()}
-        return tuple(map(structure, spec))
-
-    out = structure(reader.spec)
-    reader.read(np.array(indices, np.int64), out)
-    return out
+    return reading.read(reader, indices)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
+from reading import read
 
 import headrace as hr
 
@@ -24,59 +25,59 @@ BY_ID = {"c": 0, "a": 2, "unused": 9, "b": 1}
     ids=str,
 )
 @pytest.mark.parametrize("ids", [IDS, tuple(IDS), np.array(IDS), dict.fromkeys(IDS)], ids=repr)
-def test_labels_come_in_the_order_of_the_ids(labels, ids, read):
+def test_labels_come_in_the_order_of_the_ids(labels, ids):
     reader = hr.Labels(labels, ids)
     assert len(reader) == 3
     assert read(reader).tolist() == [2, 1, 0]
     assert read(reader, [2, 0, 2]).tolist() == [0, 2, 0]
 
 
-def test_ids_may_come_from_a_generator(read):
+def test_ids_may_come_from_a_generator():
     assert read(hr.Labels(BY_ID, (name for name in IDS))).tolist() == [2, 1, 0]
     assert read(hr.Labels([2, 1, 0], (name for name in IDS))).tolist() == [2, 1, 0]
 
 
-def test_ids_may_be_ints(read):
+def test_ids_may_be_ints():
     assert read(hr.Labels({7: 1, 5: 2}, np.array([5, 7]))).tolist() == [2, 1]
 
 
-def test_an_id_may_come_twice(read):
+def test_an_id_may_come_twice():
     assert read(hr.Labels(BY_ID, ["a", "a"])).tolist() == [2, 2]
 
 
-def test_labels_may_be_vectors(read):
+def test_labels_may_be_vectors():
     reader = hr.Labels({"a": [1.5, 2], "b": [3, 4]}, ["b", "a"])
     assert reader.spec == hr.Spec((2,), np.dtype(np.float64))
     assert read(reader).tolist() == [[3, 4], [1.5, 2]]
 
 
-def test_labels_may_be_words(read):
+def test_labels_may_be_words():
     reader = hr.Labels(["cat", "horse"])
     assert reader.spec == hr.Spec((), np.dtype("<U5").newbyteorder("="))
     assert read(reader, [1, 0]).tolist() == ["horse", "cat"]
 
 
 @pytest.mark.parametrize("kind", ["i1", "u1", ">i4", "i8", "u8", "?"])
-def test_one_hot_is_made_of_ints_of_any_kind(kind, read):
+def test_one_hot_is_made_of_ints_of_any_kind(kind):
     labels = np.array([1, 0, 1, 1, 0]).astype(kind)
     reader = hr.Labels(labels, n_classes=2)
     assert reader.spec == hr.Spec((2,), np.dtype(np.float32))
     assert np.array_equal(read(reader, [4, 0, 0, 3]), np.eye(2)[[0, 1, 1, 1]])
 
 
-def test_one_hot_of_as_many_bools_as_classes(read):
+def test_one_hot_of_as_many_bools_as_classes():
     # As an index of numpy's, these would be a mask.
     assert read(hr.Labels([True, False], n_classes=2)).tolist() == [[0, 1], [1, 0]]
 
 
 @pytest.mark.parametrize("dtype", ["float16", "int8", "bool", "complex64", ">f8", np.int64])
-def test_one_hot_has_the_dtype_that_is_asked_for(dtype, read):
+def test_one_hot_has_the_dtype_that_is_asked_for(dtype):
     reader = hr.Labels(BY_ID, IDS, 3, dtype)
     assert reader.spec.dtype == np.dtype(dtype).newbyteorder("=")
     assert np.array_equal(read(reader), np.eye(3)[[2, 1, 0]])
 
 
-def test_one_hot_of_a_mapping(read):
+def test_one_hot_of_a_mapping():
     assert np.array_equal(read(hr.Labels(BY_ID, IDS, n_classes=4)), np.eye(4)[[2, 1, 0]])
 
 
@@ -88,7 +89,7 @@ def test_one_hot_of_a_mapping(read):
         (np.array(["2020-01-01"], "M8[D]"), "M8[s]"),
     ],
 )
-def test_labels_are_converted_to_the_dtype(labels, dtype, read):
+def test_labels_are_converted_to_the_dtype(labels, dtype):
     reader = hr.Labels(labels, dtype=dtype)
     assert reader.spec.dtype == dtype
     assert np.array_equal(read(reader), np.asarray(labels).astype(dtype))
@@ -163,7 +164,7 @@ def test_wrong_arguments_are_refused_by_name(arguments, said):
     assert said in str(caught.value)
 
 
-def test_pickle_gives_the_same_labels(read):
+def test_pickle_gives_the_same_labels():
     for reader in (hr.Labels(BY_ID, IDS), hr.Labels(BY_ID, IDS, n_classes=3)):
         copy = pickle.loads(pickle.dumps(reader))
         assert copy.spec == reader.spec
@@ -204,7 +205,7 @@ def test_repr_names_number_and_spec():
     assert repr(hr.Labels(BY_ID, IDS, 3)) == "Labels(n=3, shape=(3,), dtype=float32)"
 
 
-def test_labels_of_a_series_are_taken_by_id(read):
+def test_labels_of_a_series_are_taken_by_id():
     pandas = pytest.importorskip("pandas")
     series = pandas.Series([5, 6, 7], index=["a", "b", "c"])
     assert read(hr.Labels(series, ids=["c", "a"])).tolist() == [7, 5]

@@ -12,6 +12,7 @@ import numpy as np
 
 from headrace.adapters.adapter import deliver, one_ahead
 from headrace.batching.feed import HasFeed, feed_of
+from headrace.batching.transforms import Batch
 from headrace.errors import missing_extra
 from headrace.pytree import map_leaves
 
@@ -51,14 +52,14 @@ class JaxBatches:
         device = "" if self.device is None else f", device={self.device}"
         return f"JaxBatches({self.loader!r}{device})"
 
-    def _start(self, batch: Any) -> Callable[[], Any]:
+    def _start(self, batch: Batch) -> Callable[[], Batch]:
         """Has JAX copy the batch, which goes on while the caller does other things."""
         began = time.perf_counter()
         moved = [self._moved(batch)]
         self._feed.count_delivering(time.perf_counter() - began)
         return moved.pop  # which keeps nothing of it
 
-    def _moved(self, batch: Any) -> Any:
+    def _moved(self, batch: Batch) -> Batch:
         device = self.device
         if isinstance(device, jax.sharding.Sharding) and not device.is_fully_addressable:
             gather: Any = jax.make_array_from_process_local_data
@@ -70,6 +71,6 @@ class JaxBatches:
         )
 
 
-def _is_numeric(leaf: Any) -> bool:
+def _is_numeric(leaf: object) -> bool:
     """Whether JAX has arrays of its dtype; strings and dates stay with numpy."""
     return not isinstance(leaf, np.ndarray) or leaf.dtype.kind in "biufcV"

@@ -12,7 +12,7 @@ import functools
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from headrace.adapters.adapter import deliver, one_ahead
 from headrace.batching.bad_samples import BadSample
 from headrace.batching.cursor import State
 from headrace.batching.feed import Feed, HasFeed, feed_of
+from headrace.batching.transforms import Batch
 from headrace.errors import bad_value, missing_extra
 from headrace.pytree import leaves, map_leaves
 from headrace.sampling.keys import BatchKey
@@ -37,7 +38,7 @@ def make_data_loader(
     loader: HasFeed,
     *,
     device: "torch.device | str | None" = None,
-    loader_class: Any = torch_data.DataLoader,
+    loader_class: type[torch_data.DataLoader[Any]] = torch_data.DataLoader,
     **options: Any,
 ) -> "HeadraceDataLoader":
     """A DataLoader over `loader`; `Loader.to_torch` calls it.
@@ -54,20 +55,18 @@ def make_data_loader(
             shuffle, sampler, batch_sampler and drop_last.
     """
     if not (isinstance(loader_class, type) and issubclass(loader_class, torch_data.DataLoader)):
-        allowed = "a class of torch.utils.data.DataLoaders"
-        raise bad_value("loader_class", loader_class, allowed)
+        raise bad_value("loader_class", loader_class, "a class of torch.utils.data.DataLoaders")
     for name in _OURS:
         if name in options:
             raise bad_value(name, options[name], "left out", "Set it on the Loader.")
     collate = options.get("collate_fn", _as_it_is)
     if collate is not None:
         options["collate_fn"] = functools.partial(_collated, collate)
-    kind: Any = HeadraceDataLoader
+    kind = HeadraceDataLoader
     if not issubclass(kind, loader_class):
-        kind = type(kind.__name__, (kind, loader_class), {})
-    data_loader: HeadraceDataLoader = kind(
-        Dataset(loader), None, sampler=Sampler(loader), **options
-    )
+        both = type(kind.__name__, (kind, loader_class), {})
+        kind = cast(type[HeadraceDataLoader], both)
+    data_loader = kind(Dataset(loader), None, sampler=Sampler(loader), **options)
     data_loader.device = None if device is None else torch.device(device)
     return data_loader
 
@@ -122,15 +121,15 @@ class _Copier:
         self._device = torch.empty(0, device=device).device
         self._thread = thread
         self._feed = feed
-        self._stream: Any = None
+        self._stream: torch.cuda.Stream | None = None
         if device.type == "cuda":
             self._stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
 
-    def start(self, batch: Any) -> Callable[[], Any]:
+    def start(self, batch: Batch) -> Callable[[], Batch]:
         """Starts to copy the batch; what it returns waits for that."""
         copied = self._thread.submit(self._copy, batch)
 
-        def finish() -> Any:
+        def finish() -> Batch:
             began = time.perf_counter()
             moved, event = copied.result()
             self._wait(moved, event)
@@ -139,7 +138,7 @@ class _Copier:
 
         return finish
 
-    def _copy(self, batch: Any) -> tuple[Any, Any]:
+    def _copy(self, batch: Batch) -> tuple[Batch, torch.cuda.Event | None]:
         """The batch on the device, and the event after which it is there."""
         if self._stream is None:
             return map_leaves(lambda leaf: _to(leaf, self._device), batch), None
@@ -148,7 +147,7 @@ class _Copier:
             moved = map_leaves(lambda leaf: _to(_pinned(leaf), self._device), batch)
             return moved, self._stream.record_event()
 
-    def _wait(self, moved: Any, event: Any) -> None:
+    def _wait(self, moved: Batch, event: torch.cuda.Event | None) -> None:
         """Lets what the caller does on the device from now on come after the copy."""
         if event is None:
             return
@@ -159,23 +158,23 @@ class _Copier:
                 leaf.record_stream(stream)  # its memory is of the copying stream
 
 
-def _pinned(leaf: Any) -> Any:
+def _pinned(leaf: object) -> object:
     return leaf.pin_memory() if isinstance(leaf, torch.Tensor) else leaf
 
 
-def _to(leaf: Any, device: torch.device) -> Any:
+def _to(leaf: object, device: torch.device) -> object:
     return leaf.to(device, non_blocking=True) if isinstance(leaf, torch.Tensor) else leaf
 
 
 class _FromWorker(NamedTuple):
     """A batch from a worker process, and what of it is to be counted in that of the loader."""
 
-    batch: Any
+    batch: Batch
     bad_samples: tuple[BadSample, ...]
     key: str
 
 
-def _reported(feed: Feed, batch: Any) -> Any:
+def _reported(feed: Feed, batch: Batch) -> Batch:
     """The batch, after what its worker says of it was counted."""
     if isinstance(batch, _FromWorker):
         feed.count_substituted(batch.bad_samples, batch.key)
@@ -259,7 +258,7 @@ class Keys(Iterator[BatchKey]):
         self._keys: Iterator[BatchKey] = self._feed.sampler.keys(self._cursor.place)
 
 
-def as_tensor(leaf: Any) -> Any:
+def as_tensor(leaf: object) -> object:
     """A tensor that shares the memory of `leaf`, if that is an array of numbers; else `leaf`."""
     if not isinstance(leaf, np.ndarray) or leaf.dtype.kind not in "biufc":
         return leaf
@@ -268,12 +267,12 @@ def as_tensor(leaf: Any) -> Any:
     return torch.from_numpy(leaf)
 
 
-def _collated(collate: Callable[[Any], Any], batch: Any) -> Any:
+def _collated(collate: Callable[[Batch], Batch], batch: Batch) -> Batch:
     if isinstance(batch, _FromWorker):
         return batch._replace(batch=collate(batch.batch))
     return collate(batch)
 
 
-def _as_it_is(batch: Any) -> Any:
+def _as_it_is(batch: Batch) -> Batch:
     # torch's own collate function would turn tuples into lists.
     return batch

@@ -87,7 +87,7 @@ class GetItem:
                 "dataset", dataset, "one that ends", "A loader begins it anew for each epoch."
             )
         self._thread_safe = check_bool("thread_safe", thread_safe)
-        # A forked child needs its own, as a thread of the parent's may hold it.
+        # A forked child has its own, as a thread of the parent's may hold this one.
         self._lock: PerProcess[threading.Lock] = PerProcess(threading.Lock)
         # A `datasets.Dataset` has `__getitems__` too, but that takes its columns apart again.
         datasets = sys.modules.get("datasets")
@@ -117,8 +117,9 @@ class GetItem:
 
     def fingerprint(self) -> str:
         """What the dataset's own method `fingerprint` returns, if it has one; else nothing."""
-        own = getattr(self._dataset, "fingerprint", None)
-        return str(own()) if callable(own) else ""
+        if hasattr(self._dataset, "fingerprint") and callable(self._dataset.fingerprint):
+            return str(self._dataset.fingerprint())
+        return ""
 
     def read(self, indices: Indices, out: Arrays) -> None:
         check_read(len(self), self.spec, indices, out)

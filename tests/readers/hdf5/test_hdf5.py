@@ -3,13 +3,13 @@
 import ctypes
 import os
 import pickle
-import signal
-import threading
 
 import numpy as np
 import pytest
 
 h5py = pytest.importorskip("h5py", reason="needs headrace[hdf5]")
+
+from reading import read
 
 import headrace as hr
 from headrace.readers.hdf5.layout import Deflated, Mapped, MappedChunks, ThroughH5py
@@ -105,12 +105,6 @@ def write(path, /, mode="w", **arrays):
             file[name] = array
 
 
-def read_structure(reader, indices):
-    out = {k: np.zeros((len(indices), *s.shape), s.dtype) for k, s in reader.spec.items()}
-    reader.read(np.array(indices), out)
-    return out
-
-
 def test_all_datasets_of_a_file_are_a_dict_by_their_names(path):
     write(path, images=X, **{"more/labels": np.arange(10), "more/deep/x": X[:, 0]})
     with h5py.File(path, "a") as file:
@@ -118,7 +112,7 @@ def test_all_datasets_of_a_file_are_a_dict_by_their_names(path):
         file["nothing"] = h5py.Empty("f4")
     reader = hr.Hdf5(path)
     assert reader.spec.keys() == {"images", "more/labels", "more/deep/x"}
-    batch = read_structure(reader, [7, 2])
+    batch = read(reader, [7, 2])
     assert (batch["images"] == X[[7, 2]]).all()
     assert batch["more/labels"].tolist() == [7, 2]
     assert (batch["more/deep/x"] == X[[7, 2], 0]).all()
@@ -126,13 +120,13 @@ def test_all_datasets_of_a_file_are_a_dict_by_their_names(path):
     assert hr.Hdf5(path, "more/deep").spec == hr.Hdf5(path, "/more/deep/x").spec
 
 
-def test_datasets_are_chosen_and_renamed(path, read):
+def test_datasets_are_chosen_and_renamed(path):
     write(path, a=X, b=np.arange(10), c=np.arange(3))
     assert read(hr.Hdf5(path, "b"), [3, 1]).tolist() == [3, 1]
     assert list(hr.Hdf5(path, ["b", "a"]).spec) == ["b", "a"]
     assert list(hr.Hdf5(path, ["b"]).spec) == ["b"]
     reader = hr.Hdf5(path, {"x": "a", "y": "b"}, dtype={"y": "float32"})
-    batch = read_structure(reader, [4])
+    batch = read(reader, [4])
     assert (batch["x"] == X[4]).all()
     assert batch["y"].dtype == np.float32
     with hr.Loader(reader, batch_size=5, shuffle=False, executor=hr.Processes(1)) as loader:
@@ -168,7 +162,7 @@ def test_a_choice_that_is_not_there_is_refused(path, datasets, error, said):
         hr.Hdf5(path, datasets)
 
 
-def test_dtypes_are_converted_but_keep_their_kind(path, read):
+def test_dtypes_are_converted_but_keep_their_kind(path):
     write(path, a=X.astype(">f8"), b=np.arange(10, dtype="u1"))
     assert hr.Hdf5(path, "a").spec.dtype.isnative
     assert (read(hr.Hdf5(path, "a", dtype="float16")) == X.astype("float16")).all()
@@ -183,7 +177,7 @@ def test_dtypes_are_converted_but_keep_their_kind(path, read):
 @pytest.mark.parametrize(
     "dtype", [">f4", ">i2", "S3", [("a", "i1"), ("b", ">f8", (2,))], "complex128"], ids=str
 )
-def test_every_way_reads_every_dtype(path, read, options, dtype):
+def test_every_way_reads_every_dtype(path, options, dtype):
     array = np.zeros((10, 2, 3), dtype)
     flat = array.reshape(-1)
     if array.dtype.names:
@@ -195,7 +189,7 @@ def test_every_way_reads_every_dtype(path, read, options, dtype):
     assert (read(hr.Hdf5(path), [9, 0, 4, 4]) == array[[9, 0, 4, 4]]).all()
 
 
-def test_enums_and_arrays_as_elements(path, read):
+def test_enums_and_arrays_as_elements(path):
     with h5py.File(path, "w") as file:
         enum = h5py.enum_dtype({"CAT": 0, "DOG": 1}, basetype="i1")
         file.create_dataset("enum", data=np.arange(10) % 2, dtype=enum)
@@ -206,7 +200,7 @@ def test_enums_and_arrays_as_elements(path, read):
 
 
 @EVERY_WAY
-def test_what_was_never_written_is_the_fill_value(path, read, options):
+def test_what_was_never_written_is_the_fill_value(path, options):
     with h5py.File(path, "w") as file:
         dataset = file.create_dataset("x", X.shape, X.dtype, fillvalue=7, **options)
         if options:
@@ -218,7 +212,7 @@ def test_what_was_never_written_is_the_fill_value(path, read, options):
 
 
 @pytest.mark.parametrize("filters", ["gzip", "shuffled"])
-def test_a_chunk_that_a_filter_left_out_is_read(path, read, filters):
+def test_a_chunk_that_a_filter_left_out_is_read(path, filters):
     with h5py.File(path, "w") as file:
         dataset = file.create_dataset("x", X.shape, X.dtype, **WAYS["shuffled"])
         dataset[4:] = X[4:]
@@ -226,7 +220,7 @@ def test_a_chunk_that_a_filter_left_out_is_read(path, read, filters):
     assert (read(hr.Hdf5(path)) == X).all()
 
 
-def test_chunks_at_the_edge_may_be_left_unfiltered(path, read):
+def test_chunks_at_the_edge_may_be_left_unfiltered(path):
     create = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     create.set_chunk((4, 2, 2))
     create.set_deflate(4)
@@ -241,7 +235,7 @@ def test_chunks_at_the_edge_may_be_left_unfiltered(path, read):
 
 
 @EVERY_WAY
-def test_a_user_block_does_not_matter(path, read, options):
+def test_a_user_block_does_not_matter(path, options):
     with h5py.File(path, "w", userblock_size=512) as file:
         file.create_dataset("x", data=X, **options)
     assert (read(hr.Hdf5(path)) == X).all()
@@ -250,7 +244,7 @@ def test_a_user_block_does_not_matter(path, read, options):
 @pytest.mark.parametrize("name", ["chunks", "gzip"])
 @pytest.mark.parametrize("part", [np.s_[:], np.s_[:, :1]], ids=["all", "part"])
 @pytest.mark.parametrize("axes", [(0,), (1,), (2,), (0, 2), (1, 2), (0, 1, 2)], ids=str)
-def test_a_dataset_may_grow_along_any_axis(path, read, axes, part, name):
+def test_a_dataset_may_grow_along_any_axis(path, axes, part, name):
     x = np.arange(1, 1 + 6 * 6 * 5, dtype="int16").reshape(6, 6, 5)
     expected = np.zeros_like(x)
     expected[part] = x[part]
@@ -261,7 +255,7 @@ def test_a_dataset_may_grow_along_any_axis(path, read, axes, part, name):
     assert (read(hr.Hdf5(path)) == expected).all()
 
 
-def test_data_in_other_files_are_read(path, tmp_path, read):
+def test_data_in_other_files_are_read(path, tmp_path):
     for name, options in WAYS.items():
         with h5py.File(tmp_path / "other.h5", "w") as file:
             file.create_dataset("x", data=X, **options)
@@ -333,7 +327,7 @@ def flipped(path, what):
 
 @pytest.mark.parametrize("name", ["gzip", "shuffled", "checksums"])
 @pytest.mark.parametrize("at", [0, 20, -1, -3])
-def test_a_damaged_chunk_is_an_error_that_names_file_and_sample(path, read, name, at):
+def test_a_damaged_chunk_is_an_error_that_names_file_and_sample(path, name, at):
     rng = np.random.default_rng(0)
     x = rng.integers(1000, size=(10, 4, 50))
     with h5py.File(path, "w") as file:
@@ -355,7 +349,7 @@ def test_a_dtype_that_numpy_lacks_is_refused(path):
         hr.Hdf5(path)
 
 
-def test_damage_in_the_index_of_chunks_never_raises_anything_else(path, read):
+def test_damage_in_the_index_of_chunks_never_raises_anything_else(path):
     x = np.arange(96).reshape(24, 4)
     with h5py.File(path, "w") as file:
         file.create_dataset("x", data=x, chunks=(4, 2))
@@ -387,7 +381,7 @@ def test_a_file_that_was_cut_is_refused(path, options):
 
 
 @EVERY_WAY
-def test_a_file_that_is_cut_while_it_is_open_is_an_error(path, read, options):
+def test_a_file_that_is_cut_while_it_is_open_is_an_error(path, options):
     with h5py.File(path, "w") as file:
         file.create_dataset("x", data=X, **options)
     reader = hr.Hdf5(path, cache_bytes=0)
@@ -402,7 +396,7 @@ def test_a_file_that_is_cut_while_it_is_open_is_an_error(path, read, options):
 
 
 @EVERY_WAY
-def test_a_file_behind_a_link_that_is_cut_while_it_is_open_is_an_error(path, read, options):
+def test_a_file_behind_a_link_that_is_cut_while_it_is_open_is_an_error(path, options):
     target = path.with_name("target.h5")
     with h5py.File(target, "w") as file:
         file.create_dataset("x", data=X, **options)
@@ -415,7 +409,7 @@ def test_a_file_behind_a_link_that_is_cut_while_it_is_open_is_an_error(path, rea
         read(reader)
 
 
-def test_another_file_in_its_place_is_refused(path, read):
+def test_another_file_in_its_place_is_refused(path):
     write(path, x=X)
     reader = hr.Hdf5(path)
     path.unlink()
@@ -439,32 +433,3 @@ def test_a_file_that_is_not_there_or_far_away(path):
         hr.Hdf5(path)
     with pytest.raises(hr.ArgumentError, match="path must be a file of this machine"):
         hr.Hdf5("s3://bucket/data.h5")
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system can't fork")
-@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
-@EVERY_WAY
-def test_a_child_forked_while_threads_read_can_read(path, read, options):
-    with h5py.File(path, "w") as file:
-        file.create_dataset("x", data=X, **options)
-    reader = hr.Hdf5(path, cache_bytes=0)
-    done = threading.Event()
-
-    def read_on():
-        while not done.is_set():
-            assert (read(reader) == X).all()
-
-    threads = [threading.Thread(target=read_on) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    try:
-        for _ in range(5):
-            child = os.fork()
-            if child == 0:
-                signal.alarm(120)  # which ends it, should it hang
-                os._exit(0 if (read(reader) == X).all() else 1)
-            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    finally:
-        done.set()
-        for thread in threads:
-            thread.join()

@@ -443,16 +443,6 @@ def test_labels_go_with_the_images(classes):
         images.labels("one-hot")
 
 
-@pytest.mark.parametrize("executor", [hr.Threads(2), hr.Processes(1)], ids=str)
-def test_batches_are_the_same_on_every_executor(classes, executor):
-    def batches(executor):
-        images = hr.ImageFolder(classes, 4, validation_split=0.25, subset="training", seed=1)
-        with hr.Loader((images, images.labels()), batch_size=3, executor=executor) as loader:
-            return [(x.tobytes(), y.tolist()) for x, y in loader]
-
-    assert batches(executor) == batches(hr.Inline())
-
-
 def test_the_subsets_have_all_files_between_them(classes):
     def subset(name, **options):
         return hr.ImageFolder(classes, 4, validation_split=0.25, subset=name, **options)

@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pytest
 from far_folder import FarFolder
+from reading import read
 
 import headrace as hr
 from headrace.storage import Folder
@@ -34,7 +35,7 @@ class TestContractOfMixedLayouts(TestContract):
         return hr.NpyFiles(FarFolder(folder))
 
 
-def test_a_batch_is_asked_for_at_once(tmp_path, read):
+def test_a_batch_is_asked_for_at_once(tmp_path):
     for name in "abc":
         np.save(tmp_path / f"{name}.npy", SAMPLE)
     storage = FarFolder(tmp_path)
@@ -56,27 +57,12 @@ def test_ids_path_repr_and_fingerprint(tmp_path):
     assert far.fingerprint() == hr.NpyFiles(tmp_path, ["b", "a"]).fingerprint()
 
 
-def test_a_folder_given_as_a_storage_is_the_folder(tmp_path, read):
+def test_a_folder_given_as_a_storage_is_the_folder(tmp_path):
     np.save(tmp_path / "a.npy", SAMPLE)
     reader = hr.NpyFiles(Folder(tmp_path))
     assert repr(reader) == repr(hr.NpyFiles(tmp_path))
     assert reader.path(0) == str(tmp_path / "a.npy")
     assert np.array_equal(read(reader), [SAMPLE])
-
-
-def test_bytes_after_the_data_are_ignored(tmp_path, read):
-    for name in "ab":
-        np.save(tmp_path / f"{name}.npy", SAMPLE)
-    with (tmp_path / "b.npy").open("ab") as file:
-        file.write(b"left over")
-    assert np.array_equal(read(hr.NpyFiles(FarFolder(tmp_path))), [SAMPLE, SAMPLE])
-
-
-def test_shape_and_dtype_convert(tmp_path, read):
-    np.save(tmp_path / "a.npy", SAMPLE)
-    np.save(tmp_path / "b.npy", SAMPLE.astype(">f8")[None])
-    reader = hr.NpyFiles(FarFolder(tmp_path), shape=(2, 3, 4, 1), dtype="f2")
-    assert np.array_equal(read(reader), [SAMPLE[..., None]] * 2)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +74,7 @@ def test_shape_and_dtype_convert(tmp_path, read):
         (b"PK\3\4 and so on", "it begins with"),
     ],
 )
-def test_bad_file_is_named(tmp_path, read, content, said):
+def test_bad_file_is_named(tmp_path, content, said):
     np.save(tmp_path / "a.npy", SAMPLE)
     if isinstance(content, bytes):
         (tmp_path / "b.npy").write_bytes(content)
@@ -99,7 +85,7 @@ def test_bad_file_is_named(tmp_path, read, content, said):
     assert caught.value.index == 1
 
 
-def test_every_cut_is_found_at_once_in_the_first_file_and_later_in_others(tmp_path, read):
+def test_every_cut_is_found_at_once_in_the_first_file_and_later_in_others(tmp_path):
     for name in "ab":
         np.save(tmp_path / f"{name}.npy", SAMPLE)
     reader = hr.NpyFiles(FarFolder(tmp_path))
@@ -112,7 +98,7 @@ def test_every_cut_is_found_at_once_in_the_first_file_and_later_in_others(tmp_pa
             hr.NpyFiles(FarFolder(tmp_path), ["b"])
 
 
-def test_what_the_storage_raises_names_the_sample(tmp_path, read):
+def test_what_the_storage_raises_names_the_sample(tmp_path):
     for name in "ab":
         np.save(tmp_path / f"{name}.npy", SAMPLE)
     reader = hr.NpyFiles(FarFolder(tmp_path))
@@ -125,13 +111,3 @@ def test_what_the_storage_raises_names_the_sample(tmp_path, read):
         read(reader)
     assert re.search(r"b\.npy", str(other.value))
     assert "sample 1" in "\n".join(other.value.__notes__)
-
-
-@pytest.mark.parametrize("executor", [hr.Inline(), hr.Threads(2), hr.Processes(1)], ids=repr)
-def test_loader_reads_from_it(tmp_path, executor):
-    for number in range(20):
-        np.save(tmp_path / f"{number}.npy", np.full((2, 2), number))
-    near, far = hr.NpyFiles(tmp_path, range(20)), hr.NpyFiles(FarFolder(tmp_path), range(20))
-    expected = [batch.tolist() for batch in hr.Loader(near, batch_size=4, seed=5)]
-    with hr.Loader(far, batch_size=4, seed=5, executor=executor) as loader:
-        assert [batch.tolist() for batch in loader] == expected

@@ -8,6 +8,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from reading import read
 
 import headrace as hr
 
@@ -23,7 +24,7 @@ def folder(tmp_path):
     return root
 
 
-def numbers(read, reader):
+def numbers(reader):
     return read(reader)[:, 0].tolist()
 
 
@@ -45,9 +46,9 @@ def numbers(read, reader):
     ],
     ids=str,
 )
-def test_ids_give_the_samples_and_their_order(folder, read, ids, expected):
+def test_ids_give_the_samples_and_their_order(folder, ids, expected):
     reader = hr.NpyFiles(folder, ids)
-    assert numbers(read, reader) == expected
+    assert numbers(reader) == expected
     assert len(reader) == len(expected)
 
 
@@ -57,7 +58,7 @@ HIDDEN_NAMES = ["...", "..a", ".a/b", "a/..."]
 
 
 @pytest.mark.parametrize("name", ODD_NAMES + HIDDEN_NAMES)
-def test_odd_names_below_the_root_are_found(tmp_path, read, name):
+def test_odd_names_below_the_root_are_found(tmp_path, name):
     file = tmp_path / f"{name}.npy"
     file.parent.mkdir(exist_ok=True)
     np.save(file, np.array([7]))
@@ -67,7 +68,7 @@ def test_odd_names_below_the_root_are_found(tmp_path, read, name):
     for reader in ways:
         assert reader.ids == [name]
         assert reader.path(0) == str(file)
-        assert numbers(read, reader) == [7]
+        assert numbers(reader) == [7]
 
 
 @pytest.mark.parametrize("at", [0, 1, 4])
@@ -119,7 +120,7 @@ def test_ids_as_a_whole_are_refused_by_name(folder, ids, said):
 
 
 @pytest.mark.parametrize("at", [0, 2])
-def test_id_without_a_file_is_refused_by_number_and_path(folder, read, at):
+def test_id_without_a_file_is_refused_by_number_and_path(folder, at):
     ids = ["id-0", "id-1", "cats/0"]
     ids[at] = "no such"
     with pytest.raises(hr.SampleNotFoundError) as caught:
@@ -129,7 +130,7 @@ def test_id_without_a_file_is_refused_by_number_and_path(folder, read, at):
     assert str(folder / "no such.npy") in str(caught.value)
 
 
-def test_folder_is_scanned_in_sorted_order(folder, read):
+def test_folder_is_scanned_in_sorted_order(folder):
     (folder / "not a sample.txt").write_text("")
     (folder / "no-suffix").write_text("")
     (folder / "empty").mkdir()
@@ -139,7 +140,7 @@ def test_folder_is_scanned_in_sorted_order(folder, read):
     assert reader.ids == sorted(reader.ids)
     expected = {"7": 2, "cats/0": 3, "cats/1": 4, "cats/wild/0": 5, "folder.npy/z": 9, "id-0": 0,
                 "id-1": 1}  # fmt: skip
-    assert dict(zip(reader.ids, numbers(read, reader), strict=True)) == expected
+    assert dict(zip(reader.ids, numbers(reader), strict=True)) == expected
 
 
 def test_names_that_begin_with_a_dot_are_passed_over(folder):
@@ -157,13 +158,13 @@ def test_a_dot_in_the_path_of_the_root_itself_does_not_matter(tmp_path):
     assert hr.NpyFiles(root).ids == ["a"]
 
 
-def test_links_to_files_and_folders_elsewhere_are_followed(folder, tmp_path, read):
+def test_links_to_files_and_folders_elsewhere_are_followed(folder, tmp_path):
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     np.save(elsewhere / "a.npy", np.array([9]))
     (folder / "link").symlink_to(elsewhere)
     (folder / "link.npy").symlink_to(elsewhere / "a.npy")
-    got = dict(zip(hr.NpyFiles(folder).ids, numbers(read, hr.NpyFiles(folder)), strict=True))
+    got = dict(zip(hr.NpyFiles(folder).ids, numbers(hr.NpyFiles(folder)), strict=True))
     assert got["link/a"] == got["link"] == 9
 
 
@@ -198,12 +199,12 @@ def test_root_without_samples_is_refused(tmp_path):
         hr.NpyFiles(tmp_path)
 
 
-def test_root_may_be_relative_and_the_working_folder_may_change(folder, read, monkeypatch):
+def test_root_may_be_relative_and_the_working_folder_may_change(folder, monkeypatch):
     monkeypatch.chdir(folder.parent)
     reader = hr.NpyFiles("root", ["id-1"])
     monkeypatch.chdir("/")
-    assert numbers(read, reader) == [1]
-    assert numbers(read, pickle.loads(pickle.dumps(reader))) == [1]
+    assert numbers(reader) == [1]
+    assert numbers(pickle.loads(pickle.dumps(reader))) == [1]
 
 
 def test_fingerprint_tells_ids_and_their_order_apart(folder):

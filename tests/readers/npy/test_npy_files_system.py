@@ -8,6 +8,7 @@ import textwrap
 
 import numpy as np
 import pytest
+from reading import read
 
 import headrace as hr
 from headrace.storage.local import folder as folder_module
@@ -17,6 +18,7 @@ PRELUDE = """
     import numpy as np
     import headrace as hr
 
+    hr.NpyFiles, hr.errors  # loaded while the files of Python may be read and opened
     if os.geteuid() == 0:
         os.setuid(65534)  # root may read everything
     folder = tempfile.TemporaryDirectory()
@@ -152,7 +154,7 @@ def test_forbidden_folder_is_not_left_out_in_silence():
 
 
 @pytest.mark.skipif(not hasattr(os, "preadv"), reason="there is no preadv to compare with")
-def test_with_and_without_preadv_the_same_is_read_and_raised(tmp_path, read, monkeypatch):
+def test_with_and_without_preadv_the_same_is_read_and_raised(tmp_path, monkeypatch):
     for number in range(8):
         np.save(tmp_path / f"{number}.npy", np.full((3, 2), number, np.float32))
     np.save(tmp_path / "5.npy", np.zeros((2, 2), np.float32))
@@ -173,7 +175,7 @@ def test_with_and_without_preadv_the_same_is_read_and_raised(tmp_path, read, mon
     assert list(outcomes()) == usual
 
 
-def test_read_leaves_no_file_open(tmp_path, read):
+def test_read_leaves_no_file_open(tmp_path):
     for number in range(4):
         np.save(tmp_path / f"{number}.npy", np.zeros(3))
     (tmp_path / "3.npy").write_bytes(b"damaged")

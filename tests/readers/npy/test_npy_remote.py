@@ -5,6 +5,7 @@ import pytest
 
 pytest.importorskip("obstore", reason="needs headrace[remote]")
 
+from reading import read
 from web_server import FaultProxy, FileServer
 
 import headrace as hr
@@ -62,7 +63,7 @@ class TestNpyFile(BehindAUrl):
         return hr.NpyFile(f"{self.url(folder)}/all.npy")
 
 
-def test_url_of_one_file(server, tmp_path, read):
+def test_url_of_one_file(server, tmp_path):
     np.save(tmp_path / "big.npy", np.arange(6).reshape(3, 2))
     reader = hr.NpyFile(f"{server.url}/big.npy")
     assert (len(reader), reader.in_memory) == (3, False)

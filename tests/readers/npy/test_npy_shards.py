@@ -9,6 +9,7 @@ import textwrap
 import numpy as np
 import pytest
 from far_folder import FarFolder
+from reading import read
 
 import headrace as hr
 from headrace.readers.npy import npy_shards
@@ -75,7 +76,7 @@ class TestContractFarAwayInTheOtherByteOrder(ReaderContract):
         return hr.NpyShards(FarFolder(folder))
 
 
-def test_shards_come_in_sorted_order_or_as_named(tmp_path, read):
+def test_shards_come_in_sorted_order_or_as_named(tmp_path):
     (tmp_path / "deep").mkdir()
     for name, values in (("deep/b", [1, 2]), ("a", [0]), ("c-10", [3]), ("c-9", [4])):
         np.save(tmp_path / f"{name}.npy", values)
@@ -86,7 +87,7 @@ def test_shards_come_in_sorted_order_or_as_named(tmp_path, read):
 
 @pytest.mark.parametrize("far", [False, True])
 @pytest.mark.parametrize("seed", range(5))
-def test_any_lengths_and_indices(tmp_path, read, far, seed):
+def test_any_lengths_and_indices(tmp_path, far, seed):
     rng = np.random.default_rng(seed)
     cuts = np.sort(rng.integers(0, 300, 12))
     samples = save(tmp_path, np.split(rng.integers(0, 2**40, (300, 7)), cuts))
@@ -169,7 +170,7 @@ def test_samples_may_be_strings(tmp_path, far, dtype):
 
 
 @pytest.mark.parametrize("far", [False, True])
-def test_longer_header_than_usual_is_read(tmp_path, read, far):
+def test_longer_header_than_usual_is_read(tmp_path, far):
     fields = [(f"field-{number:03}", "<i2") for number in range(300)]
     rows = np.zeros(4, fields)
     rows["field-007"] = range(4)
@@ -185,7 +186,7 @@ def test_fortran_order_is_refused_where_rows_are_fetched(tmp_path):
         hr.NpyShards(FarFolder(tmp_path))
 
 
-def errors_after(tmp_path, read, far, change):
+def errors_after(tmp_path, far, change):
     """What a reader raises for a sample in a file that changes after it was made."""
     samples = save(tmp_path, [np.arange(8.0).reshape(4, 2), np.arange(4.0).reshape(2, 2)])
     reader = hr.NpyShards(FarFolder(tmp_path) if far else tmp_path)
@@ -200,25 +201,25 @@ def errors_after(tmp_path, read, far, change):
 
 
 @pytest.mark.parametrize("far", [False, True])
-def test_file_that_goes_missing_later_is_named(tmp_path, read, far):
-    error = errors_after(tmp_path, read, far, os.unlink)
+def test_file_that_goes_missing_later_is_named(tmp_path, far):
+    error = errors_after(tmp_path, far, os.unlink)
     assert isinstance(error, hr.SampleNotFoundError)
 
 
 @pytest.mark.parametrize("far", [False, True])
-def test_file_that_was_cut_before_its_first_use_is_named(tmp_path, read, far):
+def test_file_that_was_cut_before_its_first_use_is_named(tmp_path, far):
     def cut(path):
         os.truncate(path, path.stat().st_size - 20)
 
-    error = errors_after(tmp_path, read, far, cut)
+    error = errors_after(tmp_path, far, cut)
     assert isinstance(error, hr.StorageError if far else hr.SampleFormatError)
     if not far:
         assert error.index == 5
         assert "it ends after 140 bytes; its header promises 160" in str(error)
 
 
-def test_file_that_was_replaced_by_another_is_named(tmp_path, read):
-    error = errors_after(tmp_path, read, False, lambda path: np.save(path, np.zeros((8, 2), "f4")))
+def test_file_that_was_replaced_by_another_is_named(tmp_path):
+    error = errors_after(tmp_path, False, lambda path: np.save(path, np.zeros((8, 2), "f4")))
     assert isinstance(error, hr.SampleFormatError)
     assert "its header is another" in str(error)
 
@@ -251,7 +252,7 @@ def test_mapped_file_that_is_cut_is_an_error_and_no_crash(tmp_path, kind):
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="open files are counted in /proc")
-def test_thousands_of_shards_leave_file_descriptors_for_others(tmp_path, read):
+def test_thousands_of_shards_leave_file_descriptors_for_others(tmp_path):
     for number in range(400):
         np.save(tmp_path / f"{number:04}.npy", np.array([number]))
 
@@ -270,7 +271,7 @@ def test_thousands_of_shards_leave_file_descriptors_for_others(tmp_path, read):
     assert read(copy, [399]).tolist() == [399]
 
 
-def test_neighbours_are_fetched_with_one_request(tmp_path, read):
+def test_neighbours_are_fetched_with_one_request(tmp_path):
     samples = save(tmp_path, [np.arange(1000).reshape(100, 10), np.arange(50).reshape(5, 10)])
     storage = FarFolder(tmp_path)
     reader = hr.NpyShards(storage)
@@ -284,7 +285,7 @@ def test_neighbours_are_fetched_with_one_request(tmp_path, read):
     ]
 
 
-def test_distant_and_large_ranges_are_fetched_apart(tmp_path, read, monkeypatch):
+def test_distant_and_large_ranges_are_fetched_apart(tmp_path, monkeypatch):
     monkeypatch.setattr(npy_ranges, "_MOST_BYTES_BETWEEN", 80)
     monkeypatch.setattr(npy_ranges, "_MOST_BYTES_TOGETHER", 320)
     samples = save(tmp_path, [np.arange(1000).reshape(100, 10)])
@@ -310,7 +311,7 @@ class Liar(FarFolder):
             yield position, data[:-1] if requests[position].start else data
 
 
-def test_short_ranges_are_an_error(tmp_path, read):
+def test_short_ranges_are_an_error(tmp_path):
     save(tmp_path, [np.arange(1000).reshape(100, 10)])
     with pytest.raises(hr.SampleFormatError, match=r"sample 7 .*a\.npy.* came as 79 bytes"):
         read(hr.NpyShards(Liar(tmp_path)), [7])
@@ -328,12 +329,3 @@ def test_in_memory_repr_path_and_fingerprint(tmp_path):
     assert near.fingerprint() == far.fingerprint()
     save(tmp_path, [np.zeros((3, 2)), np.zeros((4, 2))])
     assert hr.NpyShards(tmp_path).fingerprint() != near.fingerprint()
-
-
-@pytest.mark.parametrize("executor", [hr.Inline(), hr.Threads(2), hr.Processes(1)], ids=repr)
-@pytest.mark.parametrize("far", [False, True])
-def test_loader_gives_every_sample_once(tmp_path, executor, far):
-    save(tmp_path, np.split(np.arange(64).reshape(64, 1), [10, 50]))
-    reader = hr.NpyShards(FarFolder(tmp_path) if far else tmp_path)
-    with hr.Loader(reader, batch_size=8, seed=1, executor=executor) as loader:
-        assert sorted(np.concatenate(list(loader))[:, 0].tolist()) == list(range(64))

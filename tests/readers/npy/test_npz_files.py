@@ -12,6 +12,7 @@ import pytest
 from far_folder import FarFolder
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from reading import read
 
 import headrace as hr
 from headrace.storage import Folder
@@ -49,18 +50,6 @@ class TestContractFarAway(TestContract):
     def make_reader(self, folder, samples):
         super().make_reader(folder, samples)
         return hr.NpzFiles(FarFolder(folder))
-
-
-def read(reader, indices=None):
-    indices = range(len(reader)) if indices is None else indices
-    spec = reader.spec
-    one = isinstance(spec, hr.Spec)
-    out = {
-        key: np.full((len(indices), *part.shape), 77).astype(part.dtype)
-        for key, part in ({"": spec} if one else spec).items()
-    }
-    reader.read(np.array(indices, np.int64), out[""] if one else out)
-    return out[""] if one else out
 
 
 def error_of(root, **options):
@@ -240,38 +229,6 @@ def test_ids_path_and_repr(tmp_path):
     assert hr.NpzFiles(FarFolder(tmp_path)).path(0) == f"far:{tmp_path}/a.npz"
 
 
-class Bomb:
-    """An object whose unpickling would show."""
-
-    went_off = False
-
-    def __reduce__(self):
-        return setattr, (Bomb, "went_off", True)
-
-
-@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
-@pytest.mark.parametrize("at", [0, 1])
-def test_pickled_objects_are_refused_and_never_unpickled(tmp_path, save, at):
-    bomb = np.empty(2, object)
-    bomb[0] = Bomb()
-    for index, name in enumerate("ab"):
-        save(tmp_path / f"{name}.npz", x=bomb if index == at else IMAGE)
-    for options in ({}, {"dtype": "f4"}):
-        error = error_of(tmp_path, **options)
-        assert error.index == at
-        assert "array 'x': it holds pickled Python objects, which are never unpickled" in str(error)
-    assert not Bomb.went_off
-    # The control: a reader that unpickles would have set it off.
-    np.load(tmp_path / f"{'ab'[at]}.npz", allow_pickle=True)["x"]
-    assert Bomb.went_off
-    Bomb.went_off = False
-
-
-def test_objects_under_other_keys_do_not_matter(tmp_path):
-    np.savez(tmp_path / "a.npz", x=IMAGE, notes=np.array([{"a": 1}], object))
-    assert np.array_equal(read(hr.NpzFiles(tmp_path, keys="x"))[0], IMAGE)
-
-
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
 def test_every_flipped_byte_of_the_data_is_found(tmp_path, save):
     save(tmp_path / "a.npz", x=IMAGE)
@@ -383,15 +340,3 @@ def test_other_compressions_and_encryption_are_refused_by_name(tmp_path):
 def test_archive_without_arrays_is_refused(tmp_path):
     write_zip(tmp_path / "a.npz", {"notes.txt": b"text"})
     assert "it holds no arrays" in str(error_of(tmp_path))
-
-
-@pytest.mark.parametrize("executor", [hr.Inline(), hr.Threads(2), hr.Processes(1)], ids=repr)
-def test_loader_gives_dicts(tmp_path, executor):
-    for index in range(8):
-        np.savez_compressed(tmp_path / f"{index}.npz", x=IMAGE + index, y=index)
-    with hr.Loader(hr.NpzFiles(tmp_path), batch_size=4, seed=1, executor=executor) as loader:
-        seen = []
-        for batch in loader:
-            assert np.array_equal(batch["x"], IMAGE + batch["y"][:, None, None, None])
-            seen += batch["y"].tolist()
-    assert sorted(seen) == list(range(8))

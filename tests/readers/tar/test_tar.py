@@ -11,6 +11,7 @@ import tarfile
 import numpy as np
 import pytest
 from far_folder import FarFolder
+from reading import read
 from web_server import FileServer
 
 import headrace as hr
@@ -97,14 +98,6 @@ def read_npy(data):
 FIELDS = {"image.npy": read_npy, "cls": int, "json": half}
 
 
-def rows(reader, indices=None):
-    indices = range(len(reader)) if indices is None else indices
-    specs = reader.spec if isinstance(reader.spec, dict) else {"": reader.spec}
-    out = {name: np.empty((len(indices), *spec.shape), spec.dtype) for name, spec in specs.items()}
-    reader.read(np.array(indices, np.int64), out if isinstance(reader.spec, dict) else out[""])
-    return out if isinstance(reader.spec, dict) else out[""]
-
-
 @pytest.mark.parametrize("storage", [lambda folder: folder, FarFolder], ids=["near", "far"])
 def test_a_sample_with_several_fields_is_a_dict(shards, storage):
     reader = hr.TarFiles(storage(shards), FIELDS)
@@ -112,7 +105,7 @@ def test_a_sample_with_several_fields_is_a_dict(shards, storage):
     assert reader.ids[:2] == ["./part.0/000", "./part.1/001"]
     assert reader.block == 1
     order = np.random.default_rng(1).integers(N, size=50)
-    batch = rows(reader, order)
+    batch = read(reader, order)
     assert list(batch) == ["image.npy", "cls", "json"]
     assert (batch["image.npy"] == IMAGES[order]).all()
     assert (batch["cls"] == order).all()
@@ -120,25 +113,15 @@ def test_a_sample_with_several_fields_is_a_dict(shards, storage):
     assert (batch["json"] == order / 2).all()
 
 
-@pytest.mark.parametrize("executor", [hr.Threads(2), hr.Processes(1)], ids=str)
-def test_batches_are_the_same_on_every_executor(shards, executor):
-    def batches(executor):
-        reader = hr.TarFiles(shards, {"cls": None})
-        with hr.Loader(reader, batch_size=4, seed=2, executor=executor) as loader:
-            return [batch.tolist() for batch in loader]
-
-    assert batches(executor) == batches(hr.Inline())
-
-
 def test_a_field_may_have_several_extensions(tmp_path):
     write_tar(tmp_path / "a.tar", {"1.id": b"1", "2.index": b"2", "3.id": b"3", "3.index": b"4"})
     reader = hr.TarFiles(tmp_path, {"index;id": int})
-    assert rows(reader).tolist() == [1, 2, 4]
+    assert read(reader).tolist() == [1, 2, 4]
 
 
 def test_what_decodes_a_field_follows_from_the_end_of_its_extension(tmp_path):
     write_tar(tmp_path / "a.tar", {"1.mask.npy": npy(IMAGES[0]), "1.of.cls": b"3"})
-    batch = rows(hr.TarFiles(tmp_path, ["mask.npy;image.npy", "of.cls"]))
+    batch = read(hr.TarFiles(tmp_path, ["mask.npy;image.npy", "of.cls"]))
     assert (batch["mask.npy"] == IMAGES[:1]).all()
     assert batch["of.cls"].tolist() == [3]
 
@@ -148,7 +131,7 @@ def test_every_form_of_tar_is_read(tmp_path, form):
     long = "" if form == tarfile.USTAR_FORMAT else "é" + "long" * 60 + "/"
     write_tar(tmp_path / "a.tar", members(range(N), long), format=form)
     reader = hr.TarFiles(tmp_path, FIELDS)
-    batch = rows(reader)
+    batch = read(reader)
     assert (batch["image.npy"] == IMAGES).all()
     assert batch["cls"].tolist() == list(range(N))
     assert reader.ids[3] == f"./part.1/{long}003"
@@ -168,7 +151,7 @@ def test_what_is_no_sample_is_passed_over(tmp_path):
             tar.addfile(member, io.BytesIO(b"17") if member.size else None)
     reader = hr.TarFiles(tmp_path, "cls")
     assert reader.ids == ["a", "b"]
-    assert rows(reader).tolist() == [17, 17]
+    assert read(reader).tolist() == [17, 17]
 
 
 # In a process of its own, as webdataset leaves files open.
@@ -200,7 +183,7 @@ def test_as_webdataset_writes_and_reads(tmp_path):
     theirs = np.load(tmp_path / "read.npz")
     reader = hr.TarFiles(tmp_path, ["npy", "cls"], shards="train-{000000..000003}.tar")
     assert reader.ids == theirs["keys"].tolist()
-    batch = rows(reader)
+    batch = read(reader)
     assert (batch["npy"] == theirs["npy"]).all()
     assert (batch["npy"] == IMAGES).all()
     assert (batch["cls"] == theirs["cls"]).all()
@@ -217,14 +200,14 @@ def test_images_in_shards(tmp_path):
     write_tar(tmp_path / "a.tar", data)
     reader = hr.TarFiles(tmp_path, {"jpg;jpeg;png": hr.ImageDecoder((5, 6), layout="CHW")})
     assert reader.spec == hr.Spec((3, 5, 6), np.dtype("uint8"))
-    assert np.abs(rows(reader)[:, 0, 0, 0].astype(int) - [0, 40, 80]).max() <= 2
+    assert np.abs(read(reader)[:, 0, 0, 0].astype(int) - [0, 40, 80]).max() <= 2
 
 
 def test_neighbours_are_read_together(shards):
     far = FarFolder(shards)
     reader = hr.TarFiles(far, FIELDS)
     far.asked.clear()
-    rows(reader, [9, 10, 11, 10, 2, 20])
+    read(reader, [9, 10, 11, 10, 2, 20])
     assert [request.name for request in far.asked] == [f"train-0{i}.tar" for i in range(3)]
     whole = sum((shards / request.name).stat().st_size for request in far.asked)
     assert sum(request.stop - request.start for request in far.asked) < whole
@@ -236,11 +219,11 @@ def test_what_is_read_together_is_bounded(tmp_path):
     far = FarFolder(tmp_path)
     reader = hr.TarFiles(far, "npy")
     far.asked.clear()
-    assert (rows(reader) == large).all()
+    assert (read(reader) == large).all()
     assert len(far.asked) == 4
     assert max(request.stop - request.start for request in far.asked) <= 2**23
     far.asked.clear()
-    rows(reader, [0, 5, 6, 11])
+    read(reader, [0, 5, 6, 11])
     assert len(far.asked) == 3
 
 
@@ -252,7 +235,7 @@ def test_headers_far_away_are_read_in_large_pieces(shards, monkeypatch):
         Request(f"train-0{i}.tar", 0, (shards / f"train-0{i}.tar").stat().st_size) for i in range(3)
     ]
     monkeypatch.setattr(tar_scan, "_READ_AHEAD_BYTES", 700)
-    assert rows(hr.TarFiles(far, "cls")).tolist() == list(range(N))
+    assert read(hr.TarFiles(far, "cls")).tolist() == list(range(N))
 
 
 def test_shards_behind_a_url(shards):
@@ -260,7 +243,7 @@ def test_shards_behind_a_url(shards):
     with FileServer(shards) as server:
         reader = hr.TarFiles(server.url, FIELDS, shards="train-{00..02}.tar")
         order = np.random.default_rng(1).permutation(N)
-        batch = rows(reader, order)
+        batch = read(reader, order)
     assert (batch["image.npy"] == IMAGES[order]).all()
     assert (batch["cls"] == order).all()
 
@@ -272,7 +255,7 @@ def test_an_index_file_spares_the_headers(shards, tmp_path_factory):
     far = FarFolder(shards)
     loaded = hr.TarFiles(far, FIELDS, index=path)
     assert sum(request.stop - request.start for request in far.asked) < 5000, "the first sample"
-    assert (rows(loaded)["image.npy"] == IMAGES).all()
+    assert (read(loaded)["image.npy"] == IMAGES).all()
     assert loaded.ids == made.ids
     assert hr.TarFiles(shards, "cls", index=path).fingerprint() == made.fingerprint()
     assert [file.name for file in path.parent.iterdir()] == ["all.npz"]
@@ -302,7 +285,7 @@ def test_an_index_of_other_shards_is_refused(shards, tmp_path_factory, change):
         assert shard.stat().st_size == len(data)
         message, error = r"sample 9 can't be read.*its header is not the one", ValueError
     with pytest.raises(error, match=message):
-        rows(hr.TarFiles(shards, "cls", index=path, **options))
+        read(hr.TarFiles(shards, "cls", index=path, **options))
 
 
 DAMAGES = ["missing", "cut", "emptied", "flipped", "text", "another npz", "npy"]
@@ -393,11 +376,11 @@ def test_a_shard_that_is_cut_later_is_an_error(shards):
     data = (shards / "train-01.tar").read_bytes()
     (shards / "train-01.tar").write_bytes(data[:3000])
     with pytest.raises(hr.StorageError, match=r"train-01\.tar") as caught:
-        rows(reader, [0, 15])
+        read(reader, [0, 15])
     assert "headrace: while reading sample 15" in caught.value.__notes__
     (shards / "train-01.tar").unlink()
     with pytest.raises(FileNotFoundError, match=r"sample 15 does not exist.*train-01\.tar"):
-        rows(reader, [0, 15])
+        read(reader, [0, 15])
 
 
 def not_a_number(data):
@@ -425,7 +408,7 @@ def lengthening(data):
 def test_a_sample_that_can_not_be_decoded_is_named(tmp_path, function, message):
     write_tar(tmp_path / "a.tar", {"a.cls": b"0", "b.cls": b"1", "c.cls": b"2", "d.cls": b"3"})
     with pytest.raises(hr.SampleFormatError, match=message) as caught:
-        rows(hr.TarFiles(tmp_path, {"cls": function}))
+        read(hr.TarFiles(tmp_path, {"cls": function}))
     assert caught.value.index == int(re.match(r"sample (\d)", str(caught.value))[1])
 
 
@@ -433,8 +416,8 @@ def test_a_sample_without_a_field_is_named(tmp_path):
     write_tar(tmp_path / "a.tar", {"a.cls": b"0", "a.id": b"0", "b.cls": b"1", "c.id": b"2"})
     reader = hr.TarFiles(tmp_path, ["cls", "id"])
     with pytest.raises(hr.SampleFormatError, match=r"sample 1 .*no file with the extension 'id'"):
-        rows(reader, [0, 1])
-    assert rows(reader, [0, 0])["id"].tolist() == [0, 0]
+        read(reader, [0, 1])
+    assert read(reader, [0, 0])["id"].tolist() == [0, 0]
     with pytest.raises(ValueError, match=r"fields must be of cls, id, .*but 'npy' was given"):
         hr.TarFiles(tmp_path, "npy")
 
@@ -459,7 +442,7 @@ def test_damaged_npy_files_are_named(tmp_path):
     reader = hr.TarFiles(tmp_path, "npy")
     for index in range(1, 6):
         with pytest.raises(hr.SampleFormatError, match=rf"sample {index} can't be read"):
-            rows(reader, [0, index])
+            read(reader, [0, index])
 
 
 def test_shards_may_be_named(shards):
@@ -488,7 +471,7 @@ def test_a_root_without_samples(tmp_path):
 
 def test_an_empty_shard_adds_nothing(shards):
     write_tar(shards / "train-01b.tar", {})
-    assert rows(hr.TarFiles(shards, "cls")).tolist() == list(range(N))
+    assert read(hr.TarFiles(shards, "cls")).tolist() == list(range(N))
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,7 @@
 """Zarr: what arrays and groups may look like, and what is said of those that can't be read."""
 
-import gc
-import os
 import pickle
 import shutil
-import signal
-import threading
 import warnings
 
 import numpy as np
@@ -14,6 +10,7 @@ import pytest
 zarr = pytest.importorskip("zarr", reason="needs headrace[zarr]")
 
 from far_folder import FarFolder
+from reading import read
 
 import headrace as hr
 from headrace.testing import ReaderContract
@@ -91,19 +88,13 @@ def group_of(root, zarr_format, **arrays):
     return group
 
 
-def read_structure(reader, indices):
-    out = {k: np.zeros((len(indices), *s.shape), s.dtype) for k, s in reader.spec.items()}
-    reader.read(np.array(indices), out)
-    return out
-
-
 @EVERY_FORMAT
-def test_all_arrays_of_a_group_are_a_dict_by_their_names(root, read, zarr_format):
+def test_all_arrays_of_a_group_are_a_dict_by_their_names(root, zarr_format):
     arrays = {"images": X, "more/labels": np.arange(10), "more/deep/x": X[:, 0]}
     group_of(root, zarr_format, **arrays)
     reader = hr.Zarr(root)
     assert list(reader.spec) == ["images", "more/deep/x", "more/labels"]
-    batch = read_structure(reader, [7, 2])
+    batch = read(reader, [7, 2])
     assert all((batch[name] == array[[7, 2]]).all() for name, array in arrays.items())
     assert list(hr.Zarr(root, "more").spec) == ["deep/x", "labels"]
     assert read(hr.Zarr(root, "more/labels"), [7, 2]).tolist() == [7, 2]
@@ -114,11 +105,11 @@ def test_all_arrays_of_a_group_are_a_dict_by_their_names(root, read, zarr_format
 def test_arrays_are_chosen_renamed_and_converted(root):
     group_of(root, 3, a=X, b=np.arange(10), c=np.arange(3))
     reader = hr.Zarr(root, {"x": "a", "y": "b"}, dtype={"y": "float32"})
-    batch = read_structure(reader, [4])
+    batch = read(reader, [4])
     assert (batch["x"] == X[4]).all()
     assert batch["y"].dtype == np.float32
     copy = pickle.loads(pickle.dumps(hr.Zarr(root, {"": "b"})))  # even a key like this one
-    assert read_structure(copy, [4])[""].tolist() == [4]
+    assert read(copy, [4])[""].tolist() == [4]
     with hr.Loader(reader, batch_size=5, shuffle=False, executor=hr.Processes(1)) as loader:
         assert [batch["y"].tolist() for batch in loader] == [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9]]
     with pytest.raises(hr.ArgumentError, match="dtype must be one that 'a'"):
@@ -169,14 +160,14 @@ def test_a_group_behind_a_storage_needs_names_or_consolidated_metadata(root, zar
     storage = FarFolder(root)
     with pytest.raises(hr.ArgumentError, match=r"can't be listed.*arrays=\['x', 'y'\]"):
         hr.Zarr(storage)
-    assert (read_structure(hr.Zarr(storage, ["y", "x"]), [3])["x"] == X[3]).all()
+    assert (read(hr.Zarr(storage, ["y", "x"]), [3])["x"] == X[3]).all()
     zarr.consolidate_metadata(root, zarr_format=zarr_format)
-    assert read_structure(hr.Zarr(storage), [3])["y"].tolist() == [3]
+    assert read(hr.Zarr(storage), [3])["y"].tolist() == [3]
 
 
 @EVERY_KIND
 @pytest.mark.parametrize("dtype", [">f4", ">i2", "complex128", "datetime64[s]"])
-def test_every_kind_reads_every_dtype(root, read, options, dtype):
+def test_every_kind_reads_every_dtype(root, options, dtype):
     if dtype.startswith("datetime") and int(zarr.__version__.split(".")[1]) < 1:
         pytest.skip("zarr knows no times before 3.1")
     array = np.arange(60).astype(dtype).reshape(10, 2, 3)
@@ -188,7 +179,7 @@ def test_every_kind_reads_every_dtype(root, read, options, dtype):
     assert (read(reader, [9, 0, 4, 4]) == array[[9, 0, 4, 4]]).all()
 
 
-def test_a_zip_file_is_read(tmp_path, read):
+def test_a_zip_file_is_read(tmp_path):
     path = tmp_path / "data.zarr.zip"
     store = zarr.storage.ZipStore(path, mode="w")
     create(store)
@@ -239,7 +230,7 @@ def test_a_shard_is_not_fetched_as_a_whole(root):
 
 @EVERY_KIND
 @pytest.mark.parametrize("wrap", [str, FarFolder], ids=["folder", "storage"])
-def test_a_chunk_that_is_not_there_is_the_fill_value(root, read, options, wrap):
+def test_a_chunk_that_is_not_there_is_the_fill_value(root, options, wrap):
     array = zarr.create_array(
         root, shape=X.shape, dtype=X.dtype, chunks=(4, 2, 2), fill_value=7, **options
     )
@@ -257,7 +248,7 @@ def chunk_file(root, options):
 @EVERY_KIND
 @pytest.mark.parametrize("wrap", [str, FarFolder], ids=["folder", "storage"])
 @pytest.mark.parametrize("damage", ["cut", "emptied"])
-def test_a_damaged_chunk_is_an_error_that_names_file_and_sample(root, read, options, wrap, damage):
+def test_a_damaged_chunk_is_an_error_that_names_file_and_sample(root, options, wrap, damage):
     create(root, **options)
     file = chunk_file(root, options)
     data = file.read_bytes()
@@ -270,7 +261,7 @@ def test_a_damaged_chunk_is_an_error_that_names_file_and_sample(root, read, opti
     assert (read(reader, [9, 8]) == X[[9, 8]]).all()
 
 
-def test_a_flipped_byte_is_found_where_there_is_a_checksum(root, read):
+def test_a_flipped_byte_is_found_where_there_is_a_checksum(root):
     create(root, compressors=[zarr.codecs.ZstdCodec(checksum=True)])
     file = chunk_file(root, {})
     data = bytearray(file.read_bytes())
@@ -290,7 +281,7 @@ class Failing(FarFolder):
         return super().fetch(requests)
 
 
-def test_a_failing_storage_is_not_a_missing_chunk(root, read):
+def test_a_failing_storage_is_not_a_missing_chunk(root):
     create(root)
     storage = Failing(root)
     reader = hr.Zarr(storage)
@@ -317,7 +308,7 @@ class Listed(FarFolder):
 
 
 @pytest.mark.parametrize(("name", "sample"), [("format 3", 5), ("shards", 9)])
-def test_a_chunk_that_must_be_there_but_is_not_is_an_error(root, read, name, sample):
+def test_a_chunk_that_must_be_there_but_is_not_is_an_error(root, name, sample):
     create(root, **KINDS[name])
     storage = Listed(root)
     (root / "c/1/0/0").unlink()
@@ -326,7 +317,7 @@ def test_a_chunk_that_must_be_there_but_is_not_is_an_error(root, read, name, sam
     assert f"headrace: while reading sample {sample}" in caught.value.__notes__
 
 
-def test_what_is_no_zarr_is_refused(root, read):
+def test_what_is_no_zarr_is_refused(root):
     with pytest.raises(hr.ArgumentError, match="root must be an existing folder"):
         hr.Zarr(root)
     root.mkdir()
@@ -343,34 +334,3 @@ def test_what_is_no_zarr_is_refused(root, read):
     create(root, data=X[:9])
     with pytest.raises(hr.SampleFormatError, match="is not what it was when the reader"):
         read(pickle.loads(pickle.dumps(reader)), [0])
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system can't fork")
-@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
-@pytest.mark.parametrize("wrap", [str, FarFolder], ids=["folder", "storage"])
-def test_a_child_forked_while_threads_read_can_read(root, read, wrap):
-    # h5py takes its lock before a fork, and asyncio's threads another one. Should one of these drop
-    # what other tests have left of h5py while it holds that, each waits for the other for ever.
-    gc.collect()
-    create(root, shards=(8, 2, 4))
-    reader = hr.Zarr(wrap(root), cache_bytes=0)
-    done = threading.Event()
-
-    def read_on():
-        while not done.is_set():
-            assert (read(reader) == X).all()
-
-    threads = [threading.Thread(target=read_on) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    try:
-        for _ in range(5):
-            child = os.fork()
-            if child == 0:
-                signal.alarm(120)  # which ends it, should it hang
-                os._exit(0 if (read(reader) == X).all() else 1)
-            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    finally:
-        done.set()
-        for thread in threads:
-            thread.join()

@@ -6,32 +6,49 @@ It is what `Model.save_weights` writes, with one more group for what that leaves
 import json
 import os
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypedDict
 
 import h5py
 import keras
 
 from headrace.arrays import Array
 from headrace.atomic_file import atomic_file
+from headrace.batching.cursor import State
 from headrace.errors import HeadraceError, StateError
 
 SUFFIX = ".weights.h5"
 _GROUP, _PROGRESS, _VARIABLES, _GENERATORS = "headrace", "progress", "variables", "generators"
 
 
+class Progress(TypedDict):
+    """How far a `fit` has come.
+
+    Attributes:
+        epoch: that it is in.
+        steps: that it has made in that epoch.
+        whole: whether that epoch is one of the loader's, from its first batch to its last.
+        loader: the loader's state.
+    """
+
+    epoch: int
+    steps: int
+    whole: bool
+    loader: State
+
+
 class Checkpoint(NamedTuple):
-    """What a file has beside the weights and the optimizer.
+    """What a file has besides the weights and the optimizer.
 
     `variables` are those of random layers and of metrics, `generators` the states of PyTorch's.
     """
 
-    progress: dict[str, Any]
+    progress: Progress
     iterations: int
     variables: list[Array]
     generators: list[Array]
 
 
-def save(file: Path, model: keras.Model, progress: dict[str, Any]) -> None:
+def save(file: Path, model: keras.Model, progress: Progress) -> None:
     """Writes the file in one step: at any time it is whole, this one or the one before."""
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_name(f".{file.name.removesuffix(SUFFIX)}-partial{SUFFIX}")
@@ -47,7 +64,7 @@ def save(file: Path, model: keras.Model, progress: dict[str, Any]) -> None:
 
 
 def read(file: Path) -> Checkpoint:
-    """What the file has beside the weights.
+    """What the file has besides the weights.
 
     Raises:
         StateError: (a ValueError) it was not written by `save`, or is damaged.
@@ -124,7 +141,7 @@ def _states_of_generators() -> list[Array]:
     return [state.numpy() for state in (torch.get_rng_state(), *torch.cuda.get_rng_state_all())]
 
 
-def _left_out(model: keras.Model) -> list[Any]:
+def _left_out(model: keras.Model) -> list[keras.Variable]:
     """The variables that `save_weights` leaves out: those of random layers, and of metrics."""
     saved = {id(variable) for variable in model.weights}
     return [variable for variable in model.variables if id(variable) not in saved]

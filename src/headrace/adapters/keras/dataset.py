@@ -8,6 +8,7 @@ from typing import Any
 
 from headrace.arrays import Array
 from headrace.batching.feed import HasFeed, feed_of
+from headrace.batching.transforms import Batch
 from headrace.errors import ArgumentError, missing_extra
 
 try:
@@ -63,10 +64,10 @@ class KerasDataset(keras.utils.PyDataset):  # type: ignore[misc]
             batch = (batch,)
         return _as_backend_takes_it(batch)
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         return {name: value for name, value in self.__dict__.items() if name != "_passes"}
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
+    def __setstate__(self, state: dict[str, object]) -> None:
         self.__dict__.update(state)
         self._passes = Passes(self._feed)
 
@@ -79,8 +80,9 @@ class KerasDataset(keras.utils.PyDataset):  # type: ignore[misc]
         self._passes.end()
 
 
-def _with_sample_weight(batch: tuple[Any, ...]) -> tuple[Any, ...]:
+def _with_sample_weight(batch: Batch) -> tuple[object, ...]:
     """The batch as (x, y, sample_weight), of one that ends with the weights of its padding."""
+    assert isinstance(batch, tuple), "the batch maker has added weights"
     *parts, padding = batch
     if len(parts) == 1:
         raise ArgumentError(
@@ -97,7 +99,7 @@ def _with_sample_weight(batch: tuple[Any, ...]) -> tuple[Any, ...]:
     return batch
 
 
-def _as_backend_takes_it(batch: Any) -> Any:
+def _as_backend_takes_it(batch: Batch) -> Batch:
     """The batch in the form that the backend takes without a copy of its own."""
     if keras.backend.backend() != "torch":
         return batch

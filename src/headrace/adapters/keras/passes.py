@@ -17,10 +17,9 @@ prefetches batches that it drops when training stops, keeps a half-used generato
 
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import FrameType
-from typing import Any
 
 import keras
 
@@ -28,6 +27,7 @@ from headrace.adapters.keras import frames
 from headrace.adapters.keras.frames import PassKind
 from headrace.batching.cursor import Cursor
 from headrace.batching.feed import Feed
+from headrace.batching.transforms import Batch
 from headrace.errors import HeadraceError, OutOfRangeError
 from headrace.sampling.keys import Place
 
@@ -78,7 +78,7 @@ class Passes:
         else:
             self._feed.cursor.seek(self._feed.cursor.place.epoch + 1)
 
-    def batch(self, dataset: object, index: int) -> Any:
+    def batch(self, dataset: object, index: int) -> Batch:
         """The batch for whoever asks `dataset` for `index`; to be called from `__getitem__`."""
         caller = frames.generator_above(dataset)
         training, reading = self._training, self._reading
@@ -110,7 +110,7 @@ class _Reading:
     """A pass of `evaluate` or `predict`: its generator, by its frame, and the batches for it."""
 
     generator: FrameType
-    batches: Iterator[Any]
+    batches: Iterator[Batch]
 
 
 @dataclass
@@ -146,7 +146,7 @@ class _Training:
     def __init__(self, feed: Feed) -> None:
         self._feed = feed
         self.first_steps = self.shortened = 0
-        self.ended: weakref.WeakSet[Any] = weakref.WeakSet()
+        self.ended: weakref.WeakSet[object] = weakref.WeakSet()
         self._lock = threading.Lock()  # Keras may call callbacks from threads of its own
         self._adapter: object = None
         self._shortened_epoch: frames.ShortenedEpoch | None = None
@@ -200,7 +200,7 @@ class _Training:
             self._fit.progress.active = True
             self._fit.progress.before_epoch = 0
 
-    def next(self) -> Any:
+    def next(self) -> Batch:
         """The next batch to train on."""
         fit = self._fit
         if keras.backend.backend() == "torch":
@@ -245,12 +245,12 @@ class _Progress(keras.callbacks.Callback):  # type: ignore[misc]
         self.before_epoch = 0  # batches that it trained on before its current epoch
         self.joined = self.active = False
 
-    def on_train_begin(self, logs: Any = None) -> None:
+    def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
         # A list of callbacks may be used again, with other data.
         self.joined = self.active = False
 
-    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+    def on_train_batch_begin(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
         self.training.trained(self, batch)
 
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
         self.training.trained(self, batch + 1)

@@ -5,8 +5,8 @@ are one file, replaced in one step, so that a kill at any time leaves a whole on
 """
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import keras
 
@@ -92,17 +92,17 @@ class ResumeTraining(keras.callbacks.Callback):  # type: ignore[misc]
         self._ended = True  # no step of the present epoch is left
         # What is to be restored with the first step, and what it is to find.
         self._generators: list[Array] = []
-        self._rates: list[tuple[Any, Array]] = []
+        self._rates: list[tuple[keras.Variable, Array]] = []
         self._resumed: tuple[int, int] | None = None  # epoch and iterations
 
-    def on_train_begin(self, logs: Any = None) -> None:
+    def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
         self._epoch = self._before = self._done = self._unsaved = 0
         self._ended = True
         self._generators, self._rates, self._resumed = [], [], None
         if self._file.exists():
             self._restore()
 
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+    def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         if self._resumed is not None:
             iterations = keras_checkpoint.iterations(self.model)
             if (epoch, iterations) != self._resumed:
@@ -121,7 +121,7 @@ class ResumeTraining(keras.callbacks.Callback):  # type: ignore[misc]
         self._epoch, self._done = epoch, self._before
         self._place = self._cursor.place
 
-    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+    def on_train_batch_begin(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
         # Of an epoch that goes on, now: its iterator drew a number that the one before the kill did
         # not, and callbacks have set the rate for a new epoch.
         keras_checkpoint.restore_generators(self._generators)
@@ -129,7 +129,7 @@ class ResumeTraining(keras.callbacks.Callback):  # type: ignore[misc]
             variable.assign(value)
         self._generators, self._rates = [], []
 
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
         if self._cursor.place == self._place or self._passes.to_be_shortened:
             raise HeadraceError(
                 "ResumeTraining must get the very dataset that fit trains on, but this one is not "
@@ -144,14 +144,14 @@ class ResumeTraining(keras.callbacks.Callback):  # type: ignore[misc]
         if self._every is not None and self._unsaved >= self._every and not self._ended:
             self._save()
 
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         stopped = self._model.stop_training and not self._ended
         if not stopped:  # also where Keras has cut it short, for want of data
             self._epoch, self._before, self._done, self._ended = epoch + 1, 0, 0, True
         if stopped or self._every is None or self._unsaved >= self._every:
             self._save()
 
-    def on_train_end(self, logs: Any = None) -> None:
+    def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
         frames.set_first_epoch(self._model, None)
         # Else there is something left to do, for a fit with more epochs.
         finished = self._ended and self._epoch <= self.params["epochs"]
@@ -162,7 +162,7 @@ class ResumeTraining(keras.callbacks.Callback):  # type: ignore[misc]
         self._unsaved = 0
         if self._sampler.rank:
             return
-        progress = {
+        progress: keras_checkpoint.Progress = {
             "epoch": self._epoch,
             "steps": self._done,
             "whole": self._whole,
@@ -199,7 +199,7 @@ class ResumeTraining(keras.callbacks.Callback):  # type: ignore[misc]
         self._resumed = epoch, checkpoint.iterations
 
 
-def _rates(model: keras.Model) -> list[Any]:
+def _rates(model: keras.Model) -> list[keras.Variable]:
     """The learning rate, if it is a variable, which callbacks may set."""
     optimizer = model.optimizer
     variables = [] if optimizer is None else optimizer.variables

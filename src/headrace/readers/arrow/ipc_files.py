@@ -117,7 +117,7 @@ class IpcFiles(Tables):
             return _values(self._files[file].batch(number, names), self.decoded[file])
 
     def __getstate__(self) -> dict[str, object]:
-        return self.__dict__ | {"_maps": {}}
+        return {**self.__dict__, "_maps": {}}
 
 
 class _Map(NamedTuple):

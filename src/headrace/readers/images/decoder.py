@@ -171,7 +171,7 @@ class ImageDecoder:
                 "decoded. If that is what it should have, pass a larger max_pixels"
             )
         if image.format == "JPEG":
-            # Grey is what a JPEG stores beside the colours, which need not be decoded then.
+            # A JPEG stores grey apart from the colours, which need not be decoded then.
             mode = "L" if self._channels == 1 else None
             image.draft(mode, self._least_size(image.size) if self._scales else None)
         elif image.format == "PNG":

@@ -104,7 +104,7 @@ class ImageFolder(Images):
         self._classes: npt.NDArray[np.int32] = classes[order]
 
     def labels(self, mode: LabelMode = "int") -> Labels:
-        """The labels of the images, in their order, to be read beside them.
+        """The labels of the images, in their order, to be read together with them.
 
         Args:
             mode: "int" for int32 numbers, shape (); "categorical" for float32 one-hot vectors,

@@ -74,7 +74,7 @@ class Images:
 
     @property
     def ids(self) -> list[str]:
-        """The names of the files, in order; made anew from their compact form at each call."""
+        """The names of the files, in order, in a new list at each call."""
         return self._files.names.without_suffix()
 
     def __len__(self) -> int:

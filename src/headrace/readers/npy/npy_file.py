@@ -103,4 +103,4 @@ class NpyFile:
         take_rows(array, indices, out)
 
     def __getstate__(self) -> dict[str, object]:
-        return self.__dict__ | {"_map": None}
+        return {**self.__dict__, "_map": None}

@@ -102,7 +102,7 @@ class NpyFiles:
 
     @property
     def ids(self) -> list[str]:
-        """The ids, in order; made anew from their compact form at each call."""
+        """The ids, in order, in a new list at each call."""
         return self._names.without_suffix()
 
     def __len__(self) -> int:

@@ -142,8 +142,8 @@ class NpyShards:
                 shard: self._array(shard, int(indices[at]))
                 for shard, at in zip(of_order[begins].tolist(), order[begins].tolist(), strict=True)
             }
-            places = zip(shards.tolist(), rows.tolist(), strict=True)
-            for target, (shard, row) in enumerate(places):
+            pairs = zip(shards.tolist(), rows.tolist(), strict=True)
+            for target, (shard, row) in enumerate(pairs):
                 out[target] = arrays[shard][row]
             return
         for begin, end in zip(begins, ends, strict=True):
@@ -190,7 +190,7 @@ class NpyShards:
             )
 
     def __getstate__(self) -> dict[str, object]:
-        return self.__dict__ | {"_maps": [None] * len(self._maps)}
+        return {**self.__dict__, "_maps": [None] * len(self._maps)}
 
 
 def _spec(layout: NpyLayout) -> Spec:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from headrace.arguments import check_ids
 from headrace.arrays import Array, Indices
@@ -118,7 +117,7 @@ class TarFiles:
 
     @property
     def ids(self) -> list[str]:
-        """The keys of the samples, in order; made anew from their compact form at each call."""
+        """The keys of the samples, in order, in a new list at each call."""
         return self._index.keys.without_suffix()
 
     def __len__(self) -> int:
@@ -198,7 +197,7 @@ class _Piece(NamedTuple):
     wanted: list[tuple[int, int]]
 
 
-def _together(index: TarIndex, members: npt.NDArray[np.int64], shard: Array) -> list[_Piece]:
+def _together(index: TarIndex, members: Indices, shard: Array) -> list[_Piece]:
     """Pieces of shards that hold all members, each with its header, of a batch.
 
     Args:
