@@ -18,6 +18,7 @@ PRELUDE = """
     import numpy as np
     import headrace as hr
 
+    hr.NpyFiles, hr.errors  # loaded while the files of Python may be read and opened
     if os.geteuid() == 0:
         os.setuid(65534)  # root may read everything
     folder = tempfile.TemporaryDirectory()
