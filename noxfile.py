@@ -1,24 +1,28 @@
 """The sessions of this project: `nox -l` lists them; `nox` alone runs what must pass.
 
-Requirements are read from pyproject.toml. Frameworks are tested on CPython 3.11.
+The newest CPython runs the tests with numpy alone, the oldest one with the lowest versions that are
+allowed. All that needs present versions of frameworks and formats shares one environment, as it
+takes longer to install PyTorch, TensorFlow and Ray several times than to test with them.
+Requirements are read from pyproject.toml.
 """
 
+import functools
 import os
 import re
 import shutil
 import subprocess
 import tarfile
+import tempfile
 import zipfile
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
+from typing import NamedTuple
 
 import nox
 
 nox.needs_version = ">=2024.10.9"
 nox.options.default_venv_backend = "virtualenv"
 nox.options.error_on_missing_interpreters = False
-nox.options.sessions = [
-    "lint", "typing", "tests", "minimums", "formats", "adapters", "cluster", "docs"
-]  # fmt: skip
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 TEST = PROJECT["project"]["optional-dependencies"]["test"]
@@ -30,17 +34,33 @@ STREAMING = "mosaicml-streaming==0.13.0"
 FRAMEWORKS = "keras,tensorflow,jax,torch,openvino"
 FORMATS = ("hdf5", "zarr", "arrow", "images", "remote")
 FORMAT_TESTS = (
-    *("hdf5", "zarr", "arrow", "images", "tar", "npy/test_npy_remote.py"),
-    "test_getitem_frameworks.py",
+    *("tests/readers/hdf5", "tests/readers/zarr", "tests/readers/arrow", "tests/readers/images"),
+    *("tests/readers/tar", "tests/readers/npy/test_npy_remote.py", "tests/test_formats.py"),
 )
+GETITEM = "tests/readers/test_getitem_frameworks.py"
+DEMO = "tests/cli/test_demo.py"
+KERAS_IMAGES = "tests/adapters/keras/test_images.py"
 # A file of tests at a time for each of two processes.
 PARALLEL = ("-n", "2", "--dist", "loadfile")
-# In each session that imports others of them, as it collects what can be imported there.
-COLLECTION = "tests/test_collection.py"
-TRAINING_BACKENDS = ["tensorflow", "jax", "torch"]
-READING_BACKENDS = ["numpy", "openvino"]
+# What a framework must be there for. The backends of Keras, and JAX, need processes of their own.
+FRAMEWORK_TESTS = (
+    "adapters/keras",
+    "adapters/test_torch*",
+    "adapters/test_jax*",
+    "ranks",
+    "cluster",
+)
+TRAINING_BACKENDS = ("jax", "tensorflow", "torch")
+READING_BACKENDS = ("numpy", "openvino")
 # Ray starts its processes in a way that JAX warns of once it is imported.
 CLUSTER_GUIDE = "docs/cluster.md"
+
+
+class Run(NamedTuple):
+    """A command in a process of its own, which keeps about one core busy."""
+
+    command: tuple[str, ...]
+    env: dict[str, str] = {}
 
 
 def group(name: str) -> list[str]:
@@ -48,6 +68,14 @@ def group(name: str) -> list[str]:
     return nox.project.dependency_groups(PROJECT, name)  # type: ignore[no-any-return]
 
 
+TYPING = group("typing")
+WITH_FORMATS = (f".[cli,{','.join(FORMATS)}]", *group("formats"), *TEST)
+ADAPTERS = (".[demo,images]", *group("frameworks"), *group("checkpoints"), *TEST)
+CLUSTER = (".[ray,keras,jax,torch]", *group("cluster"), *group("docs"), *TEST)
+DOCS = (f".[demo,{','.join(FORMATS)}]", *group("docs"), *group("checkpoints"))
+
+
+@functools.cache
 def found_pythons() -> list[str]:
     """The versions of CPython from 3.11 on that are installed, also by pyenv."""
     if shutil.which("pyenv"):
@@ -72,32 +100,53 @@ def found_free_threaded() -> list[str]:
     return [f"3.{minor}t" for minor in range(13, 20) if shutil.which(f"python3.{minor}t")]
 
 
-def install_frameworks(session: nox.Session, *more: str) -> None:
-    session.install(TORCH)  # first and by itself, so that nothing else asks for another build
-    session.install(*group("frameworks"), *group("checkpoints"), *TEST, *more)
+def install(session: nox.Session, *requirements: str) -> None:
+    """Installs them, without bytecode: most of what is in a framework is never imported."""
+    session.install("--no-compile", *requirements)
+
+
+def install_with_torch(session: nox.Session, *requirements: str) -> None:
+    install(session, TORCH)  # first and by itself, so that nothing else asks for another build
+    install(session, *requirements)
+
+
+def pytest(*arguments: str, **env: str) -> Run:
+    return Run(("pytest", "-p", "no:cacheprovider", *arguments), env)
+
+
+def two_at_a_time(session: nox.Session, *runs: Run) -> None:
+    """Runs them in that order, two at a time, and shows what each has said once it ends."""
+    failed = []
+
+    def output_of(run: Run) -> str:
+        with tempfile.TemporaryFile("w+") as output:  # no pipe, which a child left over would hold
+            try:
+                session.run(*run.command, env=run.env, stdout=output)
+            except nox.command.CommandFailed:
+                failed.append(" ".join(run.command))
+            output.seek(0)
+            return output.read()
+
+    with ThreadPoolExecutor(2) as pool:
+        for done in as_completed([pool.submit(output_of, run) for run in runs]):
+            print(done.result(), flush=True)
+    if failed:
+        session.error("These have failed:\n" + "\n".join(failed))
 
 
 @nox.session(python=FRAMEWORKS_PYTHON)
 def lint(session: nox.Session) -> None:
     """Style, and the direction of imports."""
-    session.install(*group("lint"), "numpy")
+    install(session, *group("lint"), "numpy")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("lint-imports", env={"PYTHONPATH": "src"})
 
 
-@nox.session(python=FRAMEWORKS_PYTHON)
-def typing(session: nox.Session) -> None:
-    """Static types, strictly."""
-    session.install(TORCH)
-    session.install(*group("typing"))
-    session.run("mypy")
-
-
 @nox.session(python=found_pythons())
 def tests(session: nox.Session) -> None:
-    """The core, the readers and the executors, without any framework."""
-    session.install(".[cli]", *TEST, *group("parallel"))
+    """The core, the readers and the executors, without any framework or format."""
+    install(session, ".[cli]", *TEST, *group("parallel"))
     session.run("pytest", *PARALLEL, *without_frameworks(), *session.posargs)
 
 
@@ -111,30 +160,95 @@ def free_threaded(session: nox.Session) -> None:
 
 
 @nox.session(python=FRAMEWORKS_PYTHON)
-def minimums(session: nox.Session) -> None:
-    """The lowest versions that are allowed, of numpy, and of Keras and JAX with it."""
-    lowest = ["numpy==1.26.0", "keras==3.11.0", "jax==0.4.30"]
-    session.install(".[cli]", *TEST, *group("parallel"), *lowest)
-    session.run("pytest", *PARALLEL, *without_frameworks(), "--ignore=tests/cli")
-    session.run("pytest", "tests/adapters/test_jax.py")
-    session.run("pytest", *keras_tests(), env=backend("jax"))
+def lowest(session: nox.Session) -> None:
+    """The same with the lowest versions that are allowed, and with formats, and Keras on JAX."""
+    lowest = ["numpy==1.26.0", *lowest_versions("keras", "jax", *FORMATS)]
+    install(session, ".[cli]", *TEST, *group("parallel"), *group("server"), *lowest)
+    session.run("pytest", *PARALLEL, *without_frameworks(), "--ignore=tests/cli", *session.posargs)
+    two_at_a_time(session, pytest(*keras_tests(), **backend("jax")), pytest(*files("test_jax")))
 
 
 @nox.session(python=FRAMEWORKS_PYTHON)
-@nox.parametrize("versions", ["present", "lowest"])
-def formats(session: nox.Session, versions: str) -> None:
+def present(session: nox.Session) -> None:
+    """typing, formats, adapters, cluster and docs, in one environment of present versions."""
+    install_with_torch(session, *TYPING, *WITH_FORMATS, *ADAPTERS, *CLUSTER, *DOCS)
+    # Those that take longest first, and those of several processes last.
+    runs = [*adapter_runs(), *format_runs(), *typing_runs(), *docs_runs(), *cluster_runs()]
+    two_at_a_time(session, *runs, pytest("tests/test_collection.py"))
+
+
+@nox.session(python=FRAMEWORKS_PYTHON, default=False)
+def typing(session: nox.Session) -> None:
+    """Static types, strictly."""
+    install_with_torch(session, *TYPING)
+    two_at_a_time(session, *typing_runs())
+
+
+@nox.session(python=FRAMEWORKS_PYTHON, default=False)
+def formats(session: nox.Session) -> None:
     """The formats that need an extra, and storage behind URLs, with a real S3 server."""
-    lowest = lowest_versions(*FORMATS) if versions == "lowest" else []
-    session.install(f".[cli,{','.join(FORMATS)}]", *TEST, *lowest)
-    if versions == "present":
-        session.install(TORCH)
-        session.install(*group("formats"))
-        more = ["tests/storage", "tests/packing", "tests/test_formats.py", "tests/cli"]
-        more += ["--ignore=tests/cli/test_demo.py", COLLECTION]
-    else:
-        session.install(*group("server"))
-        more = ["tests/storage/remote/test_remote.py"]
-    session.run("pytest", *format_tests(), *more, *session.posargs)
+    install_with_torch(session, *WITH_FORMATS)
+    two_at_a_time(session, *format_runs())
+
+
+@nox.session(python=FRAMEWORKS_PYTHON, default=False)
+def adapters(session: nox.Session) -> None:
+    """Each framework, and Keras on each of its backends, in a process of its own."""
+    install_with_torch(session, *ADAPTERS)
+    two_at_a_time(session, *adapter_runs())
+
+
+@nox.session(python=FRAMEWORKS_PYTHON, default=False)
+def cluster(session: nox.Session) -> None:
+    """Ranks of each framework in processes of their own, and Ray on a cluster of two nodes."""
+    install_with_torch(session, *CLUSTER)
+    two_at_a_time(session, *cluster_runs())
+
+
+@nox.session(python=FRAMEWORKS_PYTHON, default=False)
+def docs(session: nox.Session) -> None:
+    """The code in the README, the guides and the docstrings."""
+    install_with_torch(session, *DOCS)
+    two_at_a_time(session, *docs_runs())
+
+
+def typing_runs() -> list[Run]:
+    return [Run(("mypy",))]
+
+
+def format_runs() -> list[Run]:
+    return [
+        pytest("tests/storage"),
+        pytest(*FORMAT_TESTS),
+        pytest("tests/cli", "tests/packing", f"--ignore={DEMO}"),
+        pytest(GETITEM),  # which imports a framework
+    ]
+
+
+def adapter_runs() -> list[Run]:
+    asked = {"HEADRACE_FRAMEWORKS": FRAMEWORKS}
+    return [
+        *(pytest(*keras_tests(), **backend(name)) for name in TRAINING_BACKENDS),
+        pytest(*files("test_torch"), "tests/test_imports.py", **asked),
+        pytest(*files("test_jax")),
+        *(pytest(*keras_tests(), **backend(name)) for name in READING_BACKENDS),
+        pytest(KERAS_IMAGES, **backend("tensorflow")),
+        pytest(DEMO, **backend("jax")),
+    ]
+
+
+def docs_runs() -> list[Run]:
+    return [
+        pytest("README.md", "docs", "src", f"--ignore={CLUSTER_GUIDE}", **backend("jax")),
+    ]
+
+
+def cluster_runs() -> list[Run]:
+    return [
+        pytest("tests/cluster", **backend("jax")),
+        pytest("tests/ranks", **backend("jax")),
+        pytest(CLUSTER_GUIDE, **backend("jax")),
+    ]
 
 
 @nox.session(python=FRAMEWORKS_PYTHON, default=False)
@@ -146,40 +260,6 @@ def azure(session: nox.Session) -> None:
     path = os.pathsep.join([os.path.join(folder, "node_modules", ".bin"), os.environ["PATH"]])
     tests = "tests/storage/remote/test_google_and_azure.py"
     session.run("pytest", tests, *session.posargs, env={"PATH": path})
-
-
-@nox.session(python=FRAMEWORKS_PYTHON)
-def adapters(session: nox.Session) -> None:
-    """Each framework, and Keras on each of its backends, in a process of its own."""
-    install_frameworks(session, ".[demo,images]")
-    asked = {"HEADRACE_FRAMEWORKS": FRAMEWORKS}
-    session.run("pytest", *torch_tests(), "tests/test_imports.py", COLLECTION, env=asked)
-    session.run(
-        "pytest", "tests/adapters/test_jax.py", "tests/adapters/test_jax_state.py", env=asked
-    )
-    for name in TRAINING_BACKENDS + READING_BACKENDS:
-        session.run("pytest", *keras_tests(), env=backend(name))
-    session.run("pytest", keras_images(), env=backend("tensorflow"))
-    session.run("pytest", "tests/cli/test_demo.py", env=backend("jax"))
-
-
-@nox.session(python=FRAMEWORKS_PYTHON)
-def cluster(session: nox.Session) -> None:
-    """Ranks of each framework in processes of their own, and Ray on a cluster of two nodes."""
-    session.install(TORCH)
-    session.install(".[ray,keras,jax,torch]", *group("cluster"), *group("docs"), *TEST)
-    session.run("pytest", "tests/ranks", env=backend("jax"))
-    session.run("pytest", "tests/cluster", COLLECTION, env=backend("jax"))
-    session.run("pytest", CLUSTER_GUIDE, "-p", "no:cacheprovider", env=backend("jax"))
-
-
-@nox.session(python=FRAMEWORKS_PYTHON)
-def docs(session: nox.Session) -> None:
-    """The code in the README, the guides and the docstrings."""
-    session.install(TORCH)
-    session.install(f".[demo,{','.join(FORMATS)}]", *group("docs"), *group("checkpoints"))
-    pages = ["README.md", "docs", "src", f"--ignore={CLUSTER_GUIDE}"]
-    session.run("pytest", *pages, "-p", "no:cacheprovider", env=backend("jax"))
 
 
 @nox.session(python=FRAMEWORKS_PYTHON, default=False)
@@ -272,12 +352,7 @@ def sdist_problems(path: Path) -> list[str]:
 
 
 def without_frameworks() -> list[str]:
-    return [f"--ignore=tests/{folder}" for folder in ("adapters", "ranks", "cluster")]
-
-
-def format_tests() -> list[str]:
-    """The tests of readers that need an extra."""
-    return [f"tests/readers/{name}" for name in FORMAT_TESTS]
+    return [f"--ignore-glob=tests/{pattern}" for pattern in FRAMEWORK_TESTS]
 
 
 def lowest_versions(*extras: str) -> list[str]:
@@ -286,20 +361,21 @@ def lowest_versions(*extras: str) -> list[str]:
     return [one.replace(">=", "==") for extra in extras for one in optional[extra]]
 
 
-def torch_tests() -> list[str]:
-    return [f"tests/adapters/test_torch{part}.py" for part in ("", "_device", "_state")]
+def files(start: str) -> list[str]:
+    """The files of adapters' tests whose names begin so."""
+    return sorted(str(path) for path in Path("tests/adapters").glob(f"{start}*.py"))
 
 
 def keras_tests() -> list[str]:
-    return [
-        f"tests/adapters/keras/test_{part}.py"
-        for part in ("passes", "dataset", "resume", "saved_training")
-    ]
-
-
-def keras_images() -> str:
-    return "tests/adapters/keras/test_images.py"
+    """Those that each backend runs."""
+    found = sorted(str(path) for path in Path("tests/adapters/keras").glob("test_*.py"))
+    return [path for path in found if path != KERAS_IMAGES]
 
 
 def backend(name: str) -> dict[str, str]:
     return {"KERAS_BACKEND": name, "TF_CPP_MIN_LOG_LEVEL": "3"}
+
+
+nox.options.sessions = [
+    "lint", *(f"tests-{version}" for version in found_pythons()[-1:]), "lowest", "present"
+]  # fmt: skip

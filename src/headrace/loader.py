@@ -6,7 +6,7 @@ function of (data, configuration, epoch, step), whoever makes it, whenever, in w
 
 import copy
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack, cast, overload
 
@@ -138,7 +138,7 @@ class Loader(Generic[B]):
     @overload
     def __init__(
         self: "Loader[dict[str, Array]]",
-        source: dict[str, Part],
+        source: Mapping[str, Part],
         batch_size: int,
         *,
         transform: None = None,

@@ -158,6 +158,14 @@ def test_headspace_gives_the_first_batches_again_and_again_without_reading():
         assert loader.stats().batches == 0
 
 
+@pytest.mark.parametrize("executor", [hr.Inline(), hr.Threads(2)], ids=str)
+def test_headspace_repeats_as_many_batches_of_rows_in_memory(executor):
+    # Of which a result of the executor holds several.
+    with hr.Loader(np.arange(256), batch_size=4, shuffle=False, executor=executor) as loader:
+        free = loader.headspace(2)
+    assert [batch[0] for batch in free] == [0, 4] * 32
+
+
 def test_headspace_takes_no_more_batches_than_an_epoch_has():
     free = loader_of().headspace(100)
     assert len({id(batch) for _ in range(3) for batch in free}) == 2

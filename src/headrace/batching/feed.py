@@ -97,7 +97,7 @@ class Feed:
 
         They end after `epochs` epochs, of which the first may have begun; without it, never.
         """
-        results = self._results_from(place, epochs)
+        results = self._results_from(place, epochs, self._steps_in_a_block())
         return Batches(results, self.maker.make, self.meter, self.bad_samples)
 
     def count_substituted(self, bad_samples: Iterable[BadSample], key: str) -> None:
@@ -115,10 +115,11 @@ class Feed:
     def ready(self, batches: int) -> "Feed":
         """A feed of the same length that gives the first few batches again and again."""
         first: list[BlockResult] = []
-        # Of an epoch that another sampler may have ended in between, so not by `take`.
-        for result in islice(self._results_from(Place(0, 0)), batches):
+        results = self._results_from(Place(0, 0), None, steps_in_a_block=1)
+        for result in islice(results, batches):
             self.bad_samples.take(result.bad_samples, result.key)
             first.append(result)
+        results.close()
         maker = ReadyBatches(first)
         return Feed(self.sampler, maker, Inline(), self.bad_samples, self._identity)
 
@@ -131,10 +132,12 @@ class Feed:
     def __getstate__(self) -> dict[str, object]:
         return self.__dict__ | {"_ahead": [], "meter": Meter()}
 
-    def _results_from(self, place: Place, epochs: int | None = None) -> Results[BlockResult]:
-        """What the executor makes of the keys from `place` on."""
+    def _results_from(
+        self, place: Place, epochs: int | None, steps_in_a_block: int
+    ) -> Results[BlockResult]:
+        """What the executor makes of the blocks from `place` on."""
         last = None if epochs is None else place.epoch + epochs
-        blocks = _blocks(self.sampler, place, last, self._steps_in_a_block())
+        blocks = _blocks(self.sampler, place, last, steps_in_a_block)
         return map_checked(self.executor, self.maker, blocks)
 
     def _steps_in_a_block(self) -> int:

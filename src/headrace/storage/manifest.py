@@ -1,4 +1,4 @@
-"""Manifest: the sizes and checksums of files, kept in a JSON file beside them.
+"""Manifest: the sizes and checksums of files, kept in a JSON file next to them.
 
     {"format": 1,
      "files": {name: {"bytes": 5, "sha256": "...", "block_bytes": 1048576, "crc32": [907060870]}}}

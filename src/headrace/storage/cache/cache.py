@@ -102,7 +102,7 @@ class Cache:
         self._folder = folder
         self._max_bytes = check_int("max_bytes", max_bytes, 1, _MOST_BYTES)
         self._files = CacheFolder(folder, self._max_bytes)
-        # In a forked child anew, as a thread of the parent's may hold the lock.
+        # A forked child needs its own, as a thread of the parent's may hold the lock.
         self._here: PerProcess[_Here] = PerProcess(_Here)
 
     @property

@@ -104,7 +104,11 @@ class CacheFolder:
         return path, file, evicted
 
     def keep(self, path: str, digest: bytes) -> None:
-        """Gives a temporary file its name, and takes the place of one that has it."""
+        """Gives a temporary file its name, in place of one that has it.
+
+        Not an `atomic_file`: nothing is made safe on the disk. What a crash damages is found by its
+        checksum, and counts as a miss.
+        """
         target = self.path(digest)
         try:
             os.replace(path, target)

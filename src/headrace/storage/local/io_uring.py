@@ -32,7 +32,7 @@ _GETEVENTS = 1
 _OFFSET_OF_SUBMISSIONS = 0x10000000
 _READV, _OPENAT, _CLOSE, _READ = 1, 18, 19, 22
 _FIXED_FILE, _LINK, _HARD_LINK = 1 << 0, 1 << 2, 1 << 3
-_WHERE_IT_IS = 2**64 - 1  # the offset that stands for the place where the last read has ended
+_WHERE_IT_IS = 2**64 - 1  # the offset that stands for where the last read has ended
 
 # struct io_uring_sqe
 _SUBMISSION = np.dtype(
@@ -114,7 +114,7 @@ class Ring:
         self._submissions = np.frombuffer(memory, f"V{_SUBMISSION.itemsize}", entries)
         np.frombuffer(queues, np.uint32, entries, sq_array)[:] = np.arange(entries)
         self._completions = np.frombuffer(queues, _COMPLETION, completions, cqes)
-        self._begun = np.frombuffer(queues, np.uint32, 1, sq_head)
+        self._started = np.frombuffer(queues, np.uint32, 1, sq_head)
         self._submitted = np.frombuffer(queues, np.uint32, 1, sq_tail)
         self._taken = np.frombuffer(queues, np.uint32, 1, cq_head)
         self._completed = np.frombuffer(queues, np.uint32, 1, cq_tail)
@@ -263,12 +263,12 @@ class Ring:
     def _settle(self) -> None:
         """Ends what an interrupted call has left.
 
-        Descriptors that it names may be others' by now, so what the kernel has not begun is
+        Descriptors that it names may be others' by now, so what the kernel has not started is
         replaced by requests for nothing.
         """
-        begun, submitted = int(self._begun[0]), int(self._submitted[0])
-        if begun != submitted:
-            left = np.arange((submitted - begun) % 2**32) + begun
+        started, submitted = int(self._started[0]), int(self._submitted[0])
+        if started != submitted:
+            left = np.arange((submitted - started) % 2**32) + started
             self._submissions[left % len(self._submissions)] = np.zeros((), self._submissions.dtype)
         self._finish()
 
@@ -307,7 +307,7 @@ class Ring:
 
 
 class _OfThread(threading.local):
-    """The ring of each thread that has one."""
+    """The ring of each thread that has one. Not a `PerProcess`, as no two threads may share it."""
 
     ring: Ring | None = None
 

@@ -210,11 +210,11 @@ class BatchOfParts:
         """The next part that is there, and its bytes; or raises what kept it from coming."""
         if self._transfers.pid != os.getpid():
             raise StorageError("what was asked for before a fork can't be taken in the child")
-        part, ticket, outcome = self._done.get()
+        part, ticket, result = self._done.get()
         self._transfers.soon(self._leave, ticket)
-        if isinstance(outcome, _Failed):
-            raise FetchFailedError(part, outcome.error)
-        return part, outcome
+        if isinstance(result, _Failed):
+            raise FetchFailedError(part, result.error)
+        return part, result
 
     def close(self) -> None:
         """Drops what is on its way or was not taken."""
@@ -227,13 +227,13 @@ class BatchOfParts:
         for part in self._left:
             ticket = Ticket(self._consumer, self._fetcher.limits)
             self._tickets.add(ticket)
-            outcome: memoryview | _Failed
+            result: memoryview | _Failed
             try:
-                outcome = await self._fetcher.fetch(self._transfers, part, ticket)
+                result = await self._fetcher.fetch(self._transfers, part, ticket)
             except Exception as error:
                 self._leave(ticket)
-                outcome = _Failed(error)
-            self._done.put((part, ticket, outcome))
+                result = _Failed(error)
+            self._done.put((part, ticket, result))
 
     def _leave(self, ticket: Ticket) -> None:
         self._tickets.discard(ticket)

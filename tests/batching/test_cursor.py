@@ -1,0 +1,121 @@
+"""A cursor is a value: it moves by steps, says where it stands, and is moved by one at a time."""
+
+import itertools
+import json
+
+import numpy as np
+import pytest
+
+import headrace as hr
+from headrace.batching.cursor import Cursor, Identity
+from headrace.readers import ArrayReader
+from headrace.sampling.keys import Place
+
+
+class Hashed(ArrayReader):
+    """Counts how often its fingerprint is asked for."""
+
+    asked = 0
+
+    def fingerprint(self):
+        self.asked += 1
+        return "those"
+
+
+def make_cursor(n=10, batch_size=4, tail="partial", reader=None, **options):
+    sampler = hr.BatchSampler(n, batch_size, tail=tail, **options)
+    reader = ArrayReader(np.arange(n)) if reader is None else reader
+    return Cursor(sampler, Identity(reader, sampler, ""), Place(0, 0))
+
+
+@pytest.mark.parametrize(
+    ("tail", "positions"), [("drop", [0, 4]), ("partial", [0, 4, 8]), ("pad", [0, 4, 8])]
+)
+def test_it_advances_by_steps_through_all_epochs(tail, positions):
+    cursor, seen = make_cursor(tail=tail), []
+    for expected in itertools.product(range(3), positions):
+        assert cursor.place == expected
+        seen.append(cursor.advance())
+        assert cursor.place == seen[-1]
+    assert seen[-1] == (3, 0)
+
+
+def test_the_world_advances_together():
+    cursors = [make_cursor(24, 3, rank=rank, world_size=2) for rank in range(2)]
+    assert [[cursor.advance() for _ in range(5)] for cursor in cursors] == [
+        [(0, 6), (0, 12), (0, 18), (1, 0), (1, 6)]
+    ] * 2
+
+
+def test_a_copy_moves_alone():
+    cursor = make_cursor()
+    cursor.advance()
+    copy = cursor.copy()
+    assert copy.state_dict() == cursor.state_dict()
+    copy.advance()
+    copy.advance()
+    assert (cursor.place, copy.place) == ((0, 4), (1, 0))
+    cursor.seek(7, 2)
+    assert (cursor.place, copy.place) == ((7, 8), (1, 0))
+    copy.load_state_dict(cursor.state_dict())
+    assert copy.place == (7, 8)
+
+
+def test_it_advances_from_where_it_was_left_alone():
+    cursor = make_cursor()
+    place = cursor.advance_from(cursor.place)
+    assert place == cursor.place == (0, 4)
+    cursor.seek(3)
+    with pytest.raises(hr.LoaderMovedError) as caught:
+        cursor.advance_from(place)
+    assert f"{Place(3, 0)} while" in str(caught.value)
+    assert f"left it at {place}. Begin another iteration" in str(caught.value)
+    assert cursor.place == (3, 0)
+
+
+def test_it_stands_at_the_next_epoch_where_no_step_is_left():
+    cursor = make_cursor(tail="drop")
+    cursor.place = Place(2, 6)  # 4 samples are left
+    assert cursor.place == (2, 6)
+    cursor.place = Place(2, 7)
+    assert cursor.place == (3, 0)
+
+
+@pytest.mark.parametrize("place", [(-1, 0), (0, -7), (0, 13), (0.5, 0)])
+def test_it_stays_where_it_is_when_it_is_sent_nowhere(place):
+    cursor = make_cursor(12)
+    cursor.seek(1, 1)
+    with pytest.raises((hr.ArgumentError, hr.ArgumentTypeError), match="must be an int"):
+        cursor.place = place
+    with pytest.raises(hr.OutOfRangeError, match=r"step must lie in range\(3\)"):
+        cursor.seek(0, 3)
+    assert cursor.place == (1, 4)
+
+
+def test_a_state_is_json_of_its_own_and_hashes_the_data_once():
+    reader = Hashed(np.arange(10))
+    cursor = make_cursor(reader=reader, seed=5)
+    first = cursor.state_dict()
+    assert json.loads(json.dumps(first)) == first
+    assert list(first) == [
+        *("format", "epoch", "position", "samples", "order", "seed", "data", "transform_version")
+    ]
+    kept = dict(first)
+    cursor.copy().load_state_dict(first)
+    cursor.advance()
+    assert first == kept
+    first["data"] = "spoilt"
+    assert cursor.state_dict() == {**kept, "position": 4}
+    assert reader.asked == 1
+
+
+def test_a_state_that_is_refused_moves_nothing():
+    cursor = make_cursor()
+    cursor.seek(2, 1)
+    state = cursor.state_dict()
+    for bad in ({"seed": 1}, {"position": 11}, {"epoch": None}, {"format": 2}):
+        with pytest.raises(hr.StateError, match=next(iter(bad))):
+            cursor.load_state_dict({**state, **bad})
+    with pytest.raises(hr.StateError, match="format"):
+        cursor.load_state_dict([])
+    assert cursor.place == (2, 4)

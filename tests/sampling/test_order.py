@@ -1,0 +1,205 @@
+"""The contracts of `Order` and `Sampling`: by each of ours, and by one that repeats samples."""
+
+import itertools
+import json
+import pickle
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from twice import EachTwice, Twice, drawn
+
+import headrace as hr
+from headrace.pytree import leaves
+from headrace.sampling.block_shuffle import BlockShuffled
+from headrace.sampling.order import Order, Sampling, Sequential, Shuffled, order_of
+
+ORDERS = {
+    "sequential": lambda n, seed: Sequential(n),
+    "shuffled": Shuffled,
+    "block_shuffled": lambda n, seed: BlockShuffled(n, seed, 5, 3),
+    "each twice": EachTwice,
+}
+every_order = pytest.mark.parametrize("make", ORDERS.values(), ids=ORDERS)
+sizes = st.integers(1, 300)
+seeds = st.integers(0, 2**128 - 1)
+epochs = st.integers(0, 2**40)
+
+
+@every_order
+class TestEveryOrder:
+    @given(n=sizes, seed=seeds, epoch=epochs)
+    def test_an_epoch_holds_samples_each_once_unless_it_repeats(self, make, n, seed, epoch):
+        order: Order = make(n, seed)
+        samples = order.indices(epoch, np.arange(len(order)))
+        counts = np.bincount(samples, minlength=n)
+        assert samples.dtype == np.int64
+        assert len(counts) == n
+        assert order.repeats or counts.tolist() == [1] * n
+
+    @given(n=sizes, seed=seeds, epoch=epochs, data=st.data())
+    def test_any_positions_give_what_the_whole_epoch_gives(self, make, n, seed, epoch, data):
+        order = make(n, seed)
+        whole = order.indices(epoch, np.arange(len(order)))
+        drawn = data.draw(st.lists(st.integers(0, len(order) - 1), min_size=6, max_size=6))
+        for shape in ((6,), (2, 3), (3, 1, 2)):
+            positions = np.array(drawn).reshape(shape)
+            kept = positions.copy()
+            order.indices(epoch + 1, positions)  # what it was asked before leaves no trace
+            assert order.indices(epoch, positions).tolist() == whole[positions].tolist()
+            assert (positions == kept).all()
+        assert [order.indices(epoch, np.array([p])).item() for p in drawn] == whole[drawn].tolist()
+        assert order.indices(epoch, np.arange(0)).shape == (0,)
+
+    def test_another_one_and_a_copy_give_the_same(self, make):
+        order, positions = make(40, 7), np.arange(40)
+        for other in (make(40, 7), pickle.loads(pickle.dumps(order))):
+            for epoch in (3, 0):
+                assert (other.indices(epoch, positions) == order.indices(epoch, positions)).all()
+            assert (len(other), other.describe()) == (len(order), order.describe())
+
+    def test_threads_may_be_at_different_epochs(self, make):
+        order, positions = make(40, 7), np.arange(40)
+        expected = [make(40, 7).indices(epoch, positions).tolist() for epoch in range(4)]
+        wrong, start = [], threading.Barrier(4)
+
+        def ask(epoch):
+            start.wait()
+            seen = (order.indices(epoch, positions).tolist() for _ in range(50))
+            wrong.extend(samples for samples in seen if samples != expected[epoch])
+
+        threads = [threading.Thread(target=ask, args=(epoch,)) for epoch in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert wrong == []
+
+    def test_epochs_and_seeds_have_orders_of_their_own(self, make):
+        positions = np.arange(40)
+        orders = {
+            tuple(make(40, seed).indices(epoch, positions).tolist())
+            for seed in range(3)
+            for epoch in range(3)
+        }
+        assert len(orders) == (1 if make is ORDERS["sequential"] else 9)
+
+
+def test_a_description_tells_an_order_from_the_others():
+    samplings = [True, False, Twice(), *map(hr.BlockShuffle, (4, 4, 5), (2, 3, 2))]
+    told = [order_of(sampling, 40, 1).describe() for sampling in samplings]
+    assert len(set(told)) == len(told)
+    longest = order_of(hr.BlockShuffle(2**62 - 1, 2**62), 40, 1).describe()
+    assert max(map(len, [*told, longest])) <= 100
+
+
+def test_what_shuffle_takes():
+    assert type(order_of(True, 4, 1)) is Shuffled
+    assert type(order_of(False, 4, 1)) is Sequential
+    for sampling, kind in ((hr.BlockShuffle(), BlockShuffled), (Twice(), EachTwice)):
+        assert isinstance(sampling, Sampling)
+        assert type(order_of(sampling, 4, 1, block=2)) is kind
+    for other in (1, None, "shuffled", Twice, Shuffled(4, 1)):
+        with pytest.raises(hr.ArgumentTypeError, match="shuffle must be True or False, or"):
+            order_of(other, 4, 1)
+
+
+class TestLoaderOverRepeatingOrder:
+    """26 positions of 13 samples."""
+
+    N = 13
+    TAILS = {"drop": 6, "partial": 7, "pad": 7}
+
+    def loader(self, batch_size=4, **options):
+        defaults = {"tail": "partial", "seed": 3, "executor": hr.Inline()}
+        defaults["transform"] = hr.per_sample(drawn)
+        return hr.Loader(np.arange(self.N), batch_size, shuffle=Twice(), **(defaults | options))
+
+    def whole(self, epochs, **options):
+        """Sample and draw at each position of each epoch."""
+        one = self.loader(1, **options)
+        return [
+            [tuple(int(part[0]) for part in one.batch(epoch, step)) for step in range(2 * self.N)]
+            for epoch in range(epochs)
+        ]
+
+    def rows(self, batch):
+        samples, numbers, *weights = batch
+        count = int(weights[0].sum()) if weights else len(samples)
+        return list(zip(samples[:count].tolist(), numbers[:count].tolist(), strict=True))
+
+    @pytest.mark.parametrize("tail", TAILS)
+    def test_epochs_are_as_long_as_the_order(self, tail):
+        loader, whole = self.loader(tail=tail), self.whole(2)
+        assert len(loader) == self.TAILS[tail]
+        assert (loader.n, loader.sampler.n) == (self.N, self.N)
+        seen = [[row for batch in loader for row in self.rows(batch)] for _ in range(2)]
+        assert seen == [epoch[: 24 if tail == "drop" else 26] for epoch in whole]
+
+    def test_padding_comes_from_the_beginning_of_the_order(self):
+        samples, _, weights = self.loader(tail="pad").batch(1, 6)
+        order = [sample for sample, _ in self.whole(2)[1]]
+        assert samples.tolist() == [*order[24:], *order[:2]]
+        assert weights.tolist() == [1, 1, 0, 0]
+
+    def test_a_sample_draws_other_numbers_each_time_and_the_same_on_every_run(self):
+        rows = [row for epoch in self.whole(3) for row in epoch]
+        assert np.bincount([sample for sample, _ in rows]).tolist() == [6] * self.N
+        assert len({number for _, number in rows}) == len(rows)
+        assert rows == [row for epoch in self.whole(3) for row in epoch]
+
+    @pytest.mark.parametrize("tail", TAILS)
+    @pytest.mark.parametrize(("world_size", "batch_size"), [(1, 5), (2, 3), (3, 3)])
+    def test_ranks_partition_the_positions(self, world_size, batch_size, tail):
+        options = {"world_size": world_size, "tail": tail}
+        ranks = [self.loader(batch_size, rank=rank, **options) for rank in range(world_size)]
+        seen = [
+            row for step in zip(*ranks, strict=True) for part in step for row in self.rows(part)
+        ]
+        full = 26 // (world_size * batch_size) * world_size * batch_size
+        assert seen == self.whole(1)[0][: full if tail == "drop" else 26]
+
+    @pytest.mark.parametrize(
+        "executor", [hr.Inline(), hr.Threads(2), hr.Processes(1)], ids=lambda made: repr(made)[:7]
+    )
+    @pytest.mark.parametrize("transform", [None, hr.per_sample(drawn)], ids=["plain", "drawn"])
+    def test_it_goes_on_from_every_state_with_every_executor(self, executor, transform):
+        options = {"transform": transform, "executor": executor}
+        reference = self.loader(transform=transform)
+        places = itertools.product(range(3), range(7))
+        expected = [[leaf.tolist() for leaf in leaves(reference.batch(*at))] for at in places]
+        with self.loader(**options) as loader:
+            states = [json.dumps(loader.state_dict())]
+            taken = itertools.islice(loader.stream(), 14)
+            states += [json.dumps(loader.state_dict()) for _ in taken]
+            for stop in (14, 0, 3, 6, 7, 8):
+                loader.load_state_dict(json.loads(states[stop]))
+                taken = itertools.islice(loader.stream(), 21 - stop)
+                assert [[leaf.tolist() for leaf in leaves(b)] for b in taken] == expected[stop:]
+
+    @pytest.mark.parametrize("stop", [1, 4, 5])  # the last two lie behind the number of samples
+    def test_it_goes_on_with_another_batch_size(self, stop):
+        stopped = self.loader()
+        for _ in zip(range(stop), stopped.stream(), strict=False):
+            pass
+        assert stopped.place == (0, 4 * stop)
+        resumed = self.loader(5)
+        resumed.load_state_dict(stopped.state_dict())
+        rest = [row for batch in resumed for row in self.rows(batch)]
+        assert rest == self.whole(1)[0][4 * stop :]
+
+    def test_a_state_names_the_order(self):
+        state = self.loader().state_dict()
+        assert state["order"] == "each twice"
+        plain = hr.Loader(np.arange(self.N), 4, seed=3)
+        with pytest.raises(hr.StateError, match="'order' is 'each twice', and this"):
+            plain.load_state_dict(state)
+
+    def test_positions_end_with_the_order_and_not_with_the_samples(self):
+        loader = self.loader()
+        loader.place = (0, 26)
+        assert loader.place == (1, 0)
+        with pytest.raises(hr.ArgumentError, match="position must be an int from 0 to 26"):
+            loader.place = (0, 27)

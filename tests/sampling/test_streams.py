@@ -1,0 +1,16 @@
+"""A number that has been given to a random stream stays with it in every release."""
+
+from headrace.sampling import streams
+
+
+def test_numbers_are_different_and_those_of_all_releases():
+    numbers = {name: number for name, number in vars(streams).items() if name.isupper()}
+    assert numbers == {
+        "ORDER": 0,
+        "TRANSFORM": 1,
+        "BLOCKS": 2,
+        "SHORT_BLOCK": 3,
+        "WINDOWS": 4,
+        "SUBSTITUTES": 5,
+    }
+    assert len(set(numbers.values())) == len(numbers)
