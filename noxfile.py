@@ -36,6 +36,8 @@ FORMATS = ("hdf5", "zarr", "arrow", "images", "remote")
 FORMAT_TESTS = (
     *("tests/readers/hdf5", "tests/readers/zarr", "tests/readers/arrow", "tests/readers/images"),
     *("tests/readers/tar", "tests/readers/npy/test_npy_remote.py", "tests/test_formats.py"),
+    *("tests/readers/shared/test_named_arrays.py", "tests/readers/test_fingerprints.py"),
+    *("tests/readers/test_forks.py", "tests/readers/test_missing_extras.py"),
 )
 GETITEM = "tests/readers/test_getitem_frameworks.py"
 DEMO = "tests/cli/test_demo.py"
