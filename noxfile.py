@@ -215,7 +215,7 @@ def docs(session: nox.Session) -> None:
 
 
 def typing_runs() -> list[Run]:
-    return [Run(("mypy",))]
+    return [Run(("mypy",)), pytest("tests/typing")]
 
 
 def format_runs() -> list[Run]:
