@@ -9,6 +9,11 @@ BACKEND = keras.backend.backend()
 BATCH = 4
 
 
+def some(cases, few):
+    """All the cases with JAX, the fastest; `few` with others, under which ours is the same code."""
+    return list(cases) if BACKEND == "jax" else list(few)
+
+
 def make_loader(n_batches, **options):
     """A loader whose samples are their own indices."""
     x = np.arange(n_batches * BATCH, dtype="float32")[:, None]
@@ -47,6 +52,38 @@ def recording_model(log, **compile_options):
     model = Recording()
     model.compile("sgd", "mse", **compile_options)
     return model
+
+
+def built_model(log):
+    """A recording model with weights, as one that is to be restored must have."""
+    model = recording_model(log)
+    model(np.zeros((1, 1)))
+    return model
+
+
+class Killed(Exception):
+    pass
+
+
+class KillAfter(keras.callbacks.Callback):
+    """Ends training as a kill would, as far as this process can outlive it."""
+
+    def __init__(self, steps, error=Killed):
+        super().__init__()
+        self.left, self.error = steps, error
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.left -= 1
+        if not self.left:
+            raise self.error
+
+
+class StopAfter(KillAfter):
+    """Ends training as a handler of SIGTERM would."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.left -= 1
+        self.model.stop_training = not self.left
 
 
 def fit(model, dataset, **options):

@@ -14,7 +14,17 @@ import headrace as hr
 
 keras = pytest.importorskip("keras")
 
-from keras_recording import BACKEND, BATCH, expected, fit, make_loader, recording_model
+from keras_recording import (
+    BACKEND,
+    BATCH,
+    KillAfter,
+    StopAfter,
+    expected,
+    fit,
+    make_loader,
+    recording_model,
+    some,
+)  # fmt: skip
 
 from headrace.adapters.keras import KerasDataset
 
@@ -37,19 +47,7 @@ def eventually(condition):
     assert condition()
 
 
-class StopAfter(keras.callbacks.Callback):
-    def __init__(self, steps, error=None):
-        super().__init__()
-        self.steps, self.error = steps, error
-
-    def on_train_batch_end(self, batch, logs=None):
-        if batch + 1 == self.steps:
-            if self.error is not None:
-                raise self.error
-            self.model.stop_training = True
-
-
-@pytest.fixture(params=[1, 2, 3, 12])
+@pytest.fixture(params=some([1, 2, 3, 12], few=[1, 3]))
 def n_batches(request):
     return request.param
 
@@ -130,7 +128,7 @@ def test_evaluate_and_predict_between_fits(n_batches):
     check(log, loader, 2 * n_batches)
 
 
-@pytest.mark.parametrize("stop", [1, 2, 5, 12])
+@pytest.mark.parametrize("stop", some([1, 2, 5, 12], few=[1, 5, 12]))
 def test_training_stopped_within_an_epoch(stop):
     loader, log = make_loader(12), []
     dataset, model = loader.to_keras(), recording_model(log)
@@ -146,7 +144,7 @@ def test_training_that_an_exception_ends_within_an_epoch():
     loader, log = make_loader(12), []
     dataset, model = loader.to_keras(), recording_model(log)
     with pytest.raises(KeyboardInterrupt):
-        fit(model, dataset, callbacks=[StopAfter(5, KeyboardInterrupt())])
+        fit(model, dataset, callbacks=[KillAfter(5, KeyboardInterrupt)])
     fit(model, dataset)
     check(log, loader, 5 + 12)
 
