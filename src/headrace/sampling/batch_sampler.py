@@ -126,7 +126,7 @@ class BatchSampler:
         return Place(epoch, step * self.global_batch_size)
 
     def check_place(self, place: Place) -> Place:
-        """`place`, if it exists and its epoch can be gone on with from there.
+        """`place`, if it exists and an epoch can go on from it.
 
         Raises:
             ArgumentError: (a ValueError) it does not exist, or the samples from there on would
