@@ -37,7 +37,8 @@ class ResumeTraining(keras.callbacks.Callback):  # type: ignore[misc]
         filepath: a file that ends with ".weights.h5", which `Model.load_weights` can read, too.
         save_freq: "epoch", at the end of each epoch, or after how many batches.
         delete_checkpoint: removes the file once `fit` has ended by itself, so that the next one
-            starts from the beginning. If it stays, the next `fit` with as many epochs has nothing left to do.
+            starts from the beginning. If it stays, the next `fit` with as many epochs has nothing
+            left to do.
 
     Raises:
         ArgumentError, ArgumentTypeError: (a ValueError, a TypeError) an argument is not allowed.
