@@ -52,8 +52,8 @@ class Feed:
         self.maker = maker
         self.executor = executor
         self.bad_samples = bad_samples
-        self.cursor = Cursor(sampler, identity, Place(0, 0))
-        self.meter = Meter()
+        self.cursor: Cursor = Cursor(sampler, identity, Place(0, 0))
+        self.meter: Meter = Meter()
         self._identity = identity
         # The prefetched batches, with the place and the process that they are for; or nothing. A
         # list, as popping from it is atomic, also where threads run at once.

@@ -87,7 +87,7 @@ class Meter:
 
     def reset(self) -> None:
         """Forgets what was counted."""
-        self.delivering_s = 0.0
+        self.delivering_s: float = 0.0
         self._batches = self._samples = self._nbytes = self._replaced = 0
         self._started: float | None = None
         self._last = self._waited_s = self._reading_s = self._transforming_s = 0.0

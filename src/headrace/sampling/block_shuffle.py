@@ -86,7 +86,7 @@ class BlockShuffled:
     repeats = False
 
     def __init__(self, n: int, seed: int, block: int, window: int) -> None:
-        self.sampling = BlockShuffle(block, window)
+        self.sampling: BlockShuffle = BlockShuffle(block, window)
         self._n = n
         self._seed = check_seed(seed)
         self._block = min(block, n)
