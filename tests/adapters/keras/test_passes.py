@@ -25,6 +25,7 @@ from keras_recording import (
     recording_model,
     some,
 )  # fmt: skip
+from waiting import eventually
 
 from headrace.adapters.keras import KerasDataset
 
@@ -37,14 +38,6 @@ def check(log, loader, steps):
     assert log == expected(loader, steps)
     epoch, position = loader.place
     assert epoch * len(loader) * BATCH + position == steps * BATCH
-
-
-def eventually(condition):
-    """Waits for what a thread of Keras, which calls callbacks, has yet to tell."""
-    deadline = time.monotonic() + 30
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert condition()
 
 
 @pytest.fixture(params=some([1, 2, 3, 12], few=[1, 3]))
@@ -291,7 +284,7 @@ def test_a_bad_sample_fails_its_step_and_can_be_mended(tmp_path):
 
         jax.effects_barrier()
     assert len(log) <= 2  # Keras before 3.15 takes a batch ahead on jax, and trains on one only
-    eventually(lambda: loader.place == (0, len(log) * BATCH))
+    assert eventually(lambda: loader.place == (0, len(log) * BATCH))
     trained = len(log)
     (tmp_path / "away").rename(tmp_path / "9.npy")
     fit(model, dataset)
