@@ -18,7 +18,6 @@ PRELUDE = """
     import numpy as np
     from headrace.readers import NpyFiles
 
-    hr.NpyFiles, hr.errors  # loaded while the files of Python may be read and opened
     if os.geteuid() == 0:
         os.setuid(65534)  # root may read everything
     folder = tempfile.TemporaryDirectory()
