@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ from web_server import FaultProxy, FileServer
 import headrace as hr
 from headrace.storage import Request
 from headrace.storage.remote.event_loop import transfers_of_this_process
+from headrace.testing.processes import eventually
 
 
 class TestProcesses:
@@ -43,10 +43,8 @@ class TestProcesses:
                 storages.append(hr.Remote(f"{server.url}/{i}"))
                 assert fetched(storages[-1], [Request("a")]) == [b"%d" % i]
             helper = transfers_of_this_process().client._helper._process.pid
-            deadline = time.monotonic() + 60
-            while len(os.listdir(f"/proc/{helper}/fd")) > 90:
-                assert time.monotonic() < deadline, "it keeps the connections of all"
-                time.sleep(0.05)
+            few = eventually(lambda: len(os.listdir(f"/proc/{helper}/fd")) <= 90)
+            assert few, "it keeps the connections of all"
             for i, storage in enumerate(storages[:3]):  # whose clients are gone
                 assert fetched(storage, [Request("a")]) == [b"%d" % i]
 
