@@ -8,12 +8,12 @@ import pytest
 pytest.importorskip("obstore", reason="needs headrace[remote]")
 
 from fetching import fetched, remote
+from waiting import eventually
 from web_server import FaultProxy
 
 import headrace as hr
 from headrace.storage import Request
 from headrace.storage.remote.event_loop import transfers_of_this_process
-from headrace.testing.processes import eventually
 
 
 class TestBounds:

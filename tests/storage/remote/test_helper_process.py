@@ -10,12 +10,12 @@ import pytest
 pytest.importorskip("obstore", reason="needs headrace[remote]")
 
 from fetching import always, fetched
+from waiting import eventually
 from web_server import FaultProxy, FileServer
 
 import headrace as hr
 from headrace.storage import Request
 from headrace.storage.remote.event_loop import transfers_of_this_process
-from headrace.testing.processes import eventually
 
 
 class TestProcesses:
