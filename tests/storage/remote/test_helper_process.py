@@ -43,7 +43,7 @@ class TestProcesses:
                 storages.append(hr.Remote(f"{server.url}/{i}"))
                 assert fetched(storages[-1], [Request("a")]) == [b"%d" % i]
             helper = transfers_of_this_process().client._helper._process.pid
-            few = eventually(lambda: len(os.listdir(f"/proc/{helper}/fd")) <= 90)
+            few = eventually(lambda: len(os.listdir(f"/proc/{helper}/fd")) <= 90, 60)
             assert few, "it keeps the connections of all"
             for i, storage in enumerate(storages[:3]):  # whose clients are gone
                 assert fetched(storage, [Request("a")]) == [b"%d" % i]
