@@ -6,10 +6,10 @@ import threading
 
 import numpy as np
 import pytest
-from waiting import eventually
 
 import headrace as hr
 from headrace.arrays import MemoryPool, address, aligned_empty
+from headrace.testing.processes import eventually
 
 SHAPE, DTYPE = (300, 1000), np.dtype("float32")
 

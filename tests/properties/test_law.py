@@ -9,9 +9,9 @@ import pytest
 from batch_bytes import as_bytes
 from picklable import noisy_x as noisy
 from picklable import shifted
-from waiting import eventually
 
 import headrace as hr
+from headrace.testing.processes import eventually
 
 N, BATCH = 26, 4
 

@@ -46,11 +46,11 @@ def test_length_is_that_of_the_tail_on_every_rank(n, batch_size, world_size):
 def test_ranks_partition_the_epoch_in_its_order(n, batch_size, world_size, seed, epoch, shuffle):
     options = {"seed": seed, "shuffle": shuffle}
     order = order_of(shuffle, n, seed)
-    n = len(order)  # of positions
-    whole = order.indices(epoch, np.arange(n))
-    full = n - n % (batch_size * world_size)
+    length = len(order)
+    whole = order.indices(epoch, np.arange(length))
+    full = length - length % (batch_size * world_size)
     for tail, expected in {"drop": whole[:full], "partial": whole}.items():
-        if tail == "partial" and not can_share_tail(n, batch_size, world_size):
+        if tail == "partial" and not can_share_tail(length, batch_size, world_size):
             continue
         ranks = samplers(n, batch_size, world_size, tail=tail, **options)
         seen = [

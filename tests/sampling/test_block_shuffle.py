@@ -108,7 +108,7 @@ def p_of_counts(counts):
 
 @pytest.mark.parametrize(("n", "block", "window"), [(12, 3, 2), (10, 2, 1)])
 def test_every_block_is_equally_likely_in_every_slot(n, block, window):
-    orders = np.array([whole_epoch(n, block, window, seed) for seed in range(6000)]) // block
+    orders = np.array([whole_epoch(n, block, window, seed) for seed in range(3000)]) // block
     for position in range(0, n, block):
         assert p_of_counts(np.bincount(orders[:, position], minlength=n // block)) > 1e-4
 
@@ -116,7 +116,7 @@ def test_every_block_is_equally_likely_in_every_slot(n, block, window):
 @pytest.mark.parametrize(("n", "block", "window"), [(14, 4, 2), (9, 2, 3)])
 def test_a_short_last_block_comes_as_early_as_others(n, block, window):
     rest, slots = n % block, -(-n // block)
-    orders = np.array([whole_epoch(n, block, window, seed) for seed in range(6000)])
+    orders = np.array([whole_epoch(n, block, window, seed) for seed in range(3000)])
     first_window = orders[:, : window * block - (block - rest)]
     early = int((first_window >= n - rest).any(axis=1).sum())
     assert stats.binomtest(early, len(orders), window / slots).pvalue > 1e-4
@@ -124,13 +124,13 @@ def test_a_short_last_block_comes_as_early_as_others(n, block, window):
 
 def test_samples_are_equally_likely_at_every_place_of_a_window():
     block, window = 4, 3
-    orders = np.array([whole_epoch(24, block, window, seed) for seed in range(6000)])
+    orders = np.array([whole_epoch(24, block, window, seed) for seed in range(3000)])
     for position in (0, 5, 11):
         assert p_of_counts(np.bincount(orders[:, position], minlength=24)) > 1e-4
 
 
 def test_as_many_blocks_as_there_are_is_a_full_shuffle():
-    orders = np.array([whole_epoch(6, 2, 3, seed) for seed in range(6000)])
+    orders = np.array([whole_epoch(6, 2, 3, seed) for seed in range(3000)])
     pairs = orders[:, 0] * 6 + orders[:, 1]
     counts = np.bincount(pairs, minlength=36)[np.arange(36) % 7 != 0]  # no sample twice
     assert p_of_counts(counts) > 1e-4

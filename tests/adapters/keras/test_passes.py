@@ -25,9 +25,9 @@ from keras_recording import (
     recording_model,
     some,
 )  # fmt: skip
-from waiting import eventually
 
 from headrace.adapters.keras import KerasDataset
+from headrace.testing.processes import eventually
 
 pytestmark = pytest.mark.skipif(
     BACKEND in ("numpy", "openvino"), reason=f"Keras can't train on the {BACKEND} backend"
