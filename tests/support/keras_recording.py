@@ -2,15 +2,17 @@
 
 import keras
 import numpy as np
+import pytest
 
 import headrace as hr
+from headrace.adapters.keras import ResumeTraining
 
 BACKEND = keras.backend.backend()
 BATCH = 4
 
 
 def some(cases, few):
-    """All the cases with JAX, the fastest; `few` with others, under which ours is the same code."""
+    """All the cases with JAX, and `few` with other backends, for which our code is the same."""
     return list(cases) if BACKEND == "jax" else list(few)
 
 
@@ -98,3 +100,23 @@ def expected(loader, steps, start=0):
     """The samples of the loader's batches from the one of number `start` on."""
     n = len(loader)
     return [loader.indices(s // n, s % n).tolist() for s in range(start, start + steps)]
+
+
+def interrupted(loader, file, stop, log, epochs=2, save_freq=1, **options):
+    """Trains until after `stop` batches."""
+    data = loader.to_keras()
+    callbacks = [ResumeTraining(data, file, save_freq), KillAfter(stop)]
+    with pytest.raises(Killed):
+        fit(built_model(log), data, epochs=epochs, callbacks=callbacks, **options)
+
+
+def resumed(loader, file, log, epochs=2, save_freq=1, before=(), model=None, **options):
+    """Trains to the end, in what might be another process."""
+    data = loader.to_keras()
+    return (model or built_model(log)).fit(
+        data,
+        epochs=epochs,
+        callbacks=[*before, ResumeTraining(data, file, save_freq)],
+        verbose=0,
+        **options,
+    )

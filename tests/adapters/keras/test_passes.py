@@ -24,7 +24,7 @@ from keras_recording import (
     make_loader,
     recording_model,
     some,
-)  # fmt: skip
+)
 
 from headrace.adapters.keras import KerasDataset
 from headrace.testing.processes import eventually
