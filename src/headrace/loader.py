@@ -187,7 +187,7 @@ class Loader(Generic[B]):
             )
         substitution = substitution_of(on_error, max_bad_samples, n)
         warn_of_amplification(readers, sampler, stacklevel=2)
-        # All that was made ahead comes back at once, when a consumer that has paused catches up.
+        # A consumer that pauses and then catches up gives back all prefetched batches at once.
         memory = MemoryPool(max(KEPT_BYTES, executor.lookahead_bytes))
         maker = BatchMaker(readers, transform, seed, tail == "pad", memory, substitution)
         identity = Identity(readers, sampler, transform_version)
@@ -365,7 +365,7 @@ class Loader(Generic[B]):
         self._feed.cursor.load_state_dict(state)
 
     def close(self) -> None:
-        """Drops the batches made ahead and ends the executor's workers, until the next use."""
+        """Drops the prefetched batches and ends the executor's workers, until the next use."""
         self._feed.close()
 
     def __enter__(self) -> "Loader[B]":
