@@ -5,6 +5,7 @@ function of (data, configuration, epoch, step), whoever makes it, whenever, in w
 """
 
 import copy
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
@@ -205,6 +206,13 @@ class Loader(Generic[B]):
             f"order={sampler.order.describe()!r}, executor={self.executor!r}, "
             f"at epoch {place.epoch}, position {place.position})"
         )
+
+    def __str__(self) -> str:
+        shown = repr(self)
+        # What Keras says of data of a type that it does not know.
+        asked_by: str = sys._getframe(1).f_globals.get("__name__", "")
+        hint = "; pass loader.to_keras() instead of loader" if asked_by.startswith("keras.") else ""
+        return shown + hint
 
     @property
     def n(self) -> int:
