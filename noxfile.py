@@ -33,11 +33,8 @@ TORCH = "torch==2.13.0"
 STREAMING = "mosaicml-streaming==0.13.0"
 FRAMEWORKS = "keras,tensorflow,jax,torch,openvino"
 FORMATS = ("hdf5", "zarr", "arrow", "images", "remote")
-FORMAT_TESTS = (
-    *("tests/readers/hdf5", "tests/readers/zarr", "tests/readers/arrow", "tests/readers/images"),
-    *("tests/readers/tar", "tests/readers/npy/test_npy_remote.py", "tests/test_formats.py"),
-)
 GETITEM = "tests/readers/test_getitem_frameworks.py"
+COLLECTION = "tests/test_collection.py"
 DEMO = "tests/cli/test_demo.py"
 KERAS_IMAGES = "tests/adapters/keras/test_images.py"
 # A file of tests at a time for each of two processes.
@@ -174,7 +171,7 @@ def present(session: nox.Session) -> None:
     install_with_torch(session, *TYPING, *WITH_FORMATS, *ADAPTERS, *CLUSTER, *DOCS)
     # Those that take longest first, and those of several processes last.
     runs = [*adapter_runs(), *format_runs(), *typing_runs(), *docs_runs(), *cluster_runs()]
-    two_at_a_time(session, *runs, pytest("tests/test_collection.py"))
+    two_at_a_time(session, *runs, pytest(COLLECTION))
 
 
 @nox.session(python=FRAMEWORKS_PYTHON, default=False)
@@ -213,13 +210,13 @@ def docs(session: nox.Session) -> None:
 
 
 def typing_runs() -> list[Run]:
-    return [Run(("mypy",))]
+    return [Run(("mypy",)), pytest("tests/typing")]
 
 
 def format_runs() -> list[Run]:
     return [
         pytest("tests/storage"),
-        pytest(*FORMAT_TESTS),
+        pytest("tests/readers", "tests/test_formats.py", f"--ignore={GETITEM}"),
         pytest("tests/cli", "tests/packing", f"--ignore={DEMO}"),
         pytest(GETITEM),  # which imports a framework
     ]
@@ -352,7 +349,9 @@ def sdist_problems(path: Path) -> list[str]:
 
 
 def without_frameworks() -> list[str]:
-    return [f"--ignore-glob=tests/{pattern}" for pattern in FRAMEWORK_TESTS]
+    """Leaves out what needs one, and what is to be run where all tests can be imported."""
+    left_out = (*FRAMEWORK_TESTS, Path(COLLECTION).name)
+    return [f"--ignore-glob=tests/{pattern}" for pattern in left_out]
 
 
 def lowest_versions(*extras: str) -> list[str]:

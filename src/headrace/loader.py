@@ -5,6 +5,7 @@ function of (data, configuration, epoch, step), whoever makes it, whenever, in w
 """
 
 import copy
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
@@ -187,7 +188,7 @@ class Loader(Generic[B]):
             )
         substitution = substitution_of(on_error, max_bad_samples, n)
         warn_of_amplification(readers, sampler, stacklevel=2)
-        # All that was made ahead comes back at once, when a consumer that has paused catches up.
+        # A consumer that pauses and then catches up gives back all prefetched batches at once.
         memory = MemoryPool(max(KEPT_BYTES, executor.lookahead_bytes))
         maker = BatchMaker(readers, transform, seed, tail == "pad", memory, substitution)
         identity = Identity(readers, sampler, transform_version)
@@ -205,6 +206,13 @@ class Loader(Generic[B]):
             f"order={sampler.order.describe()!r}, executor={self.executor!r}, "
             f"at epoch {place.epoch}, position {place.position})"
         )
+
+    def __str__(self) -> str:
+        shown = repr(self)
+        # What Keras says of data of a type that it does not know.
+        asked_by: str = sys._getframe(1).f_globals.get("__name__", "")
+        hint = "; pass loader.to_keras() instead of loader" if asked_by.startswith("keras.") else ""
+        return shown + hint
 
     @property
     def n(self) -> int:
@@ -365,7 +373,7 @@ class Loader(Generic[B]):
         self._feed.cursor.load_state_dict(state)
 
     def close(self) -> None:
-        """Drops the batches made ahead and ends the executor's workers, until the next use."""
+        """Drops the prefetched batches and ends the executor's workers, until the next use."""
         self._feed.close()
 
     def __enter__(self) -> "Loader[B]":

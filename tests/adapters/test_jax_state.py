@@ -71,17 +71,23 @@ def initial():
     return {"w": jax.numpy.zeros(3), "b": jax.numpy.zeros(())}
 
 
+def endless(batches):
+    while True:
+        yield from batches
+
+
 def test_training_that_an_orbax_checkpoint_goes_on_with_ends_with_the_same_bits(tmp_path):
     loader, parameters = make_loader(), initial()
     ends = []
     with ocp.CheckpointManager(tmp_path / "checkpoints") as manager:
+        batches = endless(loader.to_jax())
         for step in range(2 * STEPS + 1):
             items = ocp.args.Composite(
                 parameters=ocp.args.StandardSave(parameters),
                 data=ocp.args.JsonSave(loader.state_dict()),
             )
             manager.save(step, args=items)  # it writes while training goes on
-            x, y = next(iter(loader.to_jax()))
+            x, y = next(batches)
             parameters = trained(parameters, x, y)
             ends.append(as_bytes(parameters))
 
@@ -94,8 +100,7 @@ def test_training_that_an_orbax_checkpoint_goes_on_with_ends_with_the_same_bits(
         loader, parameters = make_loader(), restored.parameters
         loader.load_state_dict(restored.data)
         assert loader.state_dict() == restored.data
-        for end in ends[step:]:
-            x, y = next(iter(loader.to_jax()))
+        for end, (x, y) in zip(ends[step:], endless(loader.to_jax()), strict=False):
             parameters = trained(parameters, x, y)
             assert as_bytes(parameters) == end
 

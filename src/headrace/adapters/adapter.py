@@ -13,7 +13,9 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 
-def deliver(feed: Feed, batches_from: Callable[[Place], Iterable[T]]) -> Iterator[T]:
+def deliver(
+    feed: Feed, batches_from: Callable[[Place], Iterable[T]], *, taken_ahead: bool = False
+) -> Iterator[T]:
     """One pass over an epoch: its batches, each of which moves the feed when it is delivered.
 
     A pass that is left early is over; the next one starts with the next epoch. One that has
@@ -22,6 +24,7 @@ def deliver(feed: Feed, batches_from: Callable[[Place], Iterable[T]]) -> Iterato
     Args:
         feed: says where the pass starts.
         batches_from: the batches from a place to the end of its epoch.
+        taken_ahead: whether who takes a batch delivers the one before it then, and not this one.
 
     Raises:
         LoaderMovedError: (a RuntimeError) something else, such as another pass, has moved the feed
@@ -29,11 +32,19 @@ def deliver(feed: Feed, batches_from: Callable[[Place], Iterable[T]]) -> Iterato
     """
     cursor = feed.cursor
     left_at, place = cursor.place, cursor.start
+    taken: Place | None = None  # of the batch that is yet to be delivered
     for batch in batches_from(place):
-        left_at = place = cursor.deliver(left_at, place)
+        if taken is not None:
+            left_at = cursor.deliver(left_at, taken)
+        if taken_ahead:
+            taken, place = place, feed.sampler.after(place)
+        else:
+            left_at = place = cursor.deliver(left_at, place)
         delivered = [batch]
         del batch
         yield delivered.pop()  # with no name for it here, it is the consumer's alone
+    if taken is not None:
+        cursor.deliver(left_at, taken)
 
 
 def one_ahead(batches: Iterable[S], start: Callable[[S], Callable[[], T]]) -> Iterator[T]:

@@ -2,8 +2,12 @@
 
 Batches begin at multiples of 64 bytes, so on a CPU JAX takes their memory over without a copy; the
 loader never writes to a batch that it has delivered.
+
+States are the loader's. `get_state` and `set_state` have them in the form of Grain's iterators,
+bytes of JSON, so that Grain's handler for Orbax saves and restores them.
 """
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -11,10 +15,12 @@ from typing import Any
 import numpy as np
 
 from headrace.adapters.adapter import deliver, one_ahead
-from headrace.batching.feed import HasFeed, feed_of
+from headrace.batching.cursor import Cursor, State
+from headrace.batching.feed import Feed, HasFeed, feed_of
 from headrace.batching.transforms import Batch
-from headrace.errors import missing_extra
-from headrace.pytree import map_leaves
+from headrace.errors import StateError, missing_extra
+from headrace.pytree import map_leaves, named_leaves
+from headrace.sampling.keys import Place
 
 try:
     import jax
@@ -44,35 +50,148 @@ class JaxBatches:
     def __len__(self) -> int:
         return len(self._feed.sampler)
 
-    def __iter__(self) -> Iterator[Any]:
-        feed = self._feed
-        yield from deliver(feed, lambda place: one_ahead(feed.take_epoch(place), self._start))
+    def __iter__(self) -> "JaxPass":
+        return JaxPass(self._feed, self.device)
 
     def set_epoch(self, epoch: int) -> None:
         """As `Loader.set_epoch`."""
         self._feed.cursor.set_epoch(epoch)
 
+    def state_dict(self) -> State:
+        """As `Loader.state_dict`."""
+        return self._feed.cursor.state_dict()
+
+    def load_state_dict(self, state: State) -> None:
+        """As `Loader.load_state_dict`; the next iteration goes on from there.
+
+        Raises:
+            StateError: (a ValueError) the state is damaged, or of other samples or another order.
+        """
+        self._feed.cursor.load_state_dict(state)
+
+    def get_state(self) -> bytes:
+        """The state as JSON, as Grain's iterators give theirs."""
+        return _as_json(self.state_dict())
+
+    def set_state(self, state: bytes | str | State) -> None:
+        """As `load_state_dict`, of what `get_state` gave."""
+        self.load_state_dict(_of_json(state))
+
+    def start_prefetch(self) -> None:
+        """For Grain's handler, which calls it after `set_state`. Iterating starts what there is."""
+
     def __repr__(self) -> str:
         device = "" if self.device is None else f", device={self.device}"
         return f"JaxBatches({self.loader!r}{device})"
 
-    def _start(self, batch: Batch) -> Callable[[], Batch]:
+
+class JaxPass(Iterator[Any]):
+    """One pass over one epoch, which knows its own place.
+
+    Its state is that of the batch which it delivers next. If a state is loaded into it, the loader
+    moves there, and the pass goes on from there to the end of that epoch.
+    """
+
+    def __init__(self, feed: Feed, device: "jax.Device | jax.sharding.Sharding | None") -> None:
+        self._feed = feed
+        self._device = device
+        self._start()
+
+    def __next__(self) -> Any:
+        delivered = [next(self._batches)]
+        self._cursor = self._feed.cursor.copy()
+        return delivered.pop()  # with no name for it here, it is the consumer's alone
+
+    def state_dict(self) -> State:
+        """As `Loader.state_dict`, of the batch that this pass delivers next."""
+        return self._place().state_dict()
+
+    def load_state_dict(self, state: State) -> None:
+        """As `Loader.load_state_dict`; this pass goes on from there.
+
+        Raises:
+            StateError: (a ValueError) the state is damaged, or of other samples or another order.
+        """
+        self._feed.cursor.load_state_dict(state)
+        self._start()
+
+    def get_state(self) -> bytes:
+        """The state as JSON, as Grain's iterators give theirs."""
+        return _as_json(self.state_dict())
+
+    def set_state(self, state: bytes | str | State) -> None:
+        """As `load_state_dict`, of what `get_state` gave."""
+        self.load_state_dict(_of_json(state))
+
+    def start_prefetch(self) -> None:
+        """For Grain's handler, which calls it after `set_state`. The first `next` starts it."""
+
+    def _start(self) -> None:
+        self._cursor: Cursor | None = None  # after the last batch
+        self._batches: Iterator[Any] = deliver(self._feed, self._batches_from)
+
+    def _place(self) -> Cursor:
+        cursor = self._feed.cursor
+        return self._cursor or cursor.copy(cursor.start)
+
+    def _batches_from(self, place: Place) -> Iterator[Any]:
+        mover = Mover(self._feed, self._device, place)
+        return one_ahead(self._feed.take_epoch(place), mover.start)
+
+
+class Mover:
+    """Puts the batches of a pass on a device, from `place` on, in their order."""
+
+    def __init__(
+        self, feed: Feed, device: "jax.Device | jax.sharding.Sharding | None", place: Place
+    ) -> None:
+        self._feed = feed
+        self._device = device
+        self._place = place
+
+    def start(self, batch: Batch) -> Callable[[], Batch]:
         """Has JAX copy the batch, which goes on while the caller does other things."""
+        place, self._place = self._place, self._feed.sampler.after(self._place)
+        names = iter([name for name, _ in named_leaves(batch)])
         began = time.perf_counter()
-        moved = [self._moved(batch)]
+        moved = [map_leaves(lambda leaf: self._moved(leaf, next(names), place), batch)]
         self._feed.count_delivering(time.perf_counter() - began)
         return moved.pop  # which keeps nothing of it
 
-    def _moved(self, batch: Batch) -> Batch:
-        device = self.device
-        if isinstance(device, jax.sharding.Sharding) and not device.is_fully_addressable:
-            gather: Any = jax.make_array_from_process_local_data
-            return map_leaves(
-                lambda leaf: gather(device, leaf) if _is_numeric(leaf) else leaf, batch
+    def _moved(self, leaf: object, name: str, place: Place) -> object:
+        if not _is_numeric(leaf):
+            return leaf
+        device = self._device
+        try:
+            if isinstance(device, jax.sharding.Sharding) and not device.is_fully_addressable:
+                gather: Any = jax.make_array_from_process_local_data
+                return gather(device, leaf)
+            return jax.device_put(leaf, device)
+        except Exception as error:
+            key = next(self._feed.sampler.keys(place, 1))
+            what = f"leaf {name}" if name else "the only leaf"
+            shape = f", {leaf.dtype} of shape {leaf.shape}," if isinstance(leaf, np.ndarray) else ""
+            where = "JAX's default device" if device is None else str(device)
+            error.add_note(
+                f"headrace: while putting {what}{shape} of the batch of {key} on {where}"
             )
-        return map_leaves(
-            lambda leaf: jax.device_put(leaf, device) if _is_numeric(leaf) else leaf, batch
-        )
+            raise
+
+
+def _as_json(state: State) -> bytes:
+    return json.dumps(state).encode()
+
+
+def _of_json(state: bytes | str | State) -> State:
+    if not isinstance(state, bytes | str):
+        return state
+    try:
+        parsed: State = json.loads(state)
+    except ValueError as error:
+        raise StateError(
+            f"state must be JSON, as get_state() gives it, but is not: {error}"
+        ) from None
+    return parsed
 
 
 def _is_numeric(leaf: object) -> bool:

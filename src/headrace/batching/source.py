@@ -5,6 +5,7 @@ Requires the readers. A source is a reader, an array, or a structure of them, al
 
 import numpy as np
 
+from headrace.arrays import Array
 from headrace.errors import ArgumentError, bad_type
 from headrace.pytree import Tree, map_leaves, named_leaves
 from headrace.readers.access import fingerprint_of
@@ -26,6 +27,10 @@ def readers_of(source: object) -> Tree[Reader]:
 def _reader_of(leaf: object, name: str) -> Reader:
     if isinstance(leaf, np.ndarray):
         return ArrayReader(leaf)
+    if isinstance(leaf, list) or _library_of(leaf) in _LIBRARIES_OF_ARRAYS:
+        array = _array_of(leaf, name)
+        if array is not None:
+            return ArrayReader(array)
     if isinstance(leaf, Reader) and not isinstance(leaf, type):
         if not is_specs(leaf.spec):
             raise bad_type(f"{name}.spec", leaf.spec, "a headrace.Spec, or a tuple or dict of them")
@@ -33,9 +38,34 @@ def _reader_of(leaf: object, name: str) -> Reader:
     remedy = "Pass numpy.asarray(...) of it, if it fits in memory."
     if hasattr(leaf, "__fspath__") or isinstance(leaf, str):
         remedy = "Pass a reader, such as NpyFiles(root) or Hdf5(path); docs/formats.md has all."
+    elif hasattr(leaf, "columns") and hasattr(leaf, "__array__"):
+        remedy = "Pass dict(...) of it, for a dict of its columns, or those that are numbers."
     elif hasattr(leaf, "__getitem__") and not isinstance(leaf, list):
         remedy = "For a dataset with samples by number use GetItem(dataset)."
     raise bad_type(name, leaf, "a reader, a numpy array, or a tuple or dict of them", remedy)
+
+
+# Their tensors, series and frames are in memory, so that an array of them costs little.
+_LIBRARIES_OF_ARRAYS = ("torch", "jax", "jaxlib", "pandas", "polars", "tensorflow")
+
+
+def _library_of(leaf: object) -> str:
+    has_rows = hasattr(leaf, "__array__") and not isinstance(leaf, type)
+    return type(leaf).__module__.partition(".")[0] if has_rows else ""
+
+
+def _array_of(leaf: object, name: str) -> Array | None:
+    """The array of a list, a tensor, a series or a frame; None if it is not one of numbers."""
+    try:
+        array = np.asarray(leaf)
+    except Exception as error:
+        raise bad_type(
+            name,
+            leaf,
+            "a reader, a numpy array, or a tuple or dict of them",
+            f"numpy.asarray(...) of it fails: {error}",
+        ) from error
+    return array if array.dtype.kind in "biufc" and array.ndim else None
 
 
 def common_length(readers: Tree[Reader]) -> int:

@@ -73,17 +73,17 @@ class BatchSampler:
         world_size: int = 1,
         block: int | None = None,
     ) -> None:
-        self.n = check_int("n", n, 1, MAX_SAMPLES)
-        self.batch_size = check_int("batch_size", batch_size, 1, MAX_SAMPLES)
-        self.world_size = check_int("world_size", world_size, 1, MAX_SAMPLES)
-        self.rank = check_int("rank", rank, 0, self.world_size - 1)
-        self.global_batch_size = check_int(
+        self.n: int = check_int("n", n, 1, MAX_SAMPLES)
+        self.batch_size: int = check_int("batch_size", batch_size, 1, MAX_SAMPLES)
+        self.world_size: int = check_int("world_size", world_size, 1, MAX_SAMPLES)
+        self.rank: int = check_int("rank", rank, 0, self.world_size - 1)
+        self.global_batch_size: int = check_int(
             "batch_size * world_size", self.batch_size * self.world_size, 1, MAX_SAMPLES
         )
         if tail not in get_args(Tail):
             raise bad_value("tail", tail, "'drop', 'partial' or 'pad'")
         self.tail: Tail = tail
-        self.seed = check_seed(seed)
+        self.seed: int = check_seed(seed)
         self.order: Order = order_of(shuffle, self.n, self.seed, block)
         self._length = len(self.order)
         self._check_tail(self._length)
@@ -126,7 +126,7 @@ class BatchSampler:
         return Place(epoch, step * self.global_batch_size)
 
     def check_place(self, place: Place) -> Place:
-        """`place`, if it exists and its epoch can be gone on with from there.
+        """`place`, if it exists and an epoch can go on from it.
 
         Raises:
             ArgumentError: (a ValueError) it does not exist, or the samples from there on would

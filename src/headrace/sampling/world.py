@@ -18,7 +18,7 @@ _REMEDY = "Pass rank= and world_size= to the loader instead of asking headrace.w
 
 
 class World(NamedTuple):
-    """This process's place among those that share the batches of each step.
+    """Which of the processes that share the batches of each step this one is.
 
     Attributes:
         rank: which of them it is, 0 to world_size - 1.
@@ -137,8 +137,8 @@ def _keras_share(process: int) -> World | None:
     mesh = distribution.device_mesh.backend_mesh
     axis = mesh.axis_names.index(distribution.batch_dim_name)
     rows: dict[int, set[int]] = {}
-    for place, device in np.ndenumerate(mesh.devices):
-        rows.setdefault(device.process_index, set()).add(place[axis])
+    for position, device in np.ndenumerate(mesh.devices):
+        rows.setdefault(device.process_index, set()).add(position[axis])
     shares = sorted({tuple(sorted(part)) for part in rows.values()})
     if process not in rows or sum(map(len, shares)) > mesh.devices.shape[axis]:
         raise ArgumentError(

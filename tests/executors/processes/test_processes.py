@@ -73,6 +73,7 @@ def test_the_batch_of_a_loader_that_kills_workers_is_named(two_processes, tmp_pa
     with pytest.raises(hr.WorkerDiedError, match=r"the batch of epoch 0, step 2 \(samples 8, 9,"):
         next(batches)
     assert loader.place == (0, 8)
+    loader.load_state_dict(loader.state_dict())
     assert [batch[0] for batch in loader] == list(range(8, 200, 4))
 
 
@@ -96,7 +97,8 @@ def test_processes_within_a_worker_are_an_error_that_says_so(shared):
         next(shared.map(in_workers.map_in_worker, [range(3)]))
 
 
-def test_a_function_that_cannot_be_pickled_is_an_error_with_the_remedy(shared):
+def test_a_function_that_cannot_be_pickled_is_an_error_with_the_remedy(shared, monkeypatch):
+    monkeypatch.setitem(sys.modules, "cloudpickle", None)  # as if it were not installed
     number = 3
     for function in (lambda key: key, lambda key: key + number):
         with pytest.raises((pickle.PicklingError, AttributeError)) as caught:
@@ -122,23 +124,69 @@ def test_a_function_of_a_module_that_workers_do_not_find_is_an_error(shared, tmp
     del sys.modules["module_to_vanish"]
 
 
-def test_a_function_of_a_main_without_a_file_is_an_error_with_the_remedy():
-    script = """
+def test_a_function_that_needs_cloudpickle_works_where_it_is_there(shared):
+    pytest.importorskip("cloudpickle", reason="needs headrace[notebook]")
+    number = 3
+    assert list(shared.map(lambda key: key + number, range(3))) == [3, 4, 5]
+    lock = threading.Lock()
+    with pytest.raises((pickle.PicklingError, AttributeError, TypeError)) as caught:
+        next(shared.map(lambda key: lock, range(3)))
+    assert "Or use Threads" in notes(caught.value)
+
+
+OF_MAIN = """
+import sys
 import headrace as hr
-def f(key):
-    return key
-list(hr.Processes(1).map(f, range(3)))
+import numpy as np
+if {without}:
+    sys.modules["cloudpickle"] = None
+class Wrong(Exception):
+    pass
+def doubled(batch, rng):
+    return batch * factor()
+def factor():
+    return 2
+def wrong(batch, rng):
+    raise Wrong("of main")
+options = dict(batch_size=2, shuffle=False, executor=hr.Processes(1))
+print([batch.tolist() for batch in hr.Loader(np.arange(4), transform=doubled, **options)])
+try:
+    next(iter(hr.Loader(np.arange(4), transform=wrong, **options)))
+except Wrong as error:
+    print("caught", error)
 """
-    done = subprocess.run(
-        [sys.executable, "-c", script],
+
+
+def run_main(*arguments, stdin=None):
+    return subprocess.run(
+        [sys.executable, *arguments],
+        input=stdin,
         capture_output=True,
         text=True,
         timeout=DEADLINE,
         check=False,
     )
+
+
+def test_a_function_of_a_main_without_a_file_is_an_error_with_the_remedy():
+    done = run_main("-c", OF_MAIN.format(without=True))
     assert done.returncode == 1
-    assert "AttributeError: Can't get attribute 'f'" in done.stderr
-    assert "not in a notebook or an interactive session" in done.stderr
+    assert "AttributeError: Can't get attribute 'doubled'" in done.stderr
+    assert "there they need cloudpickle: pip install 'headrace[notebook]'" in done.stderr
+
+
+def test_functions_and_errors_of_a_main_without_a_file_work_with_cloudpickle():
+    pytest.importorskip("cloudpickle", reason="needs headrace[notebook]")
+    done = run_main("-c", OF_MAIN.format(without=False))
+    assert done.stdout == "[[0, 2], [4, 6]]\ncaught of main\n", done.stderr
+
+
+@pytest.mark.parametrize("arguments", [[], ["-"]])
+def test_a_script_from_stdin_is_told_to_be_saved_as_a_file(arguments):
+    done = run_main(*arguments, stdin=OF_MAIN.format(without=False))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "a script that was read from <stdin>" in done.stderr
+    assert "Save it as a file, with its work below 'if __name__" in done.stderr
 
 
 def test_a_script_without_a_guard_ends_with_the_remedy(tmp_path):

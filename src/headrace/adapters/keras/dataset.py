@@ -16,6 +16,8 @@ try:
 except ModuleNotFoundError as error:
     raise missing_extra("headrace.adapters.keras", "Keras", "keras") from error
 
+from headrace.adapters.keras import frames
+from headrace.adapters.keras.checks import check_distribution
 from headrace.adapters.keras.passes import Passes
 from headrace.pytree import map_leaves
 
@@ -28,7 +30,8 @@ class KerasDataset(keras.utils.PyDataset):  # type: ignore[misc]
     last, and do not move it. `dataset[i]` is batch i of the current epoch.
 
     A batch is the loader's: `(x, y)`, `(x, y, sample_weight)` or `(x,)`, where x and y may be
-    dicts, or a dict of inputs. A single array becomes `(x,)`. With `tail="pad"` the weights of the
+    dicts, or a dict of inputs. A single array becomes `(x,)`, but for the `adapt` of preprocessing
+    layers, which get it as it is. With `tail="pad"` the weights of the
     padding become, or multiply, the sample weights.
 
     Look-ahead is the loader's own, so Keras sees one worker and no multiprocessing.
@@ -52,15 +55,21 @@ class KerasDataset(keras.utils.PyDataset):  # type: ignore[misc]
         return len(self._feed.sampler)
 
     @property
-    def num_batches(self) -> int:
-        """How many batches Keras asks for: of an epoch that goes on after a restart, its rest."""
-        return self._passes.shortened or len(self)
+    def num_batches(self) -> int | None:
+        """How many batches Keras asks for: of an epoch that goes on after a restart, its rest.
+
+        None for a `fit` with `steps_per_epoch`, which goes on from epoch to epoch of the loader.
+        """
+        check_distribution(self._feed.sampler)
+        if self._passes.shortened:
+            return self._passes.shortened
+        return None if self._passes.endless else len(self)
 
     def __getitem__(self, index: int) -> Any:
         batch = self._passes.batch(self, index)
         if self._feed.sampler.tail == "pad":
             batch = _with_sample_weight(batch)
-        elif not isinstance(batch, tuple | dict):
+        elif not isinstance(batch, tuple | dict) and not frames.adapts_a_layer():
             batch = (batch,)
         return _as_backend_takes_it(batch)
 

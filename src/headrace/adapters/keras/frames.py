@@ -89,6 +89,21 @@ def adapter_of(generator: FrameType) -> object:
     return generator.f_locals["self"]
 
 
+def adapts_a_layer() -> bool:
+    """Whether a preprocessing layer of Keras' asks, to adapt to what it gets.
+
+    To be called by what the dataset's `__getitem__` calls.
+    """
+    frame: FrameType | None = sys._getframe(2)
+    for _ in range(_MOST_FRAMES_BETWEEN):
+        if frame is None:
+            return False
+        if frame.f_code.co_name == "adapt" and is_keras(frame):
+            return True
+        frame = frame.f_back
+    return False
+
+
 def callbacks_of(fit: FrameType) -> "keras.callbacks.CallbackList | None":
     """The list of callbacks of a running `fit`."""
     for value in fit.f_locals.values():
@@ -131,8 +146,28 @@ def shorten_epoch(fit: FrameType, steps: int) -> ShortenedEpoch:
     )
 
 
+def has_no_end(fit: FrameType) -> bool:
+    """Whether epochs of `fit` have a length of their own, so that they take batches without end.
+
+    Its iterator would end an epoch where the dataset ends, and is told here that it does not.
+    """
+    for iterator in _epoch_iterators(fit):
+        if iterator.steps_per_epoch:
+            iterator._num_batches = None
+            return True
+    return False
+
+
+def steps_per_epoch(fit: FrameType) -> int | None:
+    """The argument of a running `fit`, if it was given."""
+    for iterator in _epoch_iterators(fit):
+        steps: int | None = iterator.steps_per_epoch
+        return steps
+    return None
+
+
 def set_first_epoch(model: keras.Model, epoch: int | None) -> None:
-    """Has the `fit` that starts begin with that epoch, as Keras' BackupAndRestore does; None: 0."""
+    """Makes the `fit` that starts begin with that epoch, or 0, as `BackupAndRestore` does."""
     model._initial_epoch = epoch
 
 

@@ -8,6 +8,8 @@ prefetches batches that it drops when training stops, keeps a half-used generato
 - What *trains* is told by Keras' own callbacks: `on_train_batch_begin` and `on_train_batch_end`.
   They alone move the loader. `begin`, which Keras calls at the beginning of each pass, adds one to
   the `fit` that runs.
+- An epoch of `fit` with `steps_per_epoch` begins where the one before has ended, also where the
+  loader's epoch ends within it: its generator has no end.
 - What is *served* depends on who asks. Each pass of Keras is a generator of its own. That of `fit`
   gets the batches from the loader's place on, in the order of its requests, whatever their indices;
   that of `evaluate` and `predict` gets those of the loader's epoch from the first on; that which
@@ -24,6 +26,7 @@ from types import FrameType
 import keras
 
 from headrace.adapters.keras import frames
+from headrace.adapters.keras.checks import check_distribution, warn_of_predictions
 from headrace.adapters.keras.frames import PassKind
 from headrace.batching.cursor import Cursor
 from headrace.batching.feed import Feed
@@ -54,7 +57,10 @@ class Passes:
                 "the dataset was not asked by Model.fit, evaluate or predict in a form that is "
                 "known. Iterate over the loader itself, or use another version of Keras."
             )
-        self._kind = found[0]
+        self._kind, method = found
+        check_distribution(self._feed.sampler)
+        if method.f_code.co_name == "predict":
+            warn_of_predictions(self._feed.sampler)
 
     def shorten(self, steps: int) -> None:
         """Lets the first epoch of the `fit` that starts have so many steps; for a callback."""
@@ -69,6 +75,11 @@ class Passes:
     def shortened(self) -> int:
         """How many batches a generator of Keras that starts now is to give, or 0 for all."""
         return self._training.shortened
+
+    @property
+    def endless(self) -> bool:
+        """Whether a generator of Keras that starts now is to give batches without end."""
+        return self._training.endless
 
     def end(self) -> None:
         """Keras ends a pass, or says so; by anyone else's call, the loader's next epoch begins."""
@@ -139,6 +150,7 @@ class _Training:
     Attributes:
         first_steps: of the first epoch of the `fit` that starts, if not the usual ones.
         shortened: batches for the generator of such an epoch.
+        endless: whether the generator of the epoch that starts is to give batches without end.
         ended: data adapters of earlier fits, of which tensorflow may still ask for batches that it
             drops.
     """
@@ -146,6 +158,7 @@ class _Training:
     def __init__(self, feed: Feed) -> None:
         self._feed = feed
         self.first_steps = self.shortened = 0
+        self.endless = False
         self.ended: weakref.WeakSet[object] = weakref.WeakSet()
         self._lock = threading.Lock()  # Keras may call callbacks from threads of its own
         self._adapter: object = None
@@ -175,6 +188,7 @@ class _Training:
             callbacks.callbacks.insert(0, self._joined)
         self._joined.before_epoch = self._fit.trained
         self._joined.joined = True
+        self.endless = frames.has_no_end(fit)
         if self.first_steps:
             self._shortened_epoch = frames.shorten_epoch(fit, self.first_steps)
             self.shortened, self.first_steps = self.first_steps, 0
@@ -183,6 +197,7 @@ class _Training:
     def lengthen(self) -> None:
         """Epochs have their usual length from now on."""
         self.first_steps = 0
+        self.endless = False
         if self._shortened_epoch is not None:
             self._shortened_epoch.end()
             self._shortened_epoch = None
@@ -190,6 +205,7 @@ class _Training:
     def restart(self, generator: FrameType, adapter: object) -> None:
         """A new generator of `fit` asks for its first batch, and knows how many it gives."""
         self.shortened = 0
+        self.endless = False
         if adapter is not self._adapter:
             if self._adapter is not None:
                 self.ended.add(self._adapter)

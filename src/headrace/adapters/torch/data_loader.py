@@ -93,12 +93,22 @@ class HeadraceDataLoader(torch_data.DataLoader[Any]):
                 object.__setattr__(self, name, getattr(batches, name))
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        caller = sys._getframe(1)
+        asked_by: str = caller.f_globals.get("__name__", "")
+        if not asked_by.startswith("keras."):
+            # What Ray's prepare_data_loader makes takes a batch before it delivers the last one.
+            return self._pass(taken_ahead=asked_by.startswith("ray.train."))
+        from headrace.adapters.keras.torch_batches import checked
+
+        return checked(self._pass(), self.dataset.feed.sampler, caller)
+
+    def _pass(self, *, taken_ahead: bool = False) -> Iterator[Any]:
         batches = self.batch_sampler
         if not (isinstance(batches, BatchNumbers) and batches.is_exact):
             # A trainer has put another sampler in, so these are not batches of the loader.
             yield from self._batches()
             return
-        yield from deliver(self.dataset.feed, self._batches)
+        yield from deliver(self.dataset.feed, self._batches, taken_ahead=taken_ahead)
 
     @property
     def _is_accelerate_prepared(self) -> bool:

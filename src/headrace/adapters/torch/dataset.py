@@ -4,6 +4,7 @@
 that comes by its key is what the loader makes; other lists of numbers are samples by themselves.
 """
 
+import operator
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -13,11 +14,10 @@ import torch.utils.data as torch_data
 
 from headrace.adapters.torch.sampler import EpochNumbers, KeyedNumbers
 from headrace.adapters.torch.tensors import as_tensor
-from headrace.arguments import check_int
 from headrace.arrays import Indices
 from headrace.batching.bad_samples import BadSample
 from headrace.batching.feed import Feed, HasFeed, feed_of
-from headrace.errors import ArgumentError, StateError, bad_type
+from headrace.errors import ArgumentError, OutOfRangeError, StateError, bad_type
 from headrace.pytree import leaves, map_leaves
 from headrace.sampling.keys import BatchKey, Place
 
@@ -49,21 +49,31 @@ class Dataset(torch_data.Dataset[Any]):
     def __getitem__(self, key: "int | BatchKey") -> Any:
         if isinstance(key, BatchKey):
             return self._batch(key)
-        n = len(self)
-        index = check_int("index", key, -n, n - 1)
-        return self.__getitems__([index % n])[0]
+        return self.__getitems__([operator.index(key)])[0]
 
     def __getitems__(self, numbers: list[int]) -> "Sequence[Any]":
         """The samples of these numbers, read at once."""
         if isinstance(numbers, KeyedNumbers) and numbers.is_batch:
             return WholeBatch(self._batch(numbers.key), len(numbers))
-        indices: Indices = np.array(numbers, np.int64)
+        indices = self._in_range(np.array(numbers, np.int64))
         epoch = self.feed.cursor.samples_epoch
         if isinstance(numbers, EpochNumbers):  # which workers that persist would not know otherwise
             epoch = numbers.epoch
             self._check_goes_on(Place(epoch, self.feed.sampler.n))
         key = BatchKey.of_samples(epoch, indices)
         return WholeBatch(map_leaves(as_tensor, self.feed.make(key)), len(indices)).samples()
+
+    def _in_range(self, indices: Indices) -> Indices:
+        """The numbers from 0 on; negative ones count from the end.
+
+        Raises:
+            OutOfRangeError: (an IndexError, which also ends iteration) there is no such sample.
+        """
+        n = len(self)
+        wrong = indices[(indices < -n) | (indices >= n)]
+        if len(wrong):
+            raise OutOfRangeError(f"index must lie in range({n}), but {wrong[0]} was given.")
+        return np.where(indices < 0, indices + n, indices)
 
     def set_epoch(self, epoch: int) -> None:
         """As `Loader.set_epoch`; the samples by number get the random numbers of that epoch."""

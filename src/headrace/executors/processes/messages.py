@@ -5,7 +5,8 @@ from typing import NamedTuple
 REMEDY = (
     "headrace: Processes sends the readers and the transform to its workers as a pickle. Functions "
     "and classes must be at the top level of a module that the workers can import, not in a "
-    "notebook or an interactive session. Or use Threads."
+    "notebook or an interactive session; there they need cloudpickle: pip install "
+    "'headrace[notebook]'. Or use Threads."
 )
 
 

@@ -26,7 +26,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from headrace.errors import WorkerDiedError
-from headrace.executors.processes.messages import REMEDY
+from headrace.executors.processes import pickling
 from headrace.executors.processes.worker_handle import FunctionReference, WorkerHandle
 from headrace.executors.tasks import AnyTask, closed_error, idle_seconds
 
@@ -139,9 +139,9 @@ class ProcessPool:
             number, reference = self._numbered(function)
             sent = None if number in worker.functions else function
             try:
-                pickled = pickle.dumps((task.argument, sent), 5)
+                call = task.argument, sent
+                pickled = pickle.dumps(call, 5) if sent is None else pickling.dumps(call)
             except Exception as error:
-                error.add_note(REMEDY)
                 task.fail(error)
                 continue
             try:

@@ -15,8 +15,9 @@ class Processes(Pooled):
     """Makes batches in `n` processes, for transforms that hold the interpreter's lock.
 
     What a loader reads with is pickled and sent to each worker once. The transform must therefore
-    be a function at the top level of a module, and a script must do its work below
-    `if __name__ == "__main__":`, as always with processes. A worker that dies is replaced, and its
+    be a function at the top level of a module, unless cloudpickle is installed
+    (`headrace[notebook]`): then it may also be of a notebook, or a lambda. A script must do its
+    work below `if __name__ == "__main__":`, as always with processes. A worker that dies is replaced, and its
     batch made again. Arrays of a batch lie in memory shared with the worker, so a child that is
     forked must copy those that it goes on using.
 
@@ -29,7 +30,8 @@ class Processes(Pooled):
 
     Raises:
         ArgumentError: (a ValueError) an argument is out of range.
-        HeadraceError: this system can't pass descriptors between processes (Windows).
+        HeadraceError: this system can't pass descriptors between processes (Windows); or, from
+            `map`, the script was read from stdin.
         SharedMemoryError: (a MemoryError) from `map`: less memory is left than `lookahead_bytes`.
 
     Example:
@@ -57,7 +59,7 @@ class Processes(Pooled):
     def _start_pool(self, before: Pool | None) -> Pool:
         import multiprocessing
 
-        from headrace.executors.processes import shared_memory
+        from headrace.executors.processes import pickling, shared_memory
         from headrace.executors.processes.pool import ProcessPool
 
         if multiprocessing.current_process().daemon:
@@ -65,6 +67,7 @@ class Processes(Pooled):
                 "Processes can't be used in a process that may have none of its own, such as a "
                 "worker of PyTorch's DataLoader. Use Inline or Threads there."
             )
+        pickling.check_main()
         shared_memory.check_free(self.lookahead_bytes, "The look-ahead in shared memory")
         if before is not None and self._when_dropped is not None:
             self._when_dropped.detach()

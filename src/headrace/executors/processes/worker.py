@@ -16,7 +16,7 @@ import numpy as np
 
 from headrace.arrays import ALIGNMENT_BYTES, most_kept
 from headrace.executors.failures import Failed
-from headrace.executors.processes import shared_memory
+from headrace.executors.processes import pickling, shared_memory
 from headrace.executors.processes.messages import REMEDY, Call, Reply
 from headrace.executors.processes.shared_memory import Memory
 
@@ -70,7 +70,7 @@ class Worker:
             answer, memory, file = self._packed(result)
         except BaseException as error:
             self._functions.clear()
-            answer = Failed.of(error)
+            answer = Failed.of(error, pickling.dumps)
         self._connection.send_bytes(pickle.dumps(answer, 5))
         if memory is not None:
             self._connection.send_bytes(memory.data)

@@ -1,0 +1,58 @@
+"""What Keras would do with a loader's batches without a word, said before it trains."""
+
+import warnings
+
+import keras
+
+from headrace.errors import ArgumentError
+from headrace.sampling.batch_sampler import BatchSampler
+from headrace.sampling.order import Sequential
+
+
+def check_distribution(sampler: BatchSampler) -> None:
+    """Raises an ArgumentError (a ValueError) if Keras' distribution can't take all batches."""
+    distribution = keras.distribution.distribution()
+    if distribution is None:
+        return
+    several = getattr(distribution, "_is_multi_process", False)
+    if several and getattr(distribution, "auto_shard_dataset", False):
+        raise ArgumentError(
+            "auto_shard_dataset must be False, but is True: Keras would leave out batches in each "
+            "process, which a loader shares out itself. Pass auto_shard_dataset=False to "
+            f"keras.distribution.{type(distribution).__name__}, and to the Loader rank= and "
+            "world_size= as headrace.world() tells them."
+        )
+    if keras.backend.backend() != "jax":
+        return
+    mesh = distribution.device_mesh
+    devices = mesh.shape[mesh.axis_names.index(distribution.batch_dim_name)]
+    whole = sampler.global_batch_size
+    if whole % devices:
+        raise ArgumentError(
+            f"batch_size must be a multiple of {devices} over all ranks, as Keras' distribution "
+            f"splits each batch over so many devices, but is {whole}."
+        )
+    left = len(sampler.order) % whole
+    if sampler.tail == "partial" and left % devices:
+        raise ArgumentError(
+            f"tail must be 'pad' or 'drop', but is 'partial', and the last batch of an epoch has "
+            f"{left} samples, which Keras' distribution can't split over {devices} devices."
+        )
+
+
+def warn_of_predictions(sampler: BatchSampler) -> None:
+    """Warns if the predictions that begin will not be those of all samples in their order."""
+    left = len(sampler.order) % sampler.global_batch_size
+    if not isinstance(sampler.order, Sequential):
+        what = "the order of the batches, which is shuffled"
+    elif left and sampler.tail == "drop":
+        what = f"the order of the samples, without the last {left}"
+    elif left and sampler.tail == "pad":
+        what = "the order of the samples, and more for the padding of the last batch"
+    else:
+        return
+    warnings.warn(
+        f"predict gives predictions in {what}. To match them with the samples, use a loader with "
+        "shuffle=False and tail='partial'.",
+        stacklevel=2,
+    )

@@ -1,0 +1,75 @@
+"""What Keras gets of a `to_torch()` loader: all samples and all steps, or an error.
+
+Keras takes a DataLoader for one of tuples of tensors, and does not look whether it is.
+"""
+
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any
+
+import keras
+import torch
+
+from headrace.adapters.keras import frames
+from headrace.adapters.keras.checks import check_distribution, warn_of_predictions
+from headrace.adapters.keras.frames import PassKind
+from headrace.errors import ArgumentError
+from headrace.pytree import leaves
+from headrace.sampling.batch_sampler import BatchSampler
+
+_REMEDY = "Pass loader.to_keras() to Keras instead of loader.to_torch()."
+
+
+def checked(batches: Iterator[Any], sampler: BatchSampler, caller: FrameType) -> Iterator[Any]:
+    """The batches, for Keras, as it takes them.
+
+    Args:
+        batches: one pass.
+        sampler: of the loader.
+        caller: the frame of Keras that begins to iterate.
+
+    Raises:
+        ArgumentError: (a ValueError) it would take something else for them.
+    """
+    check_distribution(sampler)
+    found = frames.pass_above(caller)
+    if found is not None:
+        kind, method = found
+        if kind is PassKind.TRAIN:
+            _check_steps(method, len(sampler))
+        elif method.f_code.co_name == "predict":
+            warn_of_predictions(sampler)
+    return _checked(batches, sampler)
+
+
+def _check_steps(fit: FrameType, length: int) -> None:
+    steps = frames.steps_per_epoch(fit)
+    if steps and length % steps and steps * fit.f_locals.get("epochs", 1) > length:
+        raise ArgumentError(
+            f"steps_per_epoch must divide the {length} steps of an epoch of the loader, but is "
+            f"{steps}: Keras would cut epochs short. {_REMEDY}"
+        )
+
+
+def _checked(batches: Iterator[Any], sampler: BatchSampler) -> Iterator[Any]:
+    for batch in batches:
+        if keras.backend.backend() != "torch":  # which gets them as they are
+            if not isinstance(batch, tuple):
+                raise ArgumentError(
+                    f"a batch must be a tuple, such as (x, y), but is a {type(batch).__name__}, "
+                    f"whose rows or keys Keras would take for its parts. {_REMEDY}"
+                )
+            for leaf in leaves(batch):
+                if not isinstance(leaf, torch.Tensor):
+                    raise ArgumentError(
+                        f"a batch must be of tensors, but has a {type(leaf).__name__}, which Keras "
+                        f"does not take from a DataLoader. {_REMEDY}"
+                    )
+        if sampler.tail == "pad" and isinstance(batch, tuple) and len(batch) == 2:
+            raise ArgumentError(
+                "tail must be 'drop' or 'partial' for a source of inputs alone, but 'pad' was "
+                "given: Keras would take the weights of the padding for targets."
+            )
+        delivered = [batch]
+        del batch
+        yield delivered.pop()  # with no name for it here, it is the consumer's alone

@@ -1,0 +1,152 @@
+"""Ray Train with two workers, whose `prepare_data_loader` changes a DataLoader before it trains.
+
+One run of Ray for all habits, as it takes many seconds to start.
+"""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import headrace as hr
+
+if not all(importlib.util.find_spec(name) for name in ("ray", "torch")):
+    pytest.skip("needs Ray Train and PyTorch", allow_module_level=True)
+
+N, BATCH = 26, 4
+SCRIPT = """
+import json, os, sys, tempfile
+import numpy as np
+import ray
+import ray.train
+import ray.train.torch
+from ray.train import Checkpoint, RunConfig, ScalingConfig
+from ray.train.torch import TorchTrainer
+import headrace as hr
+
+folder = sys.argv[1]
+N, BATCH = 26, 4
+
+def noted(batch, rng):
+    return np.stack([batch, batch * 2], axis=1)
+
+def numbers(batches):
+    seen = []
+    for batch in batches:
+        assert (batch[:, 1] == 2 * batch[:, 0]).all()  # with the transform
+        seen.append(batch[:, 0].tolist())
+    return seen
+
+def train(config):
+    rank, world_size = hr.world()
+    told = {}
+    options = dict(seed=3, transform=noted, executor=hr.Threads(1))
+    for ranks in ("with ranks", "without ranks"):
+        place = dict(rank=rank, world_size=world_size) if ranks == "with ranks" else {}
+        loader = hr.Loader(np.arange(N), BATCH, tail="partial", **options, **place)
+        evaluated = hr.Loader(
+            np.arange(N), BATCH, tail="partial", shuffle=False, **options, **place)
+        batches = ray.train.torch.prepare_data_loader(loader.to_torch())
+        evaluation = ray.train.torch.prepare_data_loader(evaluated.to_torch())
+        told[ranks] = passes = {"epochs": [], "evaluations": []}
+        for epoch in range(3):
+            batches.sampler.set_epoch(epoch)  # as Ray's documentation says
+            passes["epochs"].append(numbers(batches))
+            passes["evaluations"].append(numbers(evaluation))
+        passes["peek"] = numbers([next(iter(evaluation))])
+        passes["evaluations"].append(numbers(evaluation))
+
+    loader = hr.Loader(np.arange(N), BATCH, tail="partial", rank=rank, world_size=world_size, **options)
+    batches = ray.train.torch.prepare_data_loader(loader.to_torch(num_workers=1))
+    told["workers"] = numbers(batches)
+    running = iter(batches)
+    told["before"] = numbers(next(running) for _ in range(2))
+    with tempfile.TemporaryDirectory() as saved:
+        with open(f"{saved}/state.json", "w") as file:
+            json.dump(loader.state_dict(), file)
+        ray.train.report({"step": 2}, checkpoint=Checkpoint.from_directory(saved))
+    with ray.train.get_checkpoint().as_directory() as saved, open(f"{saved}/state.json") as file:
+        state = json.load(file)
+    loader = hr.Loader(np.arange(N), BATCH, tail="partial", rank=rank, world_size=world_size, **options)
+    loader.load_state_dict(state)
+    batches = ray.train.torch.prepare_data_loader(loader.to_torch())
+    batches.sampler.set_epoch(1)
+    told["resumed"] = numbers(batches)
+    told["next"] = numbers(batches)
+    with open(f"{folder}/{rank}.json", "w") as file:
+        json.dump(told, file)
+
+def main():
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False,
+             object_store_memory=200 * 2**20)
+    TorchTrainer(
+        train, scaling_config=ScalingConfig(num_workers=2), run_config=RunConfig(storage_path=folder)
+    ).fit()
+    ray.shutdown()
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory):
+    """What each rank saw."""
+    folder = tmp_path_factory.mktemp("ray")
+    (folder / "script.py").write_text(SCRIPT)
+    settings = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled", "RAY_ADDRESS": "local"}
+    settings["RAY_local_fs_capacity_threshold"] = "1"  # however full the disk is
+    done = subprocess.run(
+        [sys.executable, str(folder / "script.py"), str(folder)],
+        capture_output=True,
+        text=True,
+        timeout=280,
+        cwd=folder,
+        env=os.environ | settings,
+    )
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(2)]
+
+
+def loader_of(rank, **options):
+    return hr.Loader(
+        np.arange(N), BATCH, seed=3, tail="partial", rank=rank, world_size=2, **options
+    )
+
+
+def epoch_of(loader, epoch, start=0):
+    return [loader.indices(epoch, step).tolist() for step in range(start, len(loader))]
+
+
+@pytest.mark.cell("Ray Train", "2 processes with ranks", "peek", "early stop", "evaluation twice")
+def test_with_ranks_each_worker_has_the_batches_of_its_own(told):
+    for rank, answers in enumerate(told):
+        passes = answers["with ranks"]
+        assert passes["epochs"] == [epoch_of(loader_of(rank), epoch) for epoch in range(3)]
+        expected = epoch_of(loader_of(rank, shuffle=False), 0)
+        assert passes["evaluations"] == [expected] * 4
+        assert passes["peek"] == expected[:1]
+
+
+@pytest.mark.cell("Ray Train", "2 processes without ranks")
+def test_without_ranks_each_sample_is_in_one_worker(told):
+    both = [answers["without ranks"] for answers in told]
+    for kind in ("epochs", "evaluations"):
+        for passes in zip(both[0][kind], both[1][kind], strict=True):
+            seen = [number for batches in passes for batch in batches for number in batch]
+            assert sorted(seen) == list(range(N))
+    assert len({json.dumps(epoch) for answers in both for epoch in answers["epochs"]}) == 6
+    assert both[0]["evaluations"] == [both[0]["evaluations"][0]] * 4
+
+
+@pytest.mark.cell("Ray Train", "resume within an epoch", "resume at an epoch's end", "workers")
+def test_a_checkpoint_of_ray_train_holds_the_place(told):
+    for rank, answers in enumerate(told):
+        loader = loader_of(rank)
+        assert answers["workers"] == epoch_of(loader, 0)
+        assert answers["before"] + answers["resumed"] == epoch_of(loader, 1)
+        assert answers["next"] == epoch_of(loader, 2)
