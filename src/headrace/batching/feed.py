@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from headrace.batching.bad_samples import BadSample, BadSamples
 from headrace.batching.batch_maker import BatchMaker, BlockResult, ReadyBatches
@@ -150,6 +150,7 @@ class Feed:
         return max(1, min(_MOST_STEPS_IN_A_BLOCK, budget // max(1, batch_nbytes)))
 
 
+@runtime_checkable
 class HasFeed(Protocol):
     """What adapters are given: a loader."""
 

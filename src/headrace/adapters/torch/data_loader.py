@@ -22,7 +22,7 @@ from headrace.adapters.torch.device import Copier
 from headrace.adapters.torch.sampler import BatchNumbers, numbers_of
 from headrace.batching.cursor import State
 from headrace.batching.feed import HasFeed
-from headrace.errors import bad_value
+from headrace.errors import ArgumentError, bad_value
 from headrace.sampling.keys import Place
 
 _OURS = ("dataset", "batch_size", "shuffle", "sampler", "batch_sampler", "drop_last")
@@ -110,14 +110,39 @@ class HeadraceDataLoader(torch_data.DataLoader[Any]):
             return
         yield from deliver(self.dataset.feed, self._batches, taken_ahead=taken_ahead)
 
+    @property
+    def _is_accelerate_prepared(self) -> bool:
+        """What Accelerate 1.x asks before it wraps a DataLoader. Its processes must share it then.
+
+        Raises:
+            ArgumentError: (a ValueError) they would share what is one rank's part already.
+        """
+        accelerate = sys.modules.get("accelerate")
+        sampler = self.dataset.feed.sampler
+        if accelerate is not None and sampler.world_size > 1:
+            processes = accelerate.PartialState().num_processes
+            if processes > 1:
+                raise ArgumentError(
+                    f"Accelerate shares what it prepares out over its {processes} processes, but "
+                    f"this loader's batches are those of rank {sampler.rank} of "
+                    f"{sampler.world_size}. Make the loader without rank= and world_size=; or keep "
+                    "it from prepare(), and iterate over to_torch(device=accelerator.device)."
+                )
+        return False
+
     def _batches(self, _start: Place | None = None) -> Iterator[Any]:
         """Those of the numbers that the batch sampler gives now."""
         feed = self.dataset.feed
+        batch_sampler = self.batch_sampler
         self.dataset.reports = True  # to us, in the workers that are started now
+        if isinstance(batch_sampler, BatchNumbers):
+            batch_sampler.moves = True
         try:
             results = super().__iter__()
         finally:
             self.dataset.reports = False
+            if isinstance(batch_sampler, BatchNumbers):
+                batch_sampler.moves = False
         batches = counted(feed, results)
         if self.device is None:
             yield from batches
@@ -127,7 +152,6 @@ class HeadraceDataLoader(torch_data.DataLoader[Any]):
 
     def set_epoch(self, epoch: int) -> None:
         """As `Loader.set_epoch`."""
-        self.dataset.feed.cursor.set_epoch(epoch)
         self.dataset.set_epoch(epoch)
 
     def __repr__(self) -> str:

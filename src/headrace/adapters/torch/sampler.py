@@ -5,22 +5,35 @@ exact batch; who takes the numbers out of it, to make other lists, gets these sa
 """
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import torch.utils.data as torch_data
 
-from headrace.batching.cursor import State
+from headrace.batching.cursor import Cursor, State
 from headrace.batching.feed import Feed, HasFeed, feed_of
 from headrace.sampling.keys import BatchKey
 
 
-class KeyedNumbers(list[int]):
-    """The sample numbers of a batch, with its key.
+class EpochNumbers(list[int]):
+    """Sample numbers, with the epoch that they were taken in. So have slices and sums of them."""
 
-    Slices and sums of it are plain lists. Trainers may also change it where it is.
-    """
+    def __init__(self, numbers: Iterable[int], epoch: int) -> None:
+        super().__init__(numbers)
+        self.epoch = epoch
+
+    def __getitem__(self, rows: Any) -> Any:
+        taken = super().__getitem__(rows)
+        return EpochNumbers(taken, self.epoch) if isinstance(rows, slice) else taken
+
+    def __add__(self, others: Any) -> Any:
+        return EpochNumbers(super().__add__(others), self.epoch)
+
+
+class KeyedNumbers(EpochNumbers):
+    """The sample numbers of a batch, with its key. Trainers may change the list where it is."""
 
     def __init__(self, key: BatchKey) -> None:
-        super().__init__(key.indices.tolist())
+        super().__init__(key.indices.tolist(), key.place.epoch)
         self.key = key
 
     @property
@@ -35,36 +48,45 @@ class Keys(Iterator[BatchKey]):
 
     A DataLoader takes keys ahead of the batches. torchdata's StatefulDataLoader therefore takes the
     state after each key, and saves the one that belongs to the batch that it delivered last.
+
+    Args:
+        feed: of the loader.
+        moves: whether the batches are going to move the loader as they are delivered.
     """
 
-    def __init__(self, feed: Feed) -> None:
+    def __init__(self, feed: Feed, moves: bool = False) -> None:
         self._feed = feed
-        self._start()
+        self._moves = moves
+        self._cursor: Cursor | None = None  # until the first key, as set_epoch may come before it
+        self._keys: Iterator[BatchKey] = iter(())
 
     def __next__(self) -> BatchKey:
+        if self._cursor is None:
+            cursor = self._feed.cursor
+            self._cursor = cursor.copy(cursor.start)
+            self._keys = self._feed.sampler.keys(cursor.start)
+            if not self._moves:
+                cursor.follow_elsewhere()
         key = next(self._keys)
         self._cursor.advance()
         return key
 
     def state_dict(self) -> State:
         """As `Loader.state_dict`, but of the place after the last key."""
-        return self._cursor.state_dict()
+        cursor = self._feed.cursor
+        return (self._cursor or cursor.copy(cursor.start)).state_dict()
 
     def load_state_dict(self, state: State) -> None:
         """Moves the loader as `Loader.load_state_dict` does, and gives the keys from there on."""
         self._feed.cursor.load_state_dict(state)
-        self._start()
-
-    def _start(self) -> None:
-        self._cursor = self._feed.cursor.copy(self._feed.cursor.start)
-        self._keys: Iterator[BatchKey] = self._feed.sampler.keys(self._cursor.place)
+        self._cursor = None
 
 
 class KeyedLists(Iterator[list[int]]):
     """What `Keys` gives, each as the sample numbers of the batch."""
 
-    def __init__(self, feed: Feed) -> None:
-        self._keys = Keys(feed)
+    def __init__(self, feed: Feed, moves: bool) -> None:
+        self._keys = Keys(feed, moves)
         self.state_dict = self._keys.state_dict
         self.load_state_dict = self._keys.load_state_dict
 
@@ -141,7 +163,12 @@ class BatchNumbers(torch_data.BatchSampler):
         sampler: that of the loader, or another one, whose numbers are then taken instead.
         batch_size: samples in a batch of this rank.
         drop_last: whether the last samples, which fill no batch, are left out.
+
+    Attributes:
+        moves: set while a DataLoader of `to_torch` starts a pass, which moves the loader.
     """
+
+    moves = False
 
     def __init__(
         self,
@@ -165,7 +192,7 @@ class BatchNumbers(torch_data.BatchSampler):
 
     def __iter__(self) -> Iterator[list[int]]:
         if self._feed is not None and self.is_exact:
-            return KeyedLists(self._feed)
+            return KeyedLists(self._feed, self.moves)
         return super().__iter__()
 
     def set_epoch(self, epoch: int) -> None:
