@@ -4,6 +4,7 @@ transformers_habits.py FOLDER, which the processes share, and write what each ha
 """
 
 import json
+import os
 import sys
 import warnings
 from pathlib import Path
@@ -136,7 +137,7 @@ def warned(folder):
 
 
 def main(folder):
-    steps = 12 // PartialState().num_processes
+    steps = 12 // int(os.environ.get("WORLD_SIZE", "1"))
     results = {
         "training": training(folder / "1"),
         "workers": training(folder / "2", dataloader_num_workers=2),
