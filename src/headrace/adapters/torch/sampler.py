@@ -10,6 +10,7 @@ import torch.utils.data as torch_data
 
 from headrace.batching.cursor import State
 from headrace.batching.feed import Feed, HasFeed, feed_of
+from headrace.sampling.batch_sampler import Tail
 from headrace.sampling.keys import BatchKey
 
 
@@ -113,8 +114,9 @@ class NumberSampler(torch_data.Sampler[int]):
             yield from key.indices.tolist()
 
     def set_epoch(self, epoch: int) -> None:
-        """As `Loader.set_epoch`."""
-        self._feed.cursor.set_epoch(epoch)
+        """As `Loader.set_epoch`; but where a trainer counts epochs from 0 in every run, its first
+        count after a state was loaded leaves that in force, and its next ones follow it."""
+        self._feed.cursor.count_epoch(epoch)
 
 
 class RankSampler(NumberSampler, torch_data.DistributedSampler[int]):
@@ -129,7 +131,7 @@ class RankSampler(NumberSampler, torch_data.DistributedSampler[int]):
         self.num_samples, self.total_size = len(self), len(self) * sampler.world_size
 
     def set_epoch(self, epoch: int) -> None:
-        """As `Loader.set_epoch`."""
+        """As that of `NumberSampler`."""
         self.epoch = epoch
         NumberSampler.set_epoch(self, epoch)
 
@@ -137,10 +139,17 @@ class RankSampler(NumberSampler, torch_data.DistributedSampler[int]):
 class BatchNumbers(torch_data.BatchSampler):
     """The batches of a loader, each as a list of sample numbers; a pass an iteration.
 
+    Trainers make another one of these arguments. For predictions they have none of the samples
+    dropped, and then the batches go on with a smaller one.
+
     Args:
         sampler: that of the loader, or another one, whose numbers are then taken instead.
         batch_size: samples in a batch of this rank.
         drop_last: whether the last samples, which fill no batch, are left out.
+
+    Raises:
+        ArgumentError: (a ValueError) the last samples are not to be left out, and are fewer than
+            the ranks.
     """
 
     def __init__(
@@ -149,6 +158,12 @@ class BatchNumbers(torch_data.BatchSampler):
         batch_size: int,
         drop_last: bool,
     ) -> None:
+        if isinstance(sampler, NumberSampler):
+            tail = sampler._feed.sampler.tail
+            if not drop_last and tail == "drop":
+                sampler = numbers_of(sampler._feed, "partial")
+            elif drop_last and tail != "drop":
+                sampler = numbers_of(sampler._feed, "drop")
         super().__init__(sampler, batch_size, drop_last)
         self._feed = sampler._feed if isinstance(sampler, NumberSampler) else None
 
@@ -175,6 +190,8 @@ class BatchNumbers(torch_data.BatchSampler):
             set_epoch(epoch)
 
 
-def numbers_of(feed: Feed) -> NumberSampler:
-    """The sampler of a loader."""
+def numbers_of(feed: Feed, tail: Tail | None = None) -> NumberSampler:
+    """The sampler of a loader; or of another tail, with a cursor of its own."""
+    if tail is not None:
+        feed = feed.with_sampler(feed.sampler.with_tail(tail))
     return RankSampler(feed) if feed.sampler.world_size > 1 else NumberSampler(feed)
