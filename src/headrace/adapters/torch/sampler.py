@@ -10,7 +10,7 @@ import torch.utils.data as torch_data
 
 from headrace.batching.cursor import State
 from headrace.batching.feed import Feed, HasFeed, feed_of
-from headrace.sampling.batch_sampler import Tail
+from headrace.sampling.batch_sampler import BatchSampler, Tail
 from headrace.sampling.keys import BatchKey
 
 
@@ -97,21 +97,29 @@ class Sampler(torch_data.Sampler[BatchKey]):
 
 
 class NumberSampler(torch_data.Sampler[int]):
-    """The samples of a loader's batches, by number: those of one rank, in the order of a pass."""
+    """The samples of a loader, by number, in the order of a pass.
+
+    As with PyTorch's samplers, it is the batch sampler that drops the last ones. Those of a rank
+    are the samples of its batches.
+    """
 
     def __init__(self, feed: Feed) -> None:
         self._feed = feed
 
     def __len__(self) -> int:
-        sampler = self._feed.sampler
+        sampler = self._sampler
         if not len(sampler):
             return 0
-        last = sampler.key(0, len(sampler) - 1)
-        return (len(sampler) - 1) * sampler.batch_size + len(last.indices)
+        return (len(sampler) - 1) * sampler.batch_size + sampler.key(0, len(sampler) - 1).n_valid
 
     def __iter__(self) -> Iterator[int]:
-        for key in Keys(self._feed):
-            yield from key.indices.tolist()
+        for key in self._sampler.keys(self._feed.cursor.start):
+            yield from key.indices[: key.n_valid].tolist()
+
+    @property
+    def _sampler(self) -> BatchSampler:
+        sampler = self._feed.sampler
+        return sampler.with_tail("partial") if sampler.world_size == 1 else sampler
 
     def set_epoch(self, epoch: int) -> None:
         """As `Loader.set_epoch`; but where a trainer counts epochs from 0 in every run, its first
@@ -165,7 +173,11 @@ class BatchNumbers(torch_data.BatchSampler):
             elif drop_last and tail != "drop":
                 sampler = numbers_of(sampler._feed, "drop")
         super().__init__(sampler, batch_size, drop_last)
-        self._feed = sampler._feed if isinstance(sampler, NumberSampler) else None
+
+    @property
+    def _feed(self) -> Feed | None:
+        # Lightning sets what attributes it has seen set, also those of the former sampler.
+        return self.sampler._feed if isinstance(self.sampler, NumberSampler) else None
 
     @property
     def is_exact(self) -> bool:
