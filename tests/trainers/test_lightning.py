@@ -251,6 +251,14 @@ def test_predictions_come_with_the_numbers_of_their_samples(options):
         assert numbers == [[4, 5, 6, 7], [9]]
 
 
+class Estimating(Recorder):
+    """Asks Lightning for the number of steps, as for a learning rate that depends on it."""
+
+    def configure_optimizers(self):
+        self.estimated = self.trainer.estimated_stepping_batches
+        return super().configure_optimizers()
+
+
 @pytest.mark.parametrize(
     ("options", "steps"),
     [
@@ -261,11 +269,6 @@ def test_predictions_come_with_the_numbers_of_their_samples(options):
     ids=str,
 )
 def test_the_estimated_number_of_steps_is_what_is_trained(options, steps):
-    class Estimating(Recorder):
-        def configure_optimizers(self):
-            self.estimated = self.trainer.estimated_stepping_batches
-            return super().configure_optimizers()
-
     model = Estimating()
     make_trainer(**options).fit(model, make_train().to_torch())
     assert model.estimated == len(model.seen) == steps
@@ -288,6 +291,47 @@ def saved(tmp_path_factory):
 def test_a_checkpoint_within_an_epoch_goes_on_with_the_next_batch(saved, step):
     model = fit(make_train().to_torch(), ckpt_path=saved(step), max_epochs=3)
     assert model.seen == epochs(3)[step:]
+
+
+@pytest.mark.xfail(reason="Lightning forgets loaders' states then: its issue 20550", strict=True)
+def test_a_checkpoint_goes_on_with_the_next_batch_where_steps_are_estimated(saved):
+    model = Estimating()
+    make_trainer().fit(model, make_train().to_torch(), ckpt_path=saved(4))
+    assert model.seen == epochs(2)[4:]
+
+
+class Data(L.LightningDataModule):
+    """Has the loader's state in the checkpoint by itself."""
+
+    def __init__(self):
+        super().__init__()
+        self.train = make_train()
+
+    def train_dataloader(self):
+        return self.train.to_torch()
+
+    def state_dict(self):
+        return self.train.state_dict()
+
+    def load_state_dict(self, state):
+        self.train.load_state_dict(state)
+
+
+@pytest.mark.cell("Lightning Trainer", "resume within an epoch")
+@pytest.mark.parametrize("model_class", [Recorder, Estimating])
+def test_a_data_module_may_keep_the_state(tmp_path, model_class):
+    def train(max_epochs, ckpt_path=None):
+        every_step = ModelCheckpoint(
+            tmp_path, "{step}", every_n_train_steps=1, save_top_k=-1, auto_insert_metric_name=False
+        )
+        model = model_class()
+        trainer = make_trainer(max_epochs=max_epochs, callbacks=[every_step])
+        trainer.fit(model, datamodule=Data(), ckpt_path=ckpt_path)
+        return model.seen
+
+    assert train(2) == epochs(2)
+    for step in 4, 6, 8:
+        assert train(3, tmp_path / f"{step}.ckpt") == epochs(3)[step:]
 
 
 @pytest.mark.cell("Lightning Trainer", "resume at an epoch's end")
