@@ -81,9 +81,7 @@ class BatchSampler:
         self.global_batch_size: int = check_int(
             "batch_size * world_size", self.batch_size * self.world_size, 1, MAX_SAMPLES
         )
-        if tail not in get_args(Tail):
-            raise bad_value("tail", tail, "'drop', 'partial' or 'pad'")
-        self.tail: Tail = tail
+        self.tail: Tail = _checked(tail)
         self.seed: int = check_seed(seed)
         self.order: Order = order_of(shuffle, self.n, self.seed, block)
         self._length = len(self.order)
@@ -122,7 +120,7 @@ class BatchSampler:
             ArgumentError: (a ValueError) as when a sampler is made.
         """
         other = copy.copy(self)
-        other.tail = tail
+        other.tail = _checked(tail)
         other._check_tail(self._length)
         return other
 
@@ -251,3 +249,9 @@ class BatchSampler:
             return position + start, stop - start, stop - start
         start = self.rank * self.batch_size
         return position + start, self.batch_size, max(0, min(left - start, self.batch_size))
+
+
+def _checked(tail: Tail) -> Tail:
+    if tail not in get_args(Tail):
+        raise bad_value("tail", tail, "'drop', 'partial' or 'pad'")
+    return tail

@@ -96,9 +96,11 @@ class HeadraceDataLoader(torch_data.DataLoader[Any]):
         batches = options.get("batch_sampler")
         if isinstance(batches, BatchNumbers):
             sampler = batches.sampler
-            shared_out = isinstance(sampler, torch_data.DistributedSampler)
-            # One over the dataset itself has another order.
-            if shared_out and not batches.is_exact and sampler.dataset is not dataset:
+            if (
+                isinstance(sampler, torch_data.DistributedSampler)
+                and not batches.is_exact
+                and sampler.dataset is not dataset  # over which it has an order of its own
+            ):
                 dataset = dataset.of_rank(sampler.rank, sampler.num_replicas)
                 batches = BatchNumbers(
                     numbers_of(dataset.feed), batches.batch_size, batches.drop_last
@@ -123,8 +125,8 @@ class HeadraceDataLoader(torch_data.DataLoader[Any]):
 
     def _pass(self, *, taken_ahead: bool = False) -> Iterator[Any]:
         batches = self.batch_sampler
-        if not (isinstance(batches, BatchNumbers) and batches.is_exact):
-            # A trainer has put another sampler in, so these are not batches of the loader.
+        if not (isinstance(batches, BatchNumbers) and batches.moves(self.dataset.feed)):
+            # A trainer has put another sampler or tail in: these are not the loader's batches.
             yield from self._batches()
             return
         yield from deliver(self.dataset.feed, self._batches, taken_ahead=taken_ahead)

@@ -185,6 +185,10 @@ class BatchNumbers(torch_data.BatchSampler):
         feed = self._feed
         return feed is not None and self.batch_size == feed.sampler.batch_size
 
+    def moves(self, feed: Feed) -> bool:
+        """Whether its batches are those of this feed, and none else."""
+        return self.is_exact and self._feed is feed
+
     def __len__(self) -> int:
         if self._feed is not None and self.is_exact:
             return len(self._feed.sampler)
