@@ -97,12 +97,6 @@ class Dataset(torch_data.Dataset[Any]):
         loader._feed = self.feed.with_sampler(self.feed.sampler.of_rank(rank, world_size))
         return Dataset(loader)
 
-    def of_rank(self, rank: int, world_size: int) -> "Dataset":
-        """That of the same loader for a rank of several, with a cursor of its own."""
-        loader = copy.copy(self.loader)
-        loader._feed = self.feed.with_sampler(self.feed.sampler.of_rank(rank, world_size))
-        return Dataset(loader)
-
     def _batch(self, key: BatchKey) -> Any:
         """The batch of a key; from a worker process of `to_torch` perhaps with its bad samples."""
         feed = self.feed
