@@ -58,16 +58,15 @@ def expected(rank, steps=range(2 * STEPS)):
     return [loader.batch(*divmod(step, STEPS)).tolist() for step in steps]
 
 
-TRAINER = pytest.mark.parametrize(
-    "given",
-    [
-        pytest.param(name, marks=pytest.mark.cell("Lightning Trainer", f"2 processes {habit}"))
-        for name, habit in [("ranks", "with ranks"), ("no ranks", "without ranks")]
-    ],
-)
+def of_trainer(test):
+    with_or_without = pytest.mark.parametrize("given", ["ranks", "no ranks"])(test)
+    cell = pytest.mark.cell(
+        "Lightning Trainer", "2 processes with ranks", "2 processes without ranks"
+    )
+    return cell(with_or_without)
 
 
-@TRAINER
+@of_trainer
 def test_each_rank_trains_on_its_part_of_each_epoch(trained, given):
     for rank, results in enumerate(trained):
         results = results[given]
@@ -76,7 +75,7 @@ def test_each_rank_trains_on_its_part_of_each_epoch(trained, given):
         assert results["estimated"] == 4
 
 
-@TRAINER
+@of_trainer
 def test_each_sample_is_validated_once(trained, given):
     first, second = (results[given]["validated"] for results in trained)
     # The sanity check has two batches.
@@ -84,7 +83,7 @@ def test_each_sample_is_validated_once(trained, given):
     assert second == [[2, 3], [6, 7]] + 2 * [[2, 3], [6, 7], [9, 10]]
 
 
-@TRAINER
+@of_trainer
 def test_overfitting_repeats_the_first_samples(trained, given):
     parts = [numbers(results[given]["overfit"]) for results in trained]
     for part in parts:
@@ -92,7 +91,7 @@ def test_overfitting_repeats_the_first_samples(trained, given):
     assert sorted(np.ravel([part[:2] for part in parts])) == list(range(8))
 
 
-@TRAINER
+@of_trainer
 @pytest.mark.parametrize("step", [4, 6, 8])
 def test_a_checkpoint_goes_on_with_the_next_batch_of_each_rank(trained, given, step):
     for rank, results in enumerate(trained):
@@ -102,7 +101,7 @@ def test_a_checkpoint_goes_on_with_the_next_batch_of_each_rank(trained, given, s
         assert results[f"from {step}"] == results["fit"][step:]
 
 
-@TRAINER
+@of_trainer
 @pytest.mark.parametrize("tail", ["partial", "drop"])
 def test_each_sample_is_predicted_once_with_its_number(trained, given, tail):
     written = [pair for results in trained for pair in results[given][f"predicted {tail}"]]
@@ -117,30 +116,29 @@ def test_ranks_that_are_asked_for_too_early_say_so(trained):
         assert part in second
 
 
-FABRIC = pytest.mark.parametrize(
-    "given",
-    [
-        pytest.param(name, marks=pytest.mark.cell("Lightning Fabric", f"2 processes {habit}"))
-        for name, habit in [("ranks", "with ranks"), ("no ranks", "without ranks")]
-    ],
-)
+def of_fabric(test):
+    with_or_without = pytest.mark.parametrize("given", ["ranks", "no ranks"])(test)
+    cell = pytest.mark.cell(
+        "Lightning Fabric", "2 processes with ranks", "2 processes without ranks"
+    )
+    return cell(with_or_without)
 
 
-@FABRIC
+@of_fabric
 def test_each_rank_loops_over_its_part_of_each_epoch(looped, given):
     for rank, results in enumerate(looped):
         assert results[given]["seen"] == expected(rank)
         assert results[given]["workers"] == expected(rank)
 
 
-@FABRIC
+@of_fabric
 @pytest.mark.cell("Lightning Fabric", "peek", "early stop", "limit")
 def test_a_pass_of_fabric_that_is_left_early_is_followed_by_the_next_epoch(looped, given):
     for rank, results in enumerate(looped):
         assert results[given]["left early"] == expected(rank, [0, 6, 7, 8, *range(12, 18)])
 
 
-@FABRIC
+@of_fabric
 @pytest.mark.cell("Lightning Fabric", "evaluation twice")
 def test_each_sample_is_evaluated_once_each_time(looped, given):
     assert [results[given]["evaluated"] for results in looped] == [
@@ -149,7 +147,7 @@ def test_each_sample_is_evaluated_once_each_time(looped, given):
     ]
 
 
-@FABRIC
+@of_fabric
 @pytest.mark.parametrize(
     "step",
     [

@@ -20,23 +20,24 @@ def is_cell(node):
 
 
 def shown_in(file):
-    """(client, habit) of each mark, also by a function of the file that gives such marks."""
-    tree = ast.parse(file.read_text())
-    givers = {}
-    for function in ast.walk(tree):
-        if isinstance(function, ast.FunctionDef):
-            for part in ast.walk(ast.Module(function.body, [])):
-                if is_cell(part) and len(part.args) == 2 and isinstance(part.args[1], ast.Starred):
-                    givers[function.name] = strings(part)
-    for function in ast.walk(tree):
-        if isinstance(function, ast.FunctionDef) and function.name.startswith("test_"):
-            for decorator in function.decorator_list:
-                if is_cell(decorator):
-                    client, *habits = strings(decorator)
-                elif isinstance(decorator, ast.Call) and ast.unparse(decorator.func) in givers:
-                    client, *habits = *givers[ast.unparse(decorator.func)], *strings(decorator)
-                else:
-                    continue
+    """(client, habit, test) of each mark, also of those that a function of the file gives."""
+    functions = [
+        node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.FunctionDef)
+    ]
+    given = {
+        function.name: strings(part)
+        for function in functions
+        for part in ast.walk(ast.Module(function.body, []))
+        if is_cell(part)
+    }
+    for function in functions:
+        for decorator in function.decorator_list:
+            marks = [strings(part) for part in ast.walk(decorator) if is_cell(part)]
+            name = ast.unparse(decorator.func if isinstance(decorator, ast.Call) else decorator)
+            if name in given:
+                more = strings(decorator) if isinstance(decorator, ast.Call) else []
+                marks.append([*given[name], *more])
+            for client, *habits in marks:
                 for habit in habits:
                     yield client, habit, function.name
 
@@ -47,7 +48,7 @@ def table():
     for file in sorted(FOLDER.glob("test_*.py")):
         for client, habit, test in shown_in(file):
             assert habit in HABITS, f"{test}: {habit}"
-            cells.setdefault(client, {}).setdefault(habit, []).append(test)
+            cells.setdefault(client, {}).setdefault(habit, set()).add(test)
     lines = [f"| | {' | '.join(HABITS)} |", "| --- |" + " :---: |" * len(HABITS)]
     for client in sorted(cells):
         shown = (len(cells[client].get(habit, ())) for habit in HABITS)
