@@ -7,7 +7,7 @@ import itertools
 
 import pytest
 from habits import run_habits
-from numbered import BATCH, N, expected_epochs
+from numbered import BATCH, N, batches_of, expected_epochs, loader_of
 
 pytest.importorskip("torch", reason="needs headrace[torch]")
 pytest.importorskip("transformers", reason="needs transformers")
@@ -84,6 +84,17 @@ def test_all_samples_are_evaluated_each_time_and_training_does_not_notice(proces
         assert evaluations == [list(range(N))] * 4
         assert trained == batches[: 2 * len(batches) // EPOCHS]
         assert predicted == list(range(N))
+
+
+def test_the_trainer_may_group_the_samples_of_a_loader_itself(processes):
+    made = dict(itertools.chain(*batches_of(loader_of(), 0)))
+    came = []
+    for process in processes:
+        trained, evaluated, predicted = process["datasets"]
+        assert evaluated == predicted == list(range(N))
+        came += itertools.chain(*trained)
+    assert dict(came) == made
+    assert len(came) < N + len(processes) * BATCH
 
 
 @cell("2 processes with ranks")

@@ -112,6 +112,16 @@ def evaluation(folder):
     return numbers, trainer.model.seen, trainer.predict(valid).predictions.tolist()
 
 
+def datasets(folder):
+    """Datasets of samples, which the Trainer groups and shuffles itself, collator included."""
+    trainer = trainer_of(folder, num_train_epochs=1)
+    dataset = loader_of(transform=hr.per_sample(named)).to_torch().dataset
+    trainer.train_dataset = dataset
+    trainer.train()
+    evaluated = trainer.evaluate(dataset)["eval_numbers"]
+    return trainer.model.seen, evaluated, trainer.predict(dataset).predictions.tolist()
+
+
 def refused(folder):
     """A loader of other batches than the Trainer was told, and one that knows its rank."""
     messages = []
@@ -150,6 +160,7 @@ def main(folder):
         ),
         "end": resuming(folder / "8", 2 * steps),
         "evaluation": evaluation(folder / "9"),
+        "datasets": datasets(folder / "12"),
         "refused": refused(folder / "10"),
         "warned": warned(folder / "11"),
     }
