@@ -46,6 +46,8 @@ FRAMEWORK_TESTS = (
     "adapters/test_jax*",
     "ranks",
     "cluster",
+    "trainers/test_[a-l]*",
+    "trainers/test_[n-z]*",
 )
 TRAINING_BACKENDS = ("jax", "tensorflow", "torch")
 READING_BACKENDS = ("numpy", "openvino")
@@ -69,7 +71,8 @@ TYPING = group("typing")
 WITH_FORMATS = (f".[cli,{','.join(FORMATS)}]", *group("formats"), *TEST)
 ADAPTERS = (".[demo,images]", *group("frameworks"), *group("checkpoints"), *TEST)
 CLUSTER = (".[ray,keras,jax,torch]", *group("cluster"), *group("docs"), *TEST)
-DOCS = (f".[demo,{','.join(FORMATS)}]", *group("docs"), *group("checkpoints"))
+TRAINERS = (".[keras,jax,ray,torch]", *group("trainers"), *group("cluster"), *TEST)
+DOCS = (*group("trainers"), f".[demo,{','.join(FORMATS)}]", *group("docs"), *group("checkpoints"))
 
 
 @functools.cache
@@ -167,10 +170,11 @@ def lowest(session: nox.Session) -> None:
 
 @nox.session(python=FRAMEWORKS_PYTHON)
 def present(session: nox.Session) -> None:
-    """typing, formats, adapters, cluster and docs, in one environment of present versions."""
-    install_with_torch(session, *TYPING, *WITH_FORMATS, *ADAPTERS, *CLUSTER, *DOCS)
+    """typing, formats, adapters, cluster, trainers and docs, in one environment."""
+    install_with_torch(session, *TYPING, *WITH_FORMATS, *ADAPTERS, *CLUSTER, *TRAINERS, *DOCS)
     # Those that take longest first, and those of several processes last.
     runs = [*adapter_runs(), *format_runs(), *typing_runs(), *docs_runs(), *cluster_runs()]
+    runs += trainer_runs()
     two_at_a_time(session, *runs, pytest(COLLECTION))
 
 
@@ -200,6 +204,13 @@ def cluster(session: nox.Session) -> None:
     """Ranks of each framework in processes of their own, and Ray on a cluster of two nodes."""
     install_with_torch(session, *CLUSTER)
     two_at_a_time(session, *cluster_runs())
+
+
+@nox.session(python=FRAMEWORKS_PYTHON, default=False)
+def trainers(session: nox.Session) -> None:
+    """Loaders in trainers that others wrote, also in two processes."""
+    install_with_torch(session, *TRAINERS)
+    two_at_a_time(session, *trainer_runs())
 
 
 @nox.session(python=FRAMEWORKS_PYTHON, default=False)
@@ -238,6 +249,12 @@ def docs_runs() -> list[Run]:
     return [
         pytest("README.md", "docs", "src", f"--ignore={CLUSTER_GUIDE}", **backend("jax")),
     ]
+
+
+def trainer_runs() -> list[Run]:
+    """Each client in a process of its own, as they set up the frameworks for themselves."""
+    found = sorted(Path("tests/trainers").glob("test_*.py"))
+    return [pytest(str(file), **backend("jax")) for file in found]
 
 
 def cluster_runs() -> list[Run]:

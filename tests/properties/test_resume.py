@@ -16,8 +16,6 @@ import numpy as np
 import pytest
 from batch_bytes import as_bytes
 from batch_bytes import take as take_epochs
-from hypothesis import given
-from hypothesis import strategies as st
 from picklable import noisy_x as noisy
 
 import headrace as hr
@@ -147,26 +145,6 @@ def sample_rows(batch):
         batch, weights = batch
     count = len(batch["number"]) if weights is None else int(weights.sum())
     return [tuple(leaf[i].tobytes() for leaf in leaves(batch)) for i in range(count)]
-
-
-sizes = st.integers(1, 60)
-batch_sizes = st.integers(1, 9)
-
-
-@given(sizes, batch_sizes, batch_sizes, st.integers(0, 2**128 - 1), st.data())
-def test_no_sample_is_lost_or_comes_twice_when_the_batch_size_changes(n, one, other, seed, data):
-    def make(batch_size):
-        return hr.Loader(np.arange(n), batch_size, seed=seed, tail="partial", executor=hr.Inline())
-
-    orders = [make(n).batch(epoch, 0).tolist() for epoch in range(3)]
-    stopped = make(one)
-    stop = data.draw(st.integers(0, 2 * len(stopped)))
-    seen = [sample for batch in itertools.islice(stopped.stream(), stop) for sample in batch]
-    resumed = make(other)
-    resumed.load_state_dict(through_json(stopped.state_dict()))
-    while resumed.epoch < 3:
-        seen += [sample for batch in resumed for sample in batch]
-    assert seen == [*orders[0], *orders[1], *orders[2]]
 
 
 @pytest.mark.parametrize("tail", ["drop", "partial", "pad"])

@@ -3,6 +3,7 @@
 import tracemalloc
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from twice import Twice
@@ -138,3 +139,26 @@ def test_nothing_of_the_size_of_the_data_is_built():
     finally:
         tracemalloc.stop()
     assert peak < 5_000_000
+
+
+@pytest.mark.parametrize("tail", ["drop", "partial", "pad"])
+def test_a_sampler_for_another_rank_or_tail_is_that_made_with_it(tail):
+    alone = hr.BatchSampler(26, 4, seed=3)
+    for made in samplers(26, 4, 2, seed=3, tail=tail):
+        other = alone.of_rank(made.rank, 2).with_tail(tail)
+        assert repr(other) == repr(made)
+        assert len(other) == len(made)
+        for step in range(len(made)):
+            assert other.indices(1, step).tolist() == made.indices(1, step).tolist()
+            assert other.weights(1, step).tolist() == made.weights(1, step).tolist()
+    assert (alone.world_size, alone.global_batch_size, alone.tail) == (1, 4, "drop")
+
+
+def test_a_rank_or_a_tail_that_can_not_be_is_an_error():
+    sampler = hr.BatchSampler(9, 4)
+    with pytest.raises(hr.errors.ArgumentError, match="rank must be"):
+        sampler.of_rank(2, 2)
+    with pytest.raises(hr.errors.ArgumentError, match="tail must be 'drop', 'partial' or 'pad'"):
+        sampler.with_tail("keep")
+    with pytest.raises(hr.errors.ArgumentError, match="would leave a rank with an empty batch"):
+        sampler.with_tail("partial").of_rank(1, 2)

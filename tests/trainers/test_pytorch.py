@@ -13,8 +13,12 @@ torch = pytest.importorskip("torch", reason="needs headrace[torch]")
 
 import torch.utils.data as torch_data
 
-# Of more workers than there are CPUs.
-pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")
+pytestmark = [
+    # Of more workers than there are CPUs.
+    pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning"),
+    # Of JAX, if another test has imported it: these workers don't use it.
+    pytest.mark.filterwarnings("ignore:os.fork.. was called:RuntimeWarning"),
+]
 
 N, BATCH = 22, 4
 

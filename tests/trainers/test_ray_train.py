@@ -60,7 +60,8 @@ def train(config):
         passes["peek"] = numbers([next(iter(evaluation))])
         passes["evaluations"].append(numbers(evaluation))
 
-    loader = hr.Loader(np.arange(N), BATCH, tail="partial", rank=rank, world_size=world_size, **options)
+    options |= dict(tail="partial", rank=rank, world_size=world_size)
+    loader = hr.Loader(np.arange(N), BATCH, **options)
     batches = ray.train.torch.prepare_data_loader(loader.to_torch(num_workers=1))
     told["workers"] = numbers(batches)
     running = iter(batches)
@@ -71,7 +72,7 @@ def train(config):
         ray.train.report({"step": 2}, checkpoint=Checkpoint.from_directory(saved))
     with ray.train.get_checkpoint().as_directory() as saved, open(f"{saved}/state.json") as file:
         state = json.load(file)
-    loader = hr.Loader(np.arange(N), BATCH, tail="partial", rank=rank, world_size=world_size, **options)
+    loader = hr.Loader(np.arange(N), BATCH, **options)
     loader.load_state_dict(state)
     batches = ray.train.torch.prepare_data_loader(loader.to_torch())
     batches.sampler.set_epoch(1)
@@ -83,9 +84,8 @@ def train(config):
 def main():
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False,
              object_store_memory=200 * 2**20)
-    TorchTrainer(
-        train, scaling_config=ScalingConfig(num_workers=2), run_config=RunConfig(storage_path=folder)
-    ).fit()
+    scaling, run = ScalingConfig(num_workers=2), RunConfig(storage_path=folder)
+    TorchTrainer(train, scaling_config=scaling, run_config=run).fit()
     ray.shutdown()
 
 if __name__ == "__main__":

@@ -95,6 +95,7 @@ class JaxPass(Iterator[Any]):
     def __init__(self, feed: Feed, device: "jax.Device | jax.sharding.Sharding | None") -> None:
         self._feed = feed
         self._device = device
+        self._cursor: Cursor | None = None  # after the last batch
         self._start()
 
     def __next__(self) -> Any:
@@ -127,7 +128,7 @@ class JaxPass(Iterator[Any]):
         """For Grain's handler, which calls it after `set_state`. The first `next` starts it."""
 
     def _start(self) -> None:
-        self._cursor: Cursor | None = None  # after the last batch
+        self._cursor = None
         self._batches: Iterator[Any] = deliver(self._feed, self._batches_from)
 
     def _place(self) -> Cursor:

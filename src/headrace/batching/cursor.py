@@ -68,7 +68,10 @@ class Cursor:
             its random numbers.
     """
 
-    __slots__ = ("_at", "_followed_elsewhere", "_identity", "_lock", "sampler", "samples_epoch")
+    __slots__ = (
+        *("_at", "_counted_from", "_followed_elsewhere", "_identity", "_loaded", "_lock"),
+        *("sampler", "samples_epoch"),
+    )
 
     def __init__(self, sampler: BatchSampler, identity: Identity, place: Place) -> None:
         self.sampler = sampler
@@ -76,6 +79,8 @@ class Cursor:
         # The place, and whether nothing was delivered since it was set: one tuple, swapped whole,
         # as other threads may look at it.
         self._at = place, True
+        self._loaded: Place | None = None  # by a state, if nothing was delivered since
+        self._counted_from = 0  # the epoch in which a trainer's count is 0
         self._lock = PerProcess(threading.Lock)
         self.samples_epoch = 0
         self._followed_elsewhere = False
@@ -124,6 +129,22 @@ class Cursor:
             self._at = self.place, False
             self._followed_elsewhere = True
 
+    def count_epoch(self, count: int) -> None:
+        """Moves as `set_epoch`, for a trainer that counts epochs, and may not know of the state.
+
+        Fabric counts from 0 in every run. So 0 just after a state of a later epoch was loaded
+        means that epoch, and the counts that follow those which follow it. Any other count below
+        the epoch of a state leaves the place as it is, too: a loader that is cycled within a
+        trainer's epoch is ahead of it.
+        """
+        check_int("epoch", count, 0, MAX_SAMPLES)
+        loaded = self._loaded if self._at == (self._loaded, True) else None
+        if loaded is not None:
+            self._counted_from = loaded.epoch if count == 0 else 0
+            if count < loaded.epoch:
+                return
+        self.set_epoch(self._counted_from + count)
+
     def advance(self) -> Place:
         """Moves on by a step, in this epoch or to the start of the next; the new place."""
         place = self.sampler.after(self.place)
@@ -153,11 +174,13 @@ class Cursor:
             self._followed_elsewhere = False
         return after
 
-    def __getstate__(self) -> tuple[BatchSampler, Identity, tuple[Place, bool], int]:
-        return self.sampler, self._identity, self._at, self.samples_epoch
+    def __getstate__(self) -> "_Parts":
+        loaded, counted_from = self._loaded, self._counted_from
+        return self.sampler, self._identity, self._at, loaded, counted_from, self.samples_epoch
 
-    def __setstate__(self, state: tuple[BatchSampler, Identity, tuple[Place, bool], int]) -> None:
-        self.sampler, self._identity, self._at, self.samples_epoch = state
+    def __setstate__(self, state: "_Parts") -> None:
+        self.sampler, self._identity, self._at, loaded, counted_from, self.samples_epoch = state
+        self._loaded, self._counted_from = loaded, counted_from
         self._lock = PerProcess(threading.Lock)
         self._followed_elsewhere = False
 
@@ -208,3 +231,7 @@ class Cursor:
             self.place = Place(state.get("epoch", -1), state.get("position", -1))
         except (ArgumentError, ArgumentTypeError) as error:
             raise StateError(f"state can't be gone on with here: {error}") from None
+        self._loaded = self.place
+
+
+_Parts = tuple[BatchSampler, Identity, tuple[Place, bool], Place | None, int, int]

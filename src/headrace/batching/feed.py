@@ -3,6 +3,7 @@
 Each loader has one, and adapters deliver its batches. It knows no framework.
 """
 
+import copy
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -122,6 +123,19 @@ class Feed:
         results.close()
         maker = ReadyBatches(first)
         return Feed(self.sampler, maker, Inline(), self.bad_samples, self._identity)
+
+    def with_sampler(self, sampler: BatchSampler) -> "Feed":
+        """A feed of the same samples in the same order, with a cursor of its own.
+
+        It starts where the next pass of this one would.
+
+        Args:
+            sampler: that of this feed, for another rank or with another tail.
+        """
+        feed = copy.copy(self)
+        feed.sampler, feed.meter = sampler, self.meter
+        feed.cursor = Cursor(sampler, self._identity, self.cursor.start)
+        return feed
 
     def close(self) -> None:
         """Drops the prefetched batches, and ends the executor's workers."""

@@ -69,8 +69,7 @@ def make_data_loader(
     dataset = Dataset(loader)
     sampler = dataset.feed.sampler
     batches = BatchNumbers(numbers_of(dataset.feed), sampler.batch_size, sampler.tail == "drop")
-    data_loader: HeadraceDataLoader = kind(dataset, batch_sampler=batches, **options)
-    data_loader.device = None if device is None else torch.device(device)
+    data_loader: HeadraceDataLoader = kind(dataset, batch_sampler=batches, device=device, **options)
     return data_loader
 
 
@@ -79,14 +78,36 @@ class HeadraceDataLoader(torch_data.DataLoader[Any]):
 
     Its state is the loader's, so that whatever saves objects with a state saves the loader's place,
     and any number of workers may go on from there.
+
+    Trainers make others like it, of its attributes. Where the loader was not told its rank and the
+    trainer shares its samples out, with a `DistributedSampler` of their order, the new one has the
+    batches of that rank of the loader. It moves a loader of its own then.
     """
 
     dataset: Dataset
-    device: torch.device | None = None
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        batches = self.batch_sampler
+    def __init__(
+        self,
+        dataset: Dataset,
+        *args: Any,
+        device: "torch.device | str | None" = None,
+        **options: Any,
+    ) -> None:
+        batches = options.get("batch_sampler")
+        if isinstance(batches, BatchNumbers):
+            sampler = batches.sampler
+            if (
+                isinstance(sampler, torch_data.DistributedSampler)
+                and not batches.is_exact
+                and sampler.dataset is not dataset  # over which it has an order of its own
+            ):
+                dataset = dataset.of_rank(sampler.rank, sampler.num_replicas)
+                batches = BatchNumbers(
+                    numbers_of(dataset.feed), batches.batch_size, batches.drop_last
+                )
+                options["batch_sampler"] = batches
+        super().__init__(dataset, *args, **options)
+        self.device = None if device is None else torch.device(device)
         if isinstance(batches, BatchNumbers):
             # PyTorch leaves them out where it is given a batch sampler, but trainers read them.
             for name in ("batch_size", "sampler", "drop_last"):
@@ -104,8 +125,8 @@ class HeadraceDataLoader(torch_data.DataLoader[Any]):
 
     def _pass(self, *, taken_ahead: bool = False) -> Iterator[Any]:
         batches = self.batch_sampler
-        if not (isinstance(batches, BatchNumbers) and batches.is_exact):
-            # A trainer has put another sampler in, so these are not batches of the loader.
+        if not (isinstance(batches, BatchNumbers) and batches.gives_batches_of(self.dataset.feed)):
+            # A trainer has put another sampler or tail in: these are not the loader's batches.
             yield from self._batches()
             return
         yield from deliver(self.dataset.feed, self._batches, taken_ahead=taken_ahead)

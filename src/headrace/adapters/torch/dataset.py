@@ -4,6 +4,7 @@
 that comes by its key is what the loader makes; other lists of numbers are samples by themselves.
 """
 
+import copy
 import operator
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -90,6 +91,12 @@ class Dataset(torch_data.Dataset[Any]):
         """
         self._loaded = Place(**state)
 
+    def of_rank(self, rank: int, world_size: int) -> "Dataset":
+        """That of the same loader for a rank of several, with a cursor of its own."""
+        loader = copy.copy(self.loader)
+        loader._feed = self.feed.with_sampler(self.feed.sampler.of_rank(rank, world_size))
+        return Dataset(loader)
+
     def _batch(self, key: BatchKey) -> Any:
         """The batch of a key; from a worker process of `to_torch` perhaps with its bad samples."""
         feed = self.feed
@@ -98,6 +105,8 @@ class Dataset(torch_data.Dataset[Any]):
         if torch_data.get_worker_info() is None:
             # Whoever leaves out batches would have those in between made for nothing.
             in_turn = self._next is None or self._next == key.place
+            # Of a trainer's predictions, the tail may not be among those of the loader.
+            in_turn = in_turn and feed.sampler.steps_left(key.place) > 0
             self._next = feed.sampler.after(key.place)
             batch = feed.take(key.place) if in_turn else feed.make(key)
             return map_leaves(as_tensor, batch)

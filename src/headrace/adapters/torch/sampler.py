@@ -11,6 +11,7 @@ import torch.utils.data as torch_data
 
 from headrace.batching.cursor import Cursor, State
 from headrace.batching.feed import Feed, HasFeed, feed_of
+from headrace.sampling.batch_sampler import BatchSampler, Tail
 from headrace.sampling.keys import BatchKey
 
 
@@ -118,25 +119,34 @@ class Sampler(torch_data.Sampler[BatchKey]):
 
 
 class NumberSampler(torch_data.Sampler[int]):
-    """The samples of a loader's batches, by number: those of one rank, in the order of a pass."""
+    """The samples of a loader, by number, in the order of a pass.
+
+    As with PyTorch's samplers, it is the batch sampler that drops the last ones. Those of a rank
+    are the samples of its batches.
+    """
 
     def __init__(self, feed: Feed) -> None:
         self._feed = feed
 
     def __len__(self) -> int:
-        sampler = self._feed.sampler
+        sampler = self._sampler
         if not len(sampler):
             return 0
-        last = sampler.key(0, len(sampler) - 1)
-        return (len(sampler) - 1) * sampler.batch_size + len(last.indices)
+        return (len(sampler) - 1) * sampler.batch_size + sampler.key(0, len(sampler) - 1).n_valid
 
     def __iter__(self) -> Iterator[int]:
-        for key in Keys(self._feed):
-            yield from key.indices.tolist()
+        for key in self._sampler.keys(self._feed.cursor.start):
+            yield from key.indices[: key.n_valid].tolist()
+
+    @property
+    def _sampler(self) -> BatchSampler:
+        sampler = self._feed.sampler
+        return sampler.with_tail("partial") if sampler.world_size == 1 else sampler
 
     def set_epoch(self, epoch: int) -> None:
-        """As `Loader.set_epoch`."""
-        self._feed.cursor.set_epoch(epoch)
+        """As `Loader.set_epoch`; but where a trainer counts epochs from 0 in every run, its first
+        count after a state was loaded leaves that in force, and its next ones follow it."""
+        self._feed.cursor.count_epoch(epoch)
 
 
 class RankSampler(NumberSampler, torch_data.DistributedSampler[int]):
@@ -151,13 +161,16 @@ class RankSampler(NumberSampler, torch_data.DistributedSampler[int]):
         self.num_samples, self.total_size = len(self), len(self) * sampler.world_size
 
     def set_epoch(self, epoch: int) -> None:
-        """As `Loader.set_epoch`."""
+        """As that of `NumberSampler`."""
         self.epoch = epoch
         NumberSampler.set_epoch(self, epoch)
 
 
 class BatchNumbers(torch_data.BatchSampler):
     """The batches of a loader, each as a list of sample numbers; a pass an iteration.
+
+    Trainers make another one of these arguments. For predictions they have none of the samples
+    dropped, and then the batches go on with a smaller one.
 
     Args:
         sampler: that of the loader, or another one, whose numbers are then taken instead.
@@ -166,6 +179,10 @@ class BatchNumbers(torch_data.BatchSampler):
 
     Attributes:
         moves: set while a DataLoader of `to_torch` starts a pass, which moves the loader.
+
+    Raises:
+        ArgumentError: (a ValueError) the last samples are not to be left out, and are fewer than
+            the ranks.
     """
 
     moves = False
@@ -176,14 +193,28 @@ class BatchNumbers(torch_data.BatchSampler):
         batch_size: int,
         drop_last: bool,
     ) -> None:
+        if isinstance(sampler, NumberSampler):
+            tail = sampler._feed.sampler.tail
+            if not drop_last and tail == "drop":
+                sampler = numbers_of(sampler._feed, "partial")
+            elif drop_last and tail != "drop":
+                sampler = numbers_of(sampler._feed, "drop")
         super().__init__(sampler, batch_size, drop_last)
-        self._feed = sampler._feed if isinstance(sampler, NumberSampler) else None
+
+    @property
+    def _feed(self) -> Feed | None:
+        # Lightning sets what attributes it has seen set, also those of the former sampler.
+        return self.sampler._feed if isinstance(self.sampler, NumberSampler) else None
 
     @property
     def is_exact(self) -> bool:
         """Whether it gives the batches of the loader."""
         feed = self._feed
         return feed is not None and self.batch_size == feed.sampler.batch_size
+
+    def gives_batches_of(self, feed: Feed) -> bool:
+        """Whether its batches are those of this feed, and none else."""
+        return self.is_exact and self._feed is feed
 
     def __len__(self) -> int:
         if self._feed is not None and self.is_exact:
@@ -202,6 +233,8 @@ class BatchNumbers(torch_data.BatchSampler):
             set_epoch(epoch)
 
 
-def numbers_of(feed: Feed) -> NumberSampler:
-    """The sampler of a loader."""
+def numbers_of(feed: Feed, tail: Tail | None = None) -> NumberSampler:
+    """The sampler of a loader; or of another tail, with a cursor of its own."""
+    if tail is not None:
+        feed = feed.with_sampler(feed.sampler.with_tail(tail))
     return RankSampler(feed) if feed.sampler.world_size > 1 else NumberSampler(feed)

@@ -17,9 +17,9 @@ class Processes(Pooled):
     What a loader reads with is pickled and sent to each worker once. The transform must therefore
     be a function at the top level of a module, unless cloudpickle is installed
     (`headrace[notebook]`): then it may also be of a notebook, or a lambda. A script must do its
-    work below `if __name__ == "__main__":`, as always with processes. A worker that dies is replaced, and its
-    batch made again. Arrays of a batch lie in memory shared with the worker, so a child that is
-    forked must copy those that it goes on using.
+    work below `if __name__ == "__main__":`, as always with processes. A worker that dies is
+    replaced, and its batch made again. Arrays of a batch lie in memory shared with the worker, so a
+    child that is forked must copy those that it goes on using.
 
     Args:
         n: number of processes. Default: the CPUs that this process may use.
