@@ -33,11 +33,8 @@ TORCH = "torch==2.13.0"
 STREAMING = "mosaicml-streaming==0.13.0"
 FRAMEWORKS = "keras,tensorflow,jax,torch,openvino"
 FORMATS = ("hdf5", "zarr", "arrow", "images", "remote")
-FORMAT_TESTS = (
-    *("tests/readers/hdf5", "tests/readers/zarr", "tests/readers/arrow", "tests/readers/images"),
-    *("tests/readers/tar", "tests/readers/npy/test_npy_remote.py", "tests/test_formats.py"),
-)
 GETITEM = "tests/readers/test_getitem_frameworks.py"
+COLLECTION = "tests/test_collection.py"
 DEMO = "tests/cli/test_demo.py"
 KERAS_IMAGES = "tests/adapters/keras/test_images.py"
 # A file of tests at a time for each of two processes.
@@ -49,6 +46,8 @@ FRAMEWORK_TESTS = (
     "adapters/test_jax*",
     "ranks",
     "cluster",
+    "trainers/test_[a-l]*",
+    "trainers/test_[n-z]*",
 )
 TRAINING_BACKENDS = ("jax", "tensorflow", "torch")
 READING_BACKENDS = ("numpy", "openvino")
@@ -72,7 +71,8 @@ TYPING = group("typing")
 WITH_FORMATS = (f".[cli,{','.join(FORMATS)}]", *group("formats"), *TEST)
 ADAPTERS = (".[demo,images]", *group("frameworks"), *group("checkpoints"), *TEST)
 CLUSTER = (".[ray,keras,jax,torch]", *group("cluster"), *group("docs"), *TEST)
-DOCS = (f".[demo,{','.join(FORMATS)}]", *group("docs"), *group("checkpoints"))
+TRAINERS = (".[keras,jax,ray,torch]", *group("trainers"), *group("cluster"), *TEST)
+DOCS = (*group("trainers"), f".[demo,{','.join(FORMATS)}]", *group("docs"), *group("checkpoints"))
 
 
 @functools.cache
@@ -170,11 +170,12 @@ def lowest(session: nox.Session) -> None:
 
 @nox.session(python=FRAMEWORKS_PYTHON)
 def present(session: nox.Session) -> None:
-    """typing, formats, adapters, cluster and docs, in one environment of present versions."""
-    install_with_torch(session, *TYPING, *WITH_FORMATS, *ADAPTERS, *CLUSTER, *DOCS)
+    """typing, formats, adapters, cluster, trainers and docs, in one environment."""
+    install_with_torch(session, *TYPING, *WITH_FORMATS, *ADAPTERS, *CLUSTER, *TRAINERS, *DOCS)
     # Those that take longest first, and those of several processes last.
     runs = [*adapter_runs(), *format_runs(), *typing_runs(), *docs_runs(), *cluster_runs()]
-    two_at_a_time(session, *runs, pytest("tests/test_collection.py"))
+    runs += trainer_runs()
+    two_at_a_time(session, *runs, pytest(COLLECTION))
 
 
 @nox.session(python=FRAMEWORKS_PYTHON, default=False)
@@ -206,6 +207,13 @@ def cluster(session: nox.Session) -> None:
 
 
 @nox.session(python=FRAMEWORKS_PYTHON, default=False)
+def trainers(session: nox.Session) -> None:
+    """Loaders in trainers that others wrote, also in two processes."""
+    install_with_torch(session, *TRAINERS)
+    two_at_a_time(session, *trainer_runs())
+
+
+@nox.session(python=FRAMEWORKS_PYTHON, default=False)
 def docs(session: nox.Session) -> None:
     """The code in the README, the guides and the docstrings."""
     install_with_torch(session, *DOCS)
@@ -213,13 +221,13 @@ def docs(session: nox.Session) -> None:
 
 
 def typing_runs() -> list[Run]:
-    return [Run(("mypy",))]
+    return [Run(("mypy",)), pytest("tests/typing")]
 
 
 def format_runs() -> list[Run]:
     return [
         pytest("tests/storage"),
-        pytest(*FORMAT_TESTS),
+        pytest("tests/readers", "tests/test_formats.py", f"--ignore={GETITEM}"),
         pytest("tests/cli", "tests/packing", f"--ignore={DEMO}"),
         pytest(GETITEM),  # which imports a framework
     ]
@@ -241,6 +249,12 @@ def docs_runs() -> list[Run]:
     return [
         pytest("README.md", "docs", "src", f"--ignore={CLUSTER_GUIDE}", **backend("jax")),
     ]
+
+
+def trainer_runs() -> list[Run]:
+    """Each client in a process of its own, as they set up the frameworks for themselves."""
+    found = sorted(Path("tests/trainers").glob("test_*.py"))
+    return [pytest(str(file), **backend("jax")) for file in found]
 
 
 def cluster_runs() -> list[Run]:
@@ -352,7 +366,9 @@ def sdist_problems(path: Path) -> list[str]:
 
 
 def without_frameworks() -> list[str]:
-    return [f"--ignore-glob=tests/{pattern}" for pattern in FRAMEWORK_TESTS]
+    """Leaves out what needs one, and what is to be run where all tests can be imported."""
+    left_out = (*FRAMEWORK_TESTS, Path(COLLECTION).name)
+    return [f"--ignore-glob=tests/{pattern}" for pattern in left_out]
 
 
 def lowest_versions(*extras: str) -> list[str]:

@@ -3,19 +3,15 @@
 import gc
 import pickle
 import threading
-import time
 
 import numpy as np
 import pytest
 
 import headrace as hr
-from headrace.arrays import MemoryPool, aligned_empty
+from headrace.arrays import MemoryPool, address, aligned_empty
+from headrace.testing.processes import eventually
 
 SHAPE, DTYPE = (300, 1000), np.dtype("float32")
-
-
-def address(array):
-    return array.__array_interface__["data"][0]
 
 
 @pytest.mark.parametrize("make", [aligned_empty, lambda *of: MemoryPool().empty(*of)])
@@ -68,13 +64,6 @@ def test_little_memory_is_kept(mebibytes, most):
     arrays.clear()
     (kept,) = pool._kept.values()
     assert len(kept) == most
-
-
-def eventually(condition):
-    deadline = time.monotonic() + 30
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.001)
-    return condition()
 
 
 def test_closing_a_loader_frees_the_memory_that_it_kept():

@@ -158,11 +158,8 @@ def test_using_it_loads_no_framework():
     assert not loaded_by(statement) & OPTIONAL
 
 
-@pytest.mark.parametrize(
-    "package", [name for name in ("jax", "torch", "scipy") if importlib.util.find_spec(name)]
-)
-def test_the_proof_would_show_a_package_that_is_loaded(package):
-    assert package in loaded_by(f"import {package}")
+def test_the_proof_would_show_a_package_that_is_loaded():
+    assert "scipy" in loaded_by("import scipy")
 
 
 @pytest.mark.parametrize(

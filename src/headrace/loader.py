@@ -5,15 +5,13 @@ function of (data, configuration, epoch, step), whoever makes it, whenever, in w
 """
 
 import copy
-import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack, cast, overload
 
 import numpy as np
 
-from headrace.adapters.adapter import deliver
+from headrace.adapters.adapter import deliver, endless
 from headrace.arguments import check_int
 from headrace.arrays import KEPT_BYTES, Array, Indices, MemoryPool
 from headrace.batching.bad_samples import BadSample, BadSamples, OnError, substitution_of
@@ -188,7 +186,7 @@ class Loader(Generic[B]):
             )
         substitution = substitution_of(on_error, max_bad_samples, n)
         warn_of_amplification(readers, sampler, stacklevel=2)
-        # All that was made ahead comes back at once, when a consumer that has paused catches up.
+        # A consumer that pauses and then catches up gives back all prefetched batches at once.
         memory = MemoryPool(max(KEPT_BYTES, executor.lookahead_bytes))
         maker = BatchMaker(readers, transform, seed, tail == "pad", memory, substitution)
         identity = Identity(readers, sampler, transform_version)
@@ -208,11 +206,8 @@ class Loader(Generic[B]):
         )
 
     def __str__(self) -> str:
-        shown = repr(self)
-        # What Keras says of data of a type that it does not know.
-        asked_by: str = sys._getframe(1).f_globals.get("__name__", "")
-        hint = "; pass loader.to_keras() instead of loader" if asked_by.startswith("keras.") else ""
-        return shown + hint
+        # What frameworks say of data of a type that they do not know.
+        return f"{self!r}; a framework takes loader.to_keras(), .to_torch() or .to_jax()"
 
     @property
     def n(self) -> int:
@@ -262,29 +257,21 @@ class Loader(Generic[B]):
         The first pass is over epoch 0, and each one that follows over the next epoch. After
         `load_state_dict`, `seek` or `set_epoch`, the next pass starts at that place. A pass that is
         left early is over: the next one is over the next epoch. One that has delivered nothing
-        counts for nothing.
-
-        The loader moves as batches are delivered, so `state_dict` is always that of the batch that
-        would follow. There is one pass at a time.
+        counts for nothing. The loader moves as batches are delivered.
 
         Raises:
-            LoaderMovedError: (a RuntimeError) another pass has moved the loader since the last
-                batch, also one in another thread.
+            LoaderMovedError: (a RuntimeError) another pass, or thread, has moved the loader.
         """
         return cast("Iterator[B]", deliver(self._feed, self._feed.take_epoch))
 
     def stream(self) -> Iterator[B]:
         """The batches from the loader's place on, epoch after epoch, without end.
 
-        Unlike a pass, it goes on within an epoch in which another stream or a pass was left.
+        Unlike a pass, it goes on within an epoch in which another one was left.
         """
         if not len(self):
             raise ArgumentError(f"a stream needs an epoch of at least one step; {self!r} has none.")
-        feed = self._feed
-        while True:
-            delivered = [cast(B, feed.take(feed.cursor.place))]
-            feed.cursor.advance()
-            yield delivered.pop()  # with no name for it here, it is the consumer's alone
+        return cast("Iterator[B]", endless(self._feed))
 
     @property
     def place(self) -> Place:
@@ -311,8 +298,7 @@ class Loader(Generic[B]):
     def set_epoch(self, epoch: int) -> None:
         """Has the next pass be over `epoch`, from its first batch.
 
-        If a place within that epoch was just loaded or sought, the next pass starts there, as
-        trainers call this also after they have loaded a state.
+        Not if a place within that epoch was just loaded: trainers call this after that, too.
         """
         self._feed.cursor.set_epoch(epoch)
 
@@ -373,18 +359,13 @@ class Loader(Generic[B]):
         self._feed.cursor.load_state_dict(state)
 
     def close(self) -> None:
-        """Drops the batches made ahead and ends the executor's workers, until the next use."""
+        """Drops the prefetched batches and ends the executor's workers, until the next use."""
         self._feed.close()
 
     def __enter__(self) -> "Loader[B]":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self.close()
 
     def to_keras(self) -> "keras.utils.PyDataset":

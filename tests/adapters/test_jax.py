@@ -9,6 +9,7 @@ import textwrap
 import in_workers
 import numpy as np
 import pytest
+from batch_bytes import as_bytes
 
 import headrace as hr
 from headrace.pytree import leaves
@@ -20,10 +21,6 @@ def make_loader(**options):
     x = np.random.default_rng(0).normal(size=(26, 6)).astype("float32")
     source = {"x": x, "y": (np.arange(26, dtype="int32"),)}
     return hr.Loader(source, **{"batch_size": 4, "seed": 2, **options})
-
-
-def as_bytes(batch):
-    return [(tuple(leaf.shape), np.asarray(leaf).tobytes()) for leaf in leaves(batch)]
 
 
 def expected(loader, epochs, start=0):
@@ -151,13 +148,13 @@ def test_a_sharding_over_several_devices():
             assert np.asarray(batch).tolist() == loader.batch(0, step).tolist()
         print("steps", step + 1)
     """
+    four_devices = {
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
+        "JAX_PLATFORMS": "cpu",
+    }
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(script)],
-        env={
-            **os.environ,
-            "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
-            "JAX_PLATFORMS": "cpu",
-        },
+        env={**os.environ, **four_devices},
         capture_output=True,
         text=True,
         timeout=200,

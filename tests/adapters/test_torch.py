@@ -5,11 +5,11 @@ import itertools
 import in_workers
 import numpy as np
 import pytest
+from batch_bytes import as_bytes
 from picklable import as_dict, noisy
 from spoilt_rows import Recorded
 
 import headrace as hr
-from headrace.pytree import leaves
 
 torch = pytest.importorskip("torch")
 
@@ -30,10 +30,6 @@ def make_loader(folder, **options):
     return hr.Loader(source, batch_size=BATCH, seed=3, **options)
 
 
-def as_bytes(batch):
-    return [(tuple(leaf.shape), np.asarray(leaf).tobytes()) for leaf in leaves(batch)]
-
-
 def expected(loader, epochs, start=0):
     steps = range(start, epochs * len(loader))
     return [as_bytes(loader.batch(*divmod(step, len(loader)))) for step in steps]
@@ -50,10 +46,15 @@ WORKERS = {
         "persistent_workers": True,
     },
 }
+# Those that need not import PyTorch, for what is not of the start of a worker.
+FORKED = ["no workers", "2 workers", "2 persistent workers"]
 
 
-@pytest.mark.parametrize("workers", WORKERS)
-@pytest.mark.parametrize("tail", ["drop", "partial", "pad"])
+@pytest.mark.parametrize(
+    ("workers", "tail"),
+    [(workers, "pad") for workers in WORKERS]
+    + [(workers, tail) for workers in FORKED for tail in ("drop", "partial")],
+)
 def test_batches_are_the_loaders_with_any_workers(folder, workers, tail):
     loader = make_loader(folder, tail=tail)
     batches = loader.to_torch(**WORKERS[workers])
@@ -69,7 +70,7 @@ def test_batches_are_the_loaders_with_any_workers(folder, workers, tail):
     assert seen == expected(loader, 2)
 
 
-@pytest.mark.parametrize("workers", ["no workers", "2 workers", "2 persistent workers"])
+@pytest.mark.parametrize("workers", FORKED)
 def test_a_batch_counts_once_it_is_handed_over(folder, workers):
     loader = make_loader(folder)
     batches = loader.to_torch(**WORKERS[workers])
@@ -198,7 +199,7 @@ def test_a_plain_data_loader_serves_too(folder):
     assert [as_bytes(tuple(batch)) for batch in batches] == expected(loader, 1)
 
 
-@pytest.mark.parametrize("workers", WORKERS)
+@pytest.mark.parametrize("workers", [*FORKED, "2 spawned workers"])
 def test_bad_samples_are_counted_in_the_process_of_the_loader(tmp_path, folder, workers):
     for i in range(N):
         if i not in (3, 11, 12):
@@ -224,7 +225,7 @@ def test_bad_samples_are_counted_in_the_process_of_the_loader(tmp_path, folder, 
     assert any("max_bad_samples=2" in note for note in caught.value.__notes__)
 
 
-@pytest.mark.parametrize("workers", WORKERS)
+@pytest.mark.parametrize("workers", [*FORKED, "2 spawned workers"])
 def test_a_collate_function_gets_batches_also_where_samples_are_replaced(workers):
     numbers, bad = np.arange(N), {3, 11}
 

@@ -244,6 +244,13 @@ def test_a_restored_iteration_leaves_the_loader_where_it_began(own, states):
     batches = stateful(loader, n_workers, **options)
     batches.load_state_dict(pickle.loads(own_states[10]))
     next(iter(batches))
+    where = make_loader()
+    where.load_state_dict(states[10])
+    assert loader.place == where.place
+    # It doesn't know which batches came, and says so until it is moved.
+    with pytest.raises(hr.StateError, match="DataLoader that to_torch"):
+        loader.state_dict()
+    loader.load_state_dict(states[10])
     assert loader.state_dict() == states[10]
 
 

@@ -7,11 +7,11 @@ import warnings
 
 import numpy as np
 import pytest
+from batch_bytes import as_bytes
 from picklable import noisy_x as noisy
 from spoilt_rows import Recorded
 
 import headrace as hr
-from headrace.pytree import leaves
 
 N, BATCH = 40, 4
 MISSING, DAMAGED = (3, 17, 31), (8, 30)
@@ -40,10 +40,6 @@ def make_loader(folder, batch_size=BATCH, **options):
     }
     defaults = {"seed": 3, "on_error": "replace", "max_bad_samples": len(BAD)}
     return hr.Loader(source, batch_size, **{**defaults, "executor": hr.Inline(), **options})
-
-
-def as_bytes(batch):
-    return [(leaf.shape, leaf.dtype.str, leaf.tobytes()) for leaf in leaves(batch)]
 
 
 def quietly(function):

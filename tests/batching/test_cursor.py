@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -120,3 +121,53 @@ def test_a_state_that_is_refused_moves_nothing():
     with pytest.raises(hr.StateError, match="format"):
         cursor.load_state_dict([])
     assert cursor.place == (2, 4)
+
+
+def at(place):
+    cursor = make_cursor()
+    cursor.place = place
+    return cursor.state_dict()
+
+
+def test_a_trainer_that_counts_from_0_in_every_run_goes_on_with_the_epochs_of_a_state():
+    cursor = make_cursor()
+    cursor.load_state_dict(at((5, 4)))
+    cursor.count_epoch(0)
+    assert cursor.start == (5, 4)
+    cursor.advance()
+    cursor.count_epoch(1)
+    assert cursor.start == (6, 0)
+    cursor.count_epoch(2)
+    assert pickle.loads(pickle.dumps(cursor)).start == cursor.start == (7, 0)
+    cursor.set_epoch(1)  # who says this means it
+    assert cursor.start == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("place", "count", "start"),
+    [
+        ((5, 4), 5, (5, 4)),
+        ((5, 4), 6, (6, 0)),  # the epoch was a short one
+        ((5, 4), 4, (5, 4)),  # a loader that is cycled within an epoch of the trainer's
+        ((0, 4), 0, (0, 4)),
+        ((0, 4), 1, (1, 0)),
+    ],
+)
+def test_a_trainer_that_goes_on_counting_has_its_epochs(place, count, start):
+    cursor = make_cursor()
+    cursor.load_state_dict(at(place))
+    cursor.count_epoch(count)
+    assert cursor.start == start
+    cursor.advance()
+    cursor.count_epoch(count + 1)
+    assert cursor.start == (count + 1, 0)
+
+
+def test_a_count_means_itself_where_no_state_was_loaded():
+    cursor = make_cursor()
+    for count in 0, 3, 0:
+        cursor.count_epoch(count)
+        assert cursor.start == (count, 0)
+    cursor.seek(4, 1)
+    cursor.count_epoch(0)
+    assert cursor.start == (0, 0)

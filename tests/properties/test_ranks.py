@@ -163,21 +163,6 @@ def test_a_run_goes_on_with_other_numbers_of_ranks_and_batch_sizes(n, seed, tail
             assert len(expected) - len(part) < 7 * 8
 
 
-@pytest.mark.parametrize("world_size", [1, 2, 8])
-@pytest.mark.parametrize("batch_size", [1, 3, 5])
-def test_what_four_ranks_began_others_end(world_size, batch_size):
-    n, seed = 240, 11
-    four = Run(n, seed, 6, 4, "pad", None)
-    seen = four.steps(4)
-    others = Run(n, seed, batch_size, world_size, "pad", four.state())
-    while others.ranks[0].epoch == 0:
-        seen += others.steps(1)
-    assert seen == whole_order(n, seed, 1)
-    assert others.state() == Run(n, seed, 1, 1, "pad", None).state().replace(
-        '"epoch": 0', '"epoch": 1'
-    )
-
-
 @given(
     seed=seeds,
     epoch=st.integers(0, 2**40),

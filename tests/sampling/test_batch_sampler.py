@@ -6,15 +6,18 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from twice import Twice
 
 import headrace as hr
 from headrace.sampling.keys import Place
+from headrace.sampling.order import order_of
 
 sizes = st.integers(1, 200)
 batch_sizes = st.integers(1, 20)
 worlds = st.integers(1, 8)
 seeds = st.integers(0, 2**128 - 1)
 epochs = st.integers(0, 5)
+samplings = st.sampled_from([True, False, hr.BlockShuffle(3, 2), Twice()])
 
 
 def samplers(n, batch_size, world_size=1, **options):
@@ -40,16 +43,15 @@ def test_length_is_that_of_the_tail_on_every_rank(n, batch_size, world_size):
         assert {len(s) for s in ranks} == {full + (left_over > 0)}
 
 
-@given(sizes, batch_sizes, worlds, seeds, epochs, st.booleans())
+@given(sizes, batch_sizes, worlds, seeds, epochs, samplings)
 def test_ranks_partition_the_epoch_in_its_order(n, batch_size, world_size, seed, epoch, shuffle):
     options = {"seed": seed, "shuffle": shuffle}
-    whole = hr.BatchSampler(n, n, **options).indices(epoch, 0)
-    assert sorted(whole.tolist()) == list(range(n))
-    if not shuffle:
-        assert whole.tolist() == list(range(n))
-    full = n - n % (batch_size * world_size)
+    order = order_of(shuffle, n, seed)
+    length = len(order)
+    whole = order.indices(epoch, np.arange(length))
+    full = length - length % (batch_size * world_size)
     for tail, expected in {"drop": whole[:full], "partial": whole}.items():
-        if tail == "partial" and not can_share_tail(n, batch_size, world_size):
+        if tail == "partial" and not can_share_tail(length, batch_size, world_size):
             continue
         ranks = samplers(n, batch_size, world_size, tail=tail, **options)
         seen = [
@@ -139,22 +141,24 @@ def test_nothing_of_the_size_of_the_data_is_built():
     assert peak < 5_000_000
 
 
-def test_bad_arguments_name_what_is_allowed():
-    with pytest.raises(ValueError, match="tail must be 'drop', 'partial' or 'pad', but 'keep'"):
-        hr.BatchSampler(10, 2, tail="keep")
-    with pytest.raises(ValueError, match="rank must be an int from 0 to 3, but 4 was given"):
-        hr.BatchSampler(10, 2, rank=4, world_size=4)
-    with pytest.raises(ValueError, match="batch_size must be an int from 1"):
-        hr.BatchSampler(10, 0)
-    with pytest.raises(
-        TypeError, match="shuffle must be True or False, or a BlockShuffle, but a int"
-    ):
-        hr.BatchSampler(10, 2, shuffle=1)
-    with pytest.raises(ValueError, match="1 left over would leave a rank with an empty batch"):
-        hr.BatchSampler(9, 2, tail="partial", world_size=4)
-    sampler = hr.BatchSampler(10, 2)
-    for step in (-1, 5):
-        with pytest.raises(IndexError, match=rf"step must lie in range\(5\).*{step} was given"):
-            sampler.indices(0, step)
-    with pytest.raises(ValueError, match="epoch must be an int from 0"):
-        sampler.indices(-1, 0)
+@pytest.mark.parametrize("tail", ["drop", "partial", "pad"])
+def test_a_sampler_for_another_rank_or_tail_is_that_made_with_it(tail):
+    alone = hr.BatchSampler(26, 4, seed=3)
+    for made in samplers(26, 4, 2, seed=3, tail=tail):
+        other = alone.of_rank(made.rank, 2).with_tail(tail)
+        assert repr(other) == repr(made)
+        assert len(other) == len(made)
+        for step in range(len(made)):
+            assert other.indices(1, step).tolist() == made.indices(1, step).tolist()
+            assert other.weights(1, step).tolist() == made.weights(1, step).tolist()
+    assert (alone.world_size, alone.global_batch_size, alone.tail) == (1, 4, "drop")
+
+
+def test_a_rank_or_a_tail_that_can_not_be_is_an_error():
+    sampler = hr.BatchSampler(9, 4)
+    with pytest.raises(hr.errors.ArgumentError, match="rank must be"):
+        sampler.of_rank(2, 2)
+    with pytest.raises(hr.errors.ArgumentError, match="tail must be 'drop', 'partial' or 'pad'"):
+        sampler.with_tail("keep")
+    with pytest.raises(hr.errors.ArgumentError, match="would leave a rank with an empty batch"):
+        sampler.with_tail("partial").of_rank(1, 2)

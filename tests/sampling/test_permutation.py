@@ -1,5 +1,6 @@
 """A permutation is a bijection, is the same in every release, and looks like a shuffle."""
 
+import functools
 import itertools
 import math
 import pickle
@@ -87,7 +88,8 @@ def p_of_counts(counts) -> float:
     return float(stats.chisquare(np.asarray(counts).reshape(-1)).pvalue)
 
 
-def tables(n: int, seeds: int) -> np.ndarray:
+@functools.cache
+def tables(n: int, seeds: int = 4000) -> np.ndarray:
     positions = np.arange(n)
     return np.array([hr.Permutation(n, seed)[positions] for seed in range(seeds)])
 
@@ -95,14 +97,14 @@ def tables(n: int, seeds: int) -> np.ndarray:
 @pytest.mark.parametrize("n", [2, 3, 4, 5])
 def test_all_permutations_are_equally_likely(n):
     number_of = {order: i for i, order in enumerate(itertools.permutations(range(n)))}
-    orders = tables(n, 4000)
+    orders = tables(n)
     counts = np.bincount([number_of[tuple(o)] for o in orders.tolist()], minlength=len(number_of))
     assert p_of_counts(counts) > 1e-4
 
 
 @pytest.mark.parametrize("n", [7, 8, 16, 33])
 def test_every_number_is_equally_likely_at_every_position(n):
-    orders = tables(n, 4000)
+    orders = tables(n)
     expected = len(orders) / n
     counts = np.array([np.bincount(column, minlength=n) for column in orders.T])
     statistic = ((counts - expected) ** 2 / expected).sum()
@@ -111,15 +113,15 @@ def test_every_number_is_equally_likely_at_every_position(n):
 
 @pytest.mark.parametrize("n", [7, 8, 16, 33])
 def test_distance_between_two_positions_is_uniform(n):
-    orders = tables(n, 4000)
+    orders = tables(n)
     for a, b in [(0, 1), (0, n // 2), (1, n - 1), (2, 3)]:
         distances = (orders[:, b] - orders[:, a]) % n
         assert p_of_counts(np.bincount(distances, minlength=n)[1:]) > 1e-4
 
 
-@pytest.mark.parametrize("n", [8, 16, 33, 64])
+@pytest.mark.parametrize("n", [7, 8, 16, 33])
 def test_fixed_points_are_as_many_as_in_a_shuffle(n):
-    fixed = (tables(n, 4000) == np.arange(n)).sum(1)
+    fixed = (tables(n) == np.arange(n)).sum(1)
     probabilities = stats.poisson.pmf(np.arange(4), 1)
     expected = 4000 * np.append(probabilities, 1 - probabilities.sum())
     counts = np.bincount(np.minimum(fixed, 4), minlength=5)
@@ -180,21 +182,16 @@ def test_two_epochs_and_two_seeds_are_independent(n, other):
 # --- bad input -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("n", [0, -1, 2**62 + 1])
-def test_n_out_of_range_is_refused(n):
-    with pytest.raises(ValueError, match=rf"n must be an int from 1 to {2**62}, but {n} was given"):
-        hr.Permutation(n, 0)
-
-
 @pytest.mark.parametrize("n", [2.0, "3", None, True])
 def test_n_of_another_type_is_refused(n):
     with pytest.raises(TypeError, match="n must be an int"):
         hr.Permutation(n, 0)
 
 
-def test_bad_seeds_and_indices_are_refused():
-    with pytest.raises(ValueError, match="seed must be an int from 0"):
-        hr.Permutation(5, -1)
+def test_what_is_out_of_range_is_refused():
+    for n, seed in ((0, 0), (2**62 + 1, 0), (5, -1)):
+        with pytest.raises(hr.ArgumentError):
+            hr.Permutation(n, seed)
     permutation = hr.Permutation(5, 0)
     for index in (5, -1, np.array([0, 5]), np.array([-1])):
         with pytest.raises(IndexError, match=r"index must lie in range\(5\)"):

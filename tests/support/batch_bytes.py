@@ -6,7 +6,8 @@ from headrace.pytree import leaves
 
 
 def as_bytes(batch):
-    return [(tuple(leaf.shape), np.asarray(leaf).tobytes()) for leaf in leaves(batch)]
+    arrays = map(np.asarray, leaves(batch))
+    return [(array.shape, array.dtype.str, array.tobytes()) for array in arrays]
 
 
 def take(batches, count):

@@ -27,8 +27,8 @@ class Order(keras.layers.Layer):
 
     def call(self, x, training=False):
         if training:
-            places = keras.ops.arange(1, BATCH + 1, dtype="float32")
-            batch = keras.ops.cast(keras.ops.sum(x[:, 0] * places), "int32")
+            factors = keras.ops.arange(1, BATCH + 1, dtype="float32")
+            batch = keras.ops.cast(keras.ops.sum(x[:, 0] * factors), "int32")
             self.number.assign((self.number * 31 + batch) % 65521)
         return x / SAMPLES
 

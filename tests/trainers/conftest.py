@@ -6,18 +6,7 @@ docs/trainers.md; test_matrix.py compares it, and writes it with HEADRACE_WRITE_
 """
 
 import pytest
-
-HABITS = (
-    "peek",
-    "early stop",
-    "limit",
-    "evaluation twice",
-    "resume within an epoch",
-    "resume at an epoch's end",
-    "2 processes with ranks",
-    "2 processes without ranks",
-    "workers",
-)
+from trainer_habits import HABITS
 
 
 def pytest_configure(config):

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 from headrace.batching.feed import Feed
+from headrace.batching.transforms import Batch
 from headrace.sampling.keys import Place
 
 S = TypeVar("S")
@@ -45,6 +46,14 @@ def deliver(
         yield delivered.pop()  # with no name for it here, it is the consumer's alone
     if taken is not None:
         cursor.deliver(left_at, taken)
+
+
+def endless(feed: Feed) -> Iterator[Batch]:
+    """The batches from the feed's place on, epoch after epoch, each of which moves it."""
+    while True:
+        delivered = [feed.take(feed.cursor.place)]
+        feed.cursor.advance()
+        yield delivered.pop()  # with no name for it here, it is the consumer's alone
 
 
 def one_ahead(batches: Iterable[S], start: Callable[[S], Callable[[], T]]) -> Iterator[T]:

@@ -95,12 +95,12 @@ class JaxPass(Iterator[Any]):
     def __init__(self, feed: Feed, device: "jax.Device | jax.sharding.Sharding | None") -> None:
         self._feed = feed
         self._device = device
-        self._after: Cursor | None = None  # the last batch
+        self._cursor: Cursor | None = None  # after the last batch
         self._start()
 
     def __next__(self) -> Any:
         delivered = [next(self._batches)]
-        self._after = self._feed.cursor.copy()
+        self._cursor = self._feed.cursor.copy()
         return delivered.pop()  # with no name for it here, it is the consumer's alone
 
     def state_dict(self) -> State:
@@ -128,12 +128,12 @@ class JaxPass(Iterator[Any]):
         """For Grain's handler, which calls it after `set_state`. The first `next` starts it."""
 
     def _start(self) -> None:
-        self._after = None
+        self._cursor = None
         self._batches: Iterator[Any] = deliver(self._feed, self._batches_from)
 
     def _place(self) -> Cursor:
         cursor = self._feed.cursor
-        return self._after or cursor.copy(cursor.start)
+        return self._cursor or cursor.copy(cursor.start)
 
     def _batches_from(self, place: Place) -> Iterator[Any]:
         mover = Mover(self._feed, self._device, place)

@@ -40,7 +40,7 @@ class BadSample:
         index: of the sample.
         substitute: index of the sample that is taken instead.
         reason: why it can't be read: what `error` says.
-        error: that came of reading it.
+        error: raised by reading it.
     """
 
     index: int

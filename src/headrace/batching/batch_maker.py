@@ -1,7 +1,6 @@
 """BatchMaker: the pure function (data, configuration, key) -> batch.
 
-It is all that travels to where batches are made: it knows no position, no executor and no
-framework.
+It is all that is sent to workers: it knows no position, no executor and no framework.
 """
 
 import time
@@ -25,10 +24,16 @@ _MOST_BYTES_TOGETHER = 2**19
 
 
 class BlockResult(NamedTuple):
-    """The batches of a block, or keys that are left to be made one by one, and what it took.
+    """The batches of a block, or the keys of those that have to be made one by one.
 
-    `samples`, without padding, and `batch_nbytes` are those of one batch. `bad_samples` are of the
-    batch whose key is then `key`, as text.
+    Attributes:
+        batches: none, if some are left.
+        samples: in each batch, without padding.
+        batch_nbytes: bytes of each batch.
+        reading_s, transforming_s: seconds that it took.
+        left: the keys of the batches that are left, as making them together has failed.
+        bad_samples: that were replaced, if there is a single batch.
+        key: of that batch as text, if some were.
     """
 
     batches: list[Batch]
@@ -54,7 +59,7 @@ class BatchMaker:
         transform: as `Loader` takes it.
         seed: of the transform's random numbers.
         weighted: whether each batch gets float32 weights at its end, 0 for padding.
-        memory: what the arrays that are read into are made of.
+        memory: where the arrays come from that samples are read into.
         substitution: finds substitutes for samples that can't be read. Without it, they are errors.
     """
 
@@ -78,17 +83,17 @@ class BatchMaker:
         """The batches of a block; of several steps only if it `reads_together`."""
         if len(block.indices) == 1:
             return self.make(block.key(0))
-        began = time.perf_counter()
+        started = time.perf_counter()
         try:
             batches = self._read_together(block.indices)
         except Exception:  # so that each failure comes at its turn
             return BlockResult([], 0, 0, 0.0, 0.0, list(block.batch_keys()))
         read = time.perf_counter()
-        return BlockResult(batches, block.n_valid, nbytes(batches[0]), read - began, 0.0)
+        return BlockResult(batches, block.n_valid, nbytes(batches[0]), read - started, 0.0)
 
     def make(self, key: BatchKey) -> BlockResult:
         """The batch of a key."""
-        began = time.perf_counter()
+        started = time.perf_counter()
         try:
             bad_samples: tuple[BadSample, ...] = ()
             if self._substitution is None:
@@ -107,12 +112,12 @@ class BatchMaker:
         taken = time.perf_counter() - read
         name = str(key) if bad_samples else ""
         return BlockResult(
-            [batch], key.n_valid, nbytes(batch), read - began, taken, (), bad_samples, name
+            [batch], key.n_valid, nbytes(batch), read - started, taken, (), bad_samples, name
         )
 
     @property
     def reads_together(self) -> bool:
-        """Whether a batch costs little more than delivering it: rows of memory, as they are."""
+        """Whether making a batch is only copying rows of memory, so that several go together."""
         return (
             self._transform is None
             and not self._weighted
@@ -128,7 +133,7 @@ class BatchMaker:
         return sum(sample_nbytes(reader.spec) for reader in leaves(self._readers))
 
     def release_memory(self) -> None:
-        """Frees the memory that is kept for the batches to come."""
+        """Frees the memory that is kept for later batches."""
         self._memory.clear()
 
     def _read_batch(self, indices: Indices) -> Arrays:
@@ -190,7 +195,7 @@ class ReadyBatches:
         return 0
 
     def release_memory(self) -> None:
-        """There is none but that of the batches."""
+        """It keeps none."""
 
 
 def _with_weights(batch: Batch, weights: Weights) -> tuple[object, ...]:

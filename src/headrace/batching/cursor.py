@@ -62,9 +62,16 @@ class Cursor:
         sampler: says which places there are.
         identity: of the loader, for states.
         place: where it stands, and the next pass starts.
+
+    Attributes:
+        samples_epoch: of the last `set_epoch`, at first 0: samples that are asked for by number get
+            its random numbers.
     """
 
-    __slots__ = ("_at", "_identity", "_lock", "sampler")
+    __slots__ = (
+        *("_at", "_counted_from", "_followed_elsewhere", "_identity", "_loaded", "_lock"),
+        *("sampler", "samples_epoch"),
+    )
 
     def __init__(self, sampler: BatchSampler, identity: Identity, place: Place) -> None:
         self.sampler = sampler
@@ -72,7 +79,11 @@ class Cursor:
         # The place, and whether nothing was delivered since it was set: one tuple, swapped whole,
         # as other threads may look at it.
         self._at = place, True
+        self._loaded: Place | None = None  # by a state, if nothing was delivered since
+        self._counted_from = 0  # the epoch in which a trainer's count is 0
         self._lock = PerProcess(threading.Lock)
+        self.samples_epoch = 0
+        self._followed_elsewhere = False
 
     @property
     def place(self) -> Place:
@@ -104,14 +115,41 @@ class Cursor:
     def set_epoch(self, epoch: int) -> None:
         """Moves to the beginning of `epoch`, unless a place within it was just sought or loaded."""
         start = Place(check_int("epoch", epoch, 0, MAX_SAMPLES), 0)
+        self.samples_epoch = start.epoch
         place, sought = self._at
         if not (sought and place.epoch == start.epoch):
             self._set(start)
+
+    def follow_elsewhere(self) -> None:
+        """Says that something gives the batches from `start` on, and won't tell when they come.
+
+        It has used up a place that was sought or loaded. Until this is moved, it has no state.
+        """
+        with self._lock.get():
+            self._at = self.place, False
+            self._followed_elsewhere = True
+
+    def count_epoch(self, count: int) -> None:
+        """Moves as `set_epoch`, for a trainer that counts epochs, and may not know of the state.
+
+        Fabric counts from 0 in every run. So 0 just after a state of a later epoch was loaded
+        means that epoch, and the counts that follow those which follow it. Any other count below
+        the epoch of a state leaves the place as it is, too: a loader that is cycled within a
+        trainer's epoch is ahead of it.
+        """
+        check_int("epoch", count, 0, MAX_SAMPLES)
+        loaded = self._loaded if self._at == (self._loaded, True) else None
+        if loaded is not None:
+            self._counted_from = loaded.epoch if count == 0 else 0
+            if count < loaded.epoch:
+                return
+        self.set_epoch(self._counted_from + count)
 
     def advance(self) -> Place:
         """Moves on by a step, in this epoch or to the start of the next; the new place."""
         place = self.sampler.after(self.place)
         self._at = place, False
+        self._followed_elsewhere = False
         return place
 
     def deliver(self, left_at: Place, place: Place) -> Place:
@@ -133,21 +171,38 @@ class Cursor:
                     "have one at a time."
                 )
             self._at = after, False
+            self._followed_elsewhere = False
         return after
 
-    def __getstate__(self) -> tuple[BatchSampler, Identity, tuple[Place, bool]]:
-        return self.sampler, self._identity, self._at
+    def __getstate__(self) -> "_Parts":
+        loaded, counted_from = self._loaded, self._counted_from
+        return self.sampler, self._identity, self._at, loaded, counted_from, self.samples_epoch
 
-    def __setstate__(self, state: tuple[BatchSampler, Identity, tuple[Place, bool]]) -> None:
-        self.sampler, self._identity, self._at = state
+    def __setstate__(self, state: "_Parts") -> None:
+        self.sampler, self._identity, self._at, loaded, counted_from, self.samples_epoch = state
+        self._loaded, self._counted_from = loaded, counted_from
         self._lock = PerProcess(threading.Lock)
+        self._followed_elsewhere = False
 
     def _set(self, place: Place) -> None:
         with self._lock.get():
             self._at = place, True
+            self._followed_elsewhere = False
 
     def state_dict(self) -> State:
-        """As `Loader.state_dict`."""
+        """As `Loader.state_dict`.
+
+        Raises:
+            StateError: (a ValueError) something else delivers the batches, and knows where it is.
+        """
+        if self._followed_elsewhere:
+            raise StateError(
+                "the loader can't know its place: a DataLoader that to_torch() has not made, such "
+                "as one from a trainer's prepare(), delivers its batches. Have the trainer save "
+                "its own (Accelerate: use_stateful_dataloader=True, or skip_first_batches), or "
+                "iterate over to_torch() itself, of a loader with this process's rank= and "
+                "world_size=."
+            )
         epoch, position = self.place  # once, as another thread may move it meanwhile
         return {
             "format": _STATE_FORMAT,
@@ -176,3 +231,7 @@ class Cursor:
             self.place = Place(state.get("epoch", -1), state.get("position", -1))
         except (ArgumentError, ArgumentTypeError) as error:
             raise StateError(f"state can't be gone on with here: {error}") from None
+        self._loaded = self.place
+
+
+_Parts = tuple[BatchSampler, Identity, tuple[Place, bool], Place | None, int, int]

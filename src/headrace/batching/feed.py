@@ -1,13 +1,14 @@
-"""Feed: the batches of a sampler, made ahead by an executor, and the cursor that they move.
+"""Feed: the batches of a sampler, prefetched by an executor, and the cursor that they move.
 
-What loaders are made of, and what adapters deliver from. It knows no framework.
+Each loader has one, and adapters deliver its batches. It knows no framework.
 """
 
+import copy
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from headrace.batching.bad_samples import BadSample, BadSamples
 from headrace.batching.batch_maker import BatchMaker, BlockResult, ReadyBatches
@@ -20,7 +21,7 @@ from headrace.executors.inline import Inline
 from headrace.sampling.batch_sampler import BatchSampler
 from headrace.sampling.keys import BatchKey, Block, Place
 
-# Blocks are small in comparison with the look-ahead, which so stays as long as it is.
+# Look-ahead is counted in blocks: one of them is at most this part of its budget.
 _BLOCKS_AHEAD = 8
 _MOST_STEPS_IN_A_BLOCK = 64
 
@@ -52,27 +53,27 @@ class Feed:
         self.maker = maker
         self.executor = executor
         self.bad_samples = bad_samples
-        self.cursor = Cursor(sampler, identity, Place(0, 0))
-        self.meter = Meter()
+        self.cursor: Cursor = Cursor(sampler, identity, Place(0, 0))
+        self.meter: Meter = Meter()
         self._identity = identity
-        # Batches made ahead, with the place and the process that they are for; or nothing. A list,
-        # as taking out of it is one step, also where threads run at once.
+        # The prefetched batches, with the place and the process that they are for; or nothing. A
+        # list, as popping from it is atomic, also where threads run at once.
         self._ahead: list[tuple[tuple[Place, int], Batches]] = []
 
     def make(self, key: BatchKey) -> Batch:
-        """The batch of a key, made in this thread. Only its bad samples are counted."""
+        """The batch of a key, made in this thread. It counts in `bad_samples`, not in `meter`."""
         result = self.maker.make(key)
         self.bad_samples.take(result.bad_samples, result.key)
         return result.batches[0]
 
     def take(self, place: Place) -> Batch:
-        """The batch at `place`, made ahead if the call before was for the place before it.
+        """The batch at `place`, prefetched if the call before was for the place before it.
 
         It does not move the cursor.
         """
         here = (place, os.getpid())  # what was started before a fork is the parent's
         try:
-            started, batches = self._ahead.pop()  # whatever fails, the next call starts afresh
+            started, batches = self._ahead.pop()  # after a failure, the next call starts over
         except IndexError:
             started = None
         if started != here:
@@ -93,15 +94,15 @@ class Feed:
             place = self.sampler.after(place)
 
     def batches_from(self, place: Place, *, epochs: int | None = None) -> "Batches":
-        """The batches from `place` on, made ahead by the executor, apart from those of `take`.
+        """The batches from `place` on, prefetched by the executor, apart from those of `take`.
 
-        They end after `epochs` epochs, of which the first may have begun; without it, never.
+        They end after `epochs` epochs, the first of which is that of `place`; without it, never.
         """
         results = self._results_from(place, epochs, self._steps_in_a_block())
         return Batches(results, self.maker.make, self.meter, self.bad_samples)
 
     def count_substituted(self, bad_samples: Iterable[BadSample], key: str) -> None:
-        """Counts bad samples of a batch that another process has made.
+        """Counts bad samples of a batch from another process.
 
         Raises:
             SampleError: the error of the first one beyond `max_bad_samples`.
@@ -123,8 +124,21 @@ class Feed:
         maker = ReadyBatches(first)
         return Feed(self.sampler, maker, Inline(), self.bad_samples, self._identity)
 
+    def with_sampler(self, sampler: BatchSampler) -> "Feed":
+        """A feed of the same samples in the same order, with a cursor of its own.
+
+        It starts where the next pass of this one would.
+
+        Args:
+            sampler: that of this feed, for another rank or with another tail.
+        """
+        feed = copy.copy(self)
+        feed.sampler, feed.meter = sampler, self.meter
+        feed.cursor = Cursor(sampler, self._identity, self.cursor.start)
+        return feed
+
     def close(self) -> None:
-        """Drops the batches made ahead, and ends the executor's workers."""
+        """Drops the prefetched batches, and ends the executor's workers."""
         self._ahead.clear()
         self.executor.close()
         self.maker.release_memory()
@@ -141,7 +155,7 @@ class Feed:
         return map_checked(self.executor, self.maker, blocks)
 
     def _steps_in_a_block(self) -> int:
-        """How many batches are made and delivered together, where they cost little else."""
+        """How many batches are made at a time: several, where making one costs very little."""
         if not self.maker.reads_together:
             return 1
         # An executor without such a budget makes each batch when it is asked for.
@@ -150,6 +164,7 @@ class Feed:
         return max(1, min(_MOST_STEPS_IN_A_BLOCK, budget // max(1, batch_nbytes)))
 
 
+@runtime_checkable
 class HasFeed(Protocol):
     """What adapters are given: a loader."""
 
@@ -162,7 +177,7 @@ def feed_of(loader: HasFeed) -> Feed:
 
 
 class Batches(Iterator[Batch]):
-    """The batches of `results`, each of which has those of one block, counted as they are taken.
+    """The batches of `results`, each of which holds those of a block; counted as they are taken.
 
     Args:
         results: of an executor.

@@ -27,7 +27,7 @@ class Stats(NamedTuple):
         handing_over_s: spent copying to shared memory, and to tensors and devices.
         ready_p50: the median of the number of batches that were ready when one was asked for.
         ready_p99: the 99th percentile of it: about how far look-ahead goes.
-        replaced: bad samples in the batches that others were taken in place of.
+        replaced: bad samples in the batches, for which others were taken.
 
     Example:
         >>> import headrace as hr
@@ -87,17 +87,17 @@ class Meter:
 
     def reset(self) -> None:
         """Forgets what was counted."""
-        self.delivering_s = 0.0
+        self.delivering_s: float = 0.0
         self._batches = self._samples = self._nbytes = self._replaced = 0
-        self._began: float | None = None
+        self._started: float | None = None
         self._last = self._waited_s = self._reading_s = self._transforming_s = 0.0
         self._times_ready: dict[int, int] = {}
 
     def count_block(self, result: BlockResult, asked: float, ready: int) -> None:
         """Counts a result of a `BatchMaker` that was asked for then, when so many were ready."""
         now = time.perf_counter()
-        if self._began is None:
-            self._began = asked
+        if self._started is None:
+            self._started = asked
         self._waited_s += now - asked
         self._reading_s += result.reading_s
         self._transforming_s += result.transforming_s
@@ -119,7 +119,7 @@ class Meter:
             self._batches,
             self._samples,
             self._nbytes,
-            0.0 if self._began is None else self._last - self._began,
+            0.0 if self._started is None else self._last - self._started,
             self._waited_s,
             self._reading_s,
             self._transforming_s,

@@ -15,6 +15,7 @@ With n = 22, 2 ranks, a batch size of 4 and so a global batch of 8:
                                                                         of weight 0
 """
 
+import copy
 from collections.abc import Iterator
 from typing import Literal, get_args
 
@@ -73,17 +74,15 @@ class BatchSampler:
         world_size: int = 1,
         block: int | None = None,
     ) -> None:
-        self.n = check_int("n", n, 1, MAX_SAMPLES)
-        self.batch_size = check_int("batch_size", batch_size, 1, MAX_SAMPLES)
-        self.world_size = check_int("world_size", world_size, 1, MAX_SAMPLES)
-        self.rank = check_int("rank", rank, 0, self.world_size - 1)
-        self.global_batch_size = check_int(
+        self.n: int = check_int("n", n, 1, MAX_SAMPLES)
+        self.batch_size: int = check_int("batch_size", batch_size, 1, MAX_SAMPLES)
+        self.world_size: int = check_int("world_size", world_size, 1, MAX_SAMPLES)
+        self.rank: int = check_int("rank", rank, 0, self.world_size - 1)
+        self.global_batch_size: int = check_int(
             "batch_size * world_size", self.batch_size * self.world_size, 1, MAX_SAMPLES
         )
-        if tail not in get_args(Tail):
-            raise bad_value("tail", tail, "'drop', 'partial' or 'pad'")
-        self.tail: Tail = tail
-        self.seed = check_seed(seed)
+        self.tail: Tail = _checked(tail)
+        self.seed: int = check_seed(seed)
         self.order: Order = order_of(shuffle, self.n, self.seed, block)
         self._length = len(self.order)
         self._check_tail(self._length)
@@ -98,6 +97,32 @@ class BatchSampler:
             f"order={self.order.describe()!r}, seed={self.seed}, tail={self.tail!r}, "
             f"rank={self.rank}, world_size={self.world_size})"
         )
+
+    def of_rank(self, rank: int, world_size: int) -> "BatchSampler":
+        """This sampler for another rank: its own part of steps of `batch_size * world_size`.
+
+        Raises:
+            ArgumentError: (a ValueError) as when a sampler is made.
+        """
+        other = copy.copy(self)
+        other.world_size = check_int("world_size", world_size, 1, MAX_SAMPLES)
+        other.rank = check_int("rank", rank, 0, world_size - 1)
+        other.global_batch_size = check_int(
+            "batch_size * world_size", self.batch_size * world_size, 1, MAX_SAMPLES
+        )
+        other._check_tail(self._length)
+        return other
+
+    def with_tail(self, tail: Tail) -> "BatchSampler":
+        """This sampler with something else becoming of the last samples of an epoch.
+
+        Raises:
+            ArgumentError: (a ValueError) as when a sampler is made.
+        """
+        other = copy.copy(self)
+        other.tail = _checked(tail)
+        other._check_tail(self._length)
+        return other
 
     def indices(self, epoch: int, step: int) -> Indices:
         """The samples of this rank's batch at `step` of `epoch`: int64, shape (batch,).
@@ -126,7 +151,7 @@ class BatchSampler:
         return Place(epoch, step * self.global_batch_size)
 
     def check_place(self, place: Place) -> Place:
-        """`place`, if it exists and its epoch can be gone on with from there.
+        """`place`, if it exists and an epoch can go on from it.
 
         Raises:
             ArgumentError: (a ValueError) it does not exist, or the samples from there on would
@@ -224,3 +249,9 @@ class BatchSampler:
             return position + start, stop - start, stop - start
         start = self.rank * self.batch_size
         return position + start, self.batch_size, max(0, min(left - start, self.batch_size))
+
+
+def _checked(tail: Tail) -> Tail:
+    if tail not in get_args(Tail):
+        raise bad_value("tail", tail, "'drop', 'partial' or 'pad'")
+    return tail

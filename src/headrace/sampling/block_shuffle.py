@@ -86,7 +86,7 @@ class BlockShuffled:
     repeats = False
 
     def __init__(self, n: int, seed: int, block: int, window: int) -> None:
-        self.sampling = BlockShuffle(block, window)
+        self.sampling: BlockShuffle = BlockShuffle(block, window)
         self._n = n
         self._seed = check_seed(seed)
         self._block = min(block, n)
@@ -172,5 +172,5 @@ class BlockShuffled:
 
 @functools.lru_cache(maxsize=256)
 def _permutation(n: int, seed: int, *spawn_key: int) -> Permutation:
-    """Those of the windows of late, as making one takes as long as permuting a batch."""
+    """Recent ones are kept, as making one takes as long as permuting a batch."""
     return Permutation(n, np.random.SeedSequence(seed, spawn_key=spawn_key))

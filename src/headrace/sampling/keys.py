@@ -48,8 +48,8 @@ class BatchKey(NamedTuple):
 class Block(NamedTuple):
     """The keys of consecutive steps of an epoch, whose batches are all of one length.
 
-    `indices` has a row for each step, int64; what else there is, is that of the first step, and
-    `stride` what position and first grow by with each step.
+    `indices` has a row for each step, int64. `place`, `step` and `first` are those of the first
+    step; with each step, the place's position and `first` grow by `stride`.
     """
 
     place: Place

@@ -14,11 +14,16 @@ import numpy as np
 
 from headrace.errors import ArgumentError, bad_value
 
+_TOO_EARLY = (
+    "A trainer such as Lightning sets WORLD_SIZE alone in the processes that it starts. Then this "
+    "is too early to ask: make the loader once its processes are joined, in train_dataloader() or "
+    "after fabric.launch()."
+)
 _REMEDY = "Pass rank= and world_size= to the loader instead of asking headrace.world()."
 
 
 class World(NamedTuple):
-    """This process's place among those that share the batches of each step.
+    """Which of the processes that share the batches of each step this one is.
 
     Attributes:
         rank: which of them it is, 0 to world_size - 1.
@@ -40,7 +45,8 @@ def world() -> World:
     4. RANK and WORLD_SIZE of the environment, as torchrun sets them.
 
     Those that are silent are passed over, and those that speak must agree. If none speaks, this is
-    rank 0 of 1. Call it in the training process, after the framework has been initialised.
+    rank 0 of 1. Call it in the training process, after the framework has been initialised: with
+    Lightning's Trainer in `train_dataloader()`, with Fabric after `fabric.launch()`.
 
     If JAX speaks and a distribution of Keras is set (`keras.distribution.set_distribution`), the
     processes that hold the same rows of a batch, as with `ModelParallel` they may, are one rank,
@@ -119,6 +125,9 @@ def _environment() -> World | None:
     texts = {name: os.environ.get(name) for name in ("RANK", "WORLD_SIZE")}
     if all(text is None for text in texts.values()):
         return None
+    if texts["RANK"] is None:
+        remedy = f"{_TOO_EARLY} {_REMEDY}"
+        raise bad_value("RANK", None, "a number, as RANK and WORLD_SIZE are set both", remedy)
     for name, text in texts.items():
         if text is None or not (text.isascii() and text.isdigit()):
             raise bad_value(name, text, "a number, as RANK and WORLD_SIZE are set both", _REMEDY)
@@ -137,8 +146,8 @@ def _keras_share(process: int) -> World | None:
     mesh = distribution.device_mesh.backend_mesh
     axis = mesh.axis_names.index(distribution.batch_dim_name)
     rows: dict[int, set[int]] = {}
-    for place, device in np.ndenumerate(mesh.devices):
-        rows.setdefault(device.process_index, set()).add(place[axis])
+    for position, device in np.ndenumerate(mesh.devices):
+        rows.setdefault(device.process_index, set()).add(position[axis])
     shares = sorted({tuple(sorted(part)) for part in rows.values()})
     if process not in rows or sum(map(len, shares)) > mesh.devices.shape[axis]:
         raise ArgumentError(

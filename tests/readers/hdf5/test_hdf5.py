@@ -105,72 +105,17 @@ def write(path, /, mode="w", **arrays):
             file[name] = array
 
 
-def test_all_datasets_of_a_file_are_a_dict_by_their_names(path):
-    write(path, images=X, **{"more/labels": np.arange(10), "more/deep/x": X[:, 0]})
+def test_what_has_no_axes_is_passed_over(path):
+    write(path, images=X, **{"more/x": X[:, 0], "other/strings": ["any", "string"]})
     with h5py.File(path, "a") as file:
-        file["scalar"] = 3
-        file["nothing"] = h5py.Empty("f4")
-    reader = hr.Hdf5(path)
-    assert reader.spec.keys() == {"images", "more/labels", "more/deep/x"}
-    batch = read(reader, [7, 2])
-    assert (batch["images"] == X[[7, 2]]).all()
-    assert batch["more/labels"].tolist() == [7, 2]
-    assert (batch["more/deep/x"] == X[[7, 2], 0]).all()
-    assert hr.Hdf5(path, "more").spec.keys() == {"labels", "deep/x"}
-    assert hr.Hdf5(path, "more/deep").spec == hr.Hdf5(path, "/more/deep/x").spec
-
-
-def test_datasets_are_chosen_and_renamed(path):
-    write(path, a=X, b=np.arange(10), c=np.arange(3))
-    assert read(hr.Hdf5(path, "b"), [3, 1]).tolist() == [3, 1]
-    assert list(hr.Hdf5(path, ["b", "a"]).spec) == ["b", "a"]
-    assert list(hr.Hdf5(path, ["b"]).spec) == ["b"]
-    reader = hr.Hdf5(path, {"x": "a", "y": "b"}, dtype={"y": "float32"})
-    batch = read(reader, [4])
-    assert (batch["x"] == X[4]).all()
-    assert batch["y"].dtype == np.float32
-    with hr.Loader(reader, batch_size=5, shuffle=False, executor=hr.Processes(1)) as loader:
-        assert loader.batch(0, 1)["y"].tolist() == [5, 6, 7, 8, 9]
-        assert [batch["y"].tolist() for batch in loader] == [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9]]
-
-
-@pytest.mark.parametrize(
-    ("datasets", "error", "said"),
-    [
-        ("d", ValueError, r"datasets must be a dataset .*: 'a', 'c', 'g/s', but 'd' was"),
-        (["a", "d"], ValueError, "'d' was given"),
-        (["a", "g"], ValueError, "'g' was given"),
-        ("empty", ValueError, "'/empty' in .* has none"),
-        (None, ValueError, r"lengths are 'a': 10, 'c': 3.*datasets=\[\.\.\.\]"),
-        ("g", ValueError, "'g/s' in .* holds others, such as strings"),
-        ([], ValueError, "at least one name"),
-        (3, TypeError, "datasets must be an iterable"),
-        ({"a": 3}, TypeError, "datasets must be a str"),
-        pytest.param({"b", "a"}, TypeError, "order", id="a set"),
-    ],
-    ids=str,
-)
-def test_a_choice_that_is_not_there_is_refused(path, datasets, error, said):
-    write(path, a=X, c=np.arange(3))
-    with h5py.File(path, "a") as file:
-        file.create_group("empty")
-        file["g/s"] = ["any", "string"]
-    if datasets is None:
-        with h5py.File(path, "a") as file:
-            del file["g/s"]
-    with pytest.raises(error, match=said):
-        hr.Hdf5(path, datasets)
-
-
-def test_dtypes_are_converted_but_keep_their_kind(path):
-    write(path, a=X.astype(">f8"), b=np.arange(10, dtype="u1"))
-    assert hr.Hdf5(path, "a").spec.dtype.isnative
-    assert (read(hr.Hdf5(path, "a", dtype="float16")) == X.astype("float16")).all()
-    assert read(hr.Hdf5(path, "b", dtype=np.float32), [9]).tolist() == [9.0]
-    with pytest.raises(hr.ArgumentError, match="dtype must be one that 'a'"):
-        hr.Hdf5(path, "a", dtype="int32")
-    with pytest.raises(hr.ArgumentError, match="dtype must be a dtype by key for 'a', 'b'"):
-        hr.Hdf5(path, dtype={"c": "float32"})
+        file["more/scalar"] = 3
+        file["more/nothing"] = h5py.Empty("f4")
+    assert (read(hr.Hdf5(path, "more"), [3]) == X[[3], 0]).all()
+    assert hr.Hdf5(path, "more").spec == hr.Hdf5(path, "/more/x").spec
+    with pytest.raises(hr.ArgumentError, match="but 'more/scalar' was given"):
+        hr.Hdf5(path, "more/scalar")
+    with pytest.raises(hr.ArgumentError, match=r"'other/strings' in .* holds others, such as str"):
+        hr.Hdf5(path)
 
 
 @EVERY_WAY

@@ -16,7 +16,7 @@ from headrace.storage.local import folder as folder_module
 PRELUDE = """
     import atexit, errno, os, resource, tempfile
     import numpy as np
-    import headrace as hr
+    from headrace.readers import NpyFiles
 
     if os.geteuid() == 0:
         os.setuid(65534)  # root may read everything
@@ -100,7 +100,7 @@ def test_name_too_long(folder):
 @pytest.mark.skipif(os.name != "posix", reason="limits of open files are POSIX's")
 def test_too_many_open_files():
     run("""
-        reader = hr.NpyFiles(root)
+        reader = NpyFiles(root)
         out = np.empty((3, 3))
         resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
         opened = []
@@ -126,7 +126,7 @@ def test_too_many_open_files():
 @pytest.mark.skipif(os.name != "posix", reason="rights of files are POSIX's")
 def test_forbidden_file():
     run("""
-        reader = hr.NpyFiles(root)
+        reader = NpyFiles(root)
         os.chmod(os.path.join(root, "b.npy"), 0)
         try:
             reader.read(np.array([0, 1]), np.empty((2, 3)))
@@ -142,7 +142,7 @@ def test_forbidden_folder_is_not_left_out_in_silence():
     run("""
         os.chmod(os.path.join(root, "deep"), 0)
         try:
-            reader = hr.NpyFiles(root)
+            reader = NpyFiles(root)
         except PermissionError as error:
             assert os.path.join(root, "deep") in str(error)
         else:

@@ -88,51 +88,13 @@ def group_of(root, zarr_format, **arrays):
     return group
 
 
-@EVERY_FORMAT
-def test_all_arrays_of_a_group_are_a_dict_by_their_names(root, zarr_format):
-    arrays = {"images": X, "more/labels": np.arange(10), "more/deep/x": X[:, 0]}
-    group_of(root, zarr_format, **arrays)
-    reader = hr.Zarr(root)
-    assert list(reader.spec) == ["images", "more/deep/x", "more/labels"]
-    batch = read(reader, [7, 2])
-    assert all((batch[name] == array[[7, 2]]).all() for name, array in arrays.items())
-    assert list(hr.Zarr(root, "more").spec) == ["deep/x", "labels"]
-    assert read(hr.Zarr(root, "more/labels"), [7, 2]).tolist() == [7, 2]
-    assert (read(hr.Zarr(root, "more/deep"), [3]) == X[[3], 0]).all()
-    assert list(hr.Zarr(root, ["images"]).spec) == ["images"]
-
-
-def test_arrays_are_chosen_renamed_and_converted(root):
-    group_of(root, 3, a=X, b=np.arange(10), c=np.arange(3))
-    reader = hr.Zarr(root, {"x": "a", "y": "b"}, dtype={"y": "float32"})
-    batch = read(reader, [4])
-    assert (batch["x"] == X[4]).all()
-    assert batch["y"].dtype == np.float32
-    copy = pickle.loads(pickle.dumps(hr.Zarr(root, {"": "b"})))  # even a key like this one
-    assert read(copy, [4])[""].tolist() == [4]
-    with hr.Loader(reader, batch_size=5, shuffle=False, executor=hr.Processes(1)) as loader:
-        assert [batch["y"].tolist() for batch in loader] == [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9]]
-    with pytest.raises(hr.ArgumentError, match="dtype must be one that 'a'"):
-        hr.Zarr(root, "a", dtype="int32")
-
-
-@pytest.mark.parametrize("wrap", [str, FarFolder], ids=["folder", "storage"])
-@pytest.mark.parametrize(
-    ("arrays", "error", "said"),
-    [
-        ("d", ValueError, "arrays must be an array in .*, but 'd' was given"),
-        (["a", "d"], ValueError, "'d' was given"),
-        (["a", "g"], ValueError, "name of an array, not of a group"),
-        (["a", "c"], ValueError, r"lengths are 'a': 10, 'c': 3.*arrays=\[\.\.\.\]"),
-        ([], ValueError, "at least one name"),
-        (3, TypeError, "arrays must be an iterable"),
-    ],
-    ids=str,
-)
-def test_a_choice_that_is_not_there_is_refused(root, wrap, arrays, error, said):
-    group_of(root, 3, a=X, c=np.arange(3), **{"g/x": X})
-    with pytest.raises(error, match=said):
-        hr.Zarr(wrap(root), arrays)
+def test_a_choice_behind_a_storage_that_is_not_there_is_refused(root):
+    group_of(root, 3, a=X, **{"g/x": X})
+    storage = FarFolder(root)
+    with pytest.raises(hr.ArgumentError, match="which can't be listed, but 'd' was given"):
+        hr.Zarr(storage, ["a", "d"])
+    with pytest.raises(hr.ArgumentError, match="name of an array, not of a group"):
+        hr.Zarr(storage, ["a", "g"])
 
 
 def test_what_there_is_is_named(root):

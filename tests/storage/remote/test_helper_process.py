@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ import pytest
 pytest.importorskip("obstore", reason="needs headrace[remote]")
 
 from fetching import always, fetched
+from waiting import eventually
 from web_server import FaultProxy, FileServer
 
 import headrace as hr
@@ -43,10 +43,8 @@ class TestProcesses:
                 storages.append(hr.Remote(f"{server.url}/{i}"))
                 assert fetched(storages[-1], [Request("a")]) == [b"%d" % i]
             helper = transfers_of_this_process().client._helper._process.pid
-            deadline = time.monotonic() + 60
-            while len(os.listdir(f"/proc/{helper}/fd")) > 90:
-                assert time.monotonic() < deadline, "it keeps the connections of all"
-                time.sleep(0.05)
+            few = eventually(lambda: len(os.listdir(f"/proc/{helper}/fd")) <= 90, 60)
+            assert few, "it keeps the connections of all"
             for i, storage in enumerate(storages[:3]):  # whose clients are gone
                 assert fetched(storage, [Request("a")]) == [b"%d" % i]
 

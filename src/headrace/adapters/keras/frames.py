@@ -167,7 +167,7 @@ def steps_per_epoch(fit: FrameType) -> int | None:
 
 
 def set_first_epoch(model: keras.Model, epoch: int | None) -> None:
-    """Has the `fit` that starts begin with that epoch, as Keras' BackupAndRestore does; None: 0."""
+    """Makes the `fit` that starts begin with that epoch, or 0, as `BackupAndRestore` does."""
     model._initial_epoch = epoch
 
 

@@ -37,7 +37,8 @@ class ResumeTraining(keras.callbacks.Callback):  # type: ignore[misc]
         filepath: a file that ends with ".weights.h5", which `Model.load_weights` can read, too.
         save_freq: "epoch", at the end of each epoch, or after how many batches.
         delete_checkpoint: removes the file once `fit` has ended by itself, so that the next one
-            begins anew. If it stays, the next `fit` with as many epochs has nothing left to do.
+            starts from the beginning. If it stays, the next `fit` with as many epochs has nothing
+            left to do.
 
     Raises:
         ArgumentError, ArgumentTypeError: (a ValueError, a TypeError) an argument is not allowed.
@@ -88,7 +89,7 @@ class ResumeTraining(keras.callbacks.Callback):  # type: ignore[misc]
         self._epoch = 0
         # Steps of the present epoch before a restart and until now, and since the last save.
         self._before = self._done = self._unsaved = 0
-        self._whole = True  # the epoch began with one of the loader's, and has its length
+        self._whole = True  # the epoch is one of the loader's, from its first batch to its last
         self._ended = True  # no step of the present epoch is left
         # What is to be restored with the first step, and what it is to find.
         self._generators: list[Array] = []

@@ -22,7 +22,7 @@ from headrace.adapters.torch.device import Copier
 from headrace.adapters.torch.sampler import BatchNumbers, numbers_of
 from headrace.batching.cursor import State
 from headrace.batching.feed import HasFeed
-from headrace.errors import bad_value
+from headrace.errors import ArgumentError, bad_value
 from headrace.sampling.keys import Place
 
 _OURS = ("dataset", "batch_size", "shuffle", "sampler", "batch_sampler", "drop_last")
@@ -69,8 +69,7 @@ def make_data_loader(
     dataset = Dataset(loader)
     sampler = dataset.feed.sampler
     batches = BatchNumbers(numbers_of(dataset.feed), sampler.batch_size, sampler.tail == "drop")
-    data_loader: HeadraceDataLoader = kind(dataset, batch_sampler=batches, **options)
-    data_loader.device = None if device is None else torch.device(device)
+    data_loader: HeadraceDataLoader = kind(dataset, batch_sampler=batches, device=device, **options)
     return data_loader
 
 
@@ -79,14 +78,36 @@ class HeadraceDataLoader(torch_data.DataLoader[Any]):
 
     Its state is the loader's, so that whatever saves objects with a state saves the loader's place,
     and any number of workers may go on from there.
+
+    Trainers make others like it, of its attributes. Where the loader was not told its rank and the
+    trainer shares its samples out, with a `DistributedSampler` of their order, the new one has the
+    batches of that rank of the loader. It moves a loader of its own then.
     """
 
     dataset: Dataset
-    device: torch.device | None = None
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        batches = self.batch_sampler
+    def __init__(
+        self,
+        dataset: Dataset,
+        *args: Any,
+        device: "torch.device | str | None" = None,
+        **options: Any,
+    ) -> None:
+        batches = options.get("batch_sampler")
+        if isinstance(batches, BatchNumbers):
+            sampler = batches.sampler
+            if (
+                isinstance(sampler, torch_data.DistributedSampler)
+                and not batches.is_exact
+                and sampler.dataset is not dataset  # over which it has an order of its own
+            ):
+                dataset = dataset.of_rank(sampler.rank, sampler.num_replicas)
+                batches = BatchNumbers(
+                    numbers_of(dataset.feed), batches.batch_size, batches.drop_last
+                )
+                options["batch_sampler"] = batches
+        super().__init__(dataset, *args, **options)
+        self.device = None if device is None else torch.device(device)
         if isinstance(batches, BatchNumbers):
             # PyTorch leaves them out where it is given a batch sampler, but trainers read them.
             for name in ("batch_size", "sampler", "drop_last"):
@@ -104,20 +125,45 @@ class HeadraceDataLoader(torch_data.DataLoader[Any]):
 
     def _pass(self, *, taken_ahead: bool = False) -> Iterator[Any]:
         batches = self.batch_sampler
-        if not (isinstance(batches, BatchNumbers) and batches.is_exact):
-            # A trainer has put another sampler in, so these are not batches of the loader.
+        if not (isinstance(batches, BatchNumbers) and batches.gives_batches_of(self.dataset.feed)):
+            # A trainer has put another sampler or tail in: these are not the loader's batches.
             yield from self._batches()
             return
         yield from deliver(self.dataset.feed, self._batches, taken_ahead=taken_ahead)
 
+    @property
+    def _is_accelerate_prepared(self) -> bool:
+        """What Accelerate 1.x asks before it wraps a DataLoader. Its processes must share it then.
+
+        Raises:
+            ArgumentError: (a ValueError) they would share what is one rank's part already.
+        """
+        accelerate = sys.modules.get("accelerate")
+        sampler = self.dataset.feed.sampler
+        if accelerate is not None and sampler.world_size > 1:
+            processes = accelerate.PartialState().num_processes
+            if processes > 1:
+                raise ArgumentError(
+                    f"Accelerate shares what it prepares out over its {processes} processes, but "
+                    f"this loader's batches are those of rank {sampler.rank} of "
+                    f"{sampler.world_size}. Make the loader without rank= and world_size=; or keep "
+                    "it from prepare(), and iterate over to_torch(device=accelerator.device)."
+                )
+        return False
+
     def _batches(self, _start: Place | None = None) -> Iterator[Any]:
         """Those of the numbers that the batch sampler gives now."""
         feed = self.dataset.feed
+        batch_sampler = self.batch_sampler
         self.dataset.reports = True  # to us, in the workers that are started now
+        if isinstance(batch_sampler, BatchNumbers):
+            batch_sampler.moves = True
         try:
             results = super().__iter__()
         finally:
             self.dataset.reports = False
+            if isinstance(batch_sampler, BatchNumbers):
+                batch_sampler.moves = False
         batches = counted(feed, results)
         if self.device is None:
             yield from batches
@@ -127,7 +173,6 @@ class HeadraceDataLoader(torch_data.DataLoader[Any]):
 
     def set_epoch(self, epoch: int) -> None:
         """As `Loader.set_epoch`."""
-        self.dataset.feed.cursor.set_epoch(epoch)
         self.dataset.set_epoch(epoch)
 
     def __repr__(self) -> str:

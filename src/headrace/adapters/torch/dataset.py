@@ -4,6 +4,7 @@
 that comes by its key is what the loader makes; other lists of numbers are samples by themselves.
 """
 
+import copy
 import operator
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -12,13 +13,12 @@ import numpy as np
 import torch
 import torch.utils.data as torch_data
 
-from headrace.adapters.torch.sampler import KeyedNumbers
+from headrace.adapters.torch.sampler import EpochNumbers, KeyedNumbers
 from headrace.adapters.torch.tensors import as_tensor
-from headrace.arguments import check_int
 from headrace.arrays import Indices
 from headrace.batching.bad_samples import BadSample
 from headrace.batching.feed import Feed, HasFeed, feed_of
-from headrace.errors import ArgumentError, OutOfRangeError, bad_type
+from headrace.errors import ArgumentError, OutOfRangeError, StateError, bad_type
 from headrace.pytree import leaves, map_leaves
 from headrace.sampling.keys import BatchKey, Place
 
@@ -37,7 +37,8 @@ class Dataset(torch_data.Dataset[Any]):
     def __init__(self, loader: HasFeed) -> None:
         self.loader = loader
         self.feed = feed_of(loader)
-        self._epoch = 0
+        # Of the batch that was fetched last, and of the one that was when a state was taken.
+        self._last = self._loaded = Place(0, -1)
         self._next: Place | None = None  # the place after the batch that was fetched last
         # Set while a DataLoader of `to_torch` starts its workers: who counts bad samples.
         self.reports = False
@@ -56,7 +57,11 @@ class Dataset(torch_data.Dataset[Any]):
         if isinstance(numbers, KeyedNumbers) and numbers.is_batch:
             return WholeBatch(self._batch(numbers.key), len(numbers))
         indices = self._in_range(np.array(numbers, np.int64))
-        key = BatchKey.of_samples(self._epoch, indices)
+        epoch = self.feed.cursor.samples_epoch
+        if isinstance(numbers, EpochNumbers):  # which workers that persist would not know otherwise
+            epoch = numbers.epoch
+            self._check_goes_on(Place(epoch, self.feed.sampler.n))
+        key = BatchKey.of_samples(epoch, indices)
         return WholeBatch(map_leaves(as_tensor, self.feed.make(key)), len(indices)).samples()
 
     def _in_range(self, indices: Indices) -> Indices:
@@ -72,15 +77,36 @@ class Dataset(torch_data.Dataset[Any]):
         return np.where(indices < 0, indices + n, indices)
 
     def set_epoch(self, epoch: int) -> None:
-        """Has the samples by number get the random numbers of that epoch."""
-        self._epoch = check_int("epoch", epoch, 0, 2**62)
+        """As `Loader.set_epoch`; the samples by number get the random numbers of that epoch."""
+        self.feed.cursor.set_epoch(epoch)
+
+    def state_dict(self) -> dict[str, int]:
+        """For torchdata's StatefulDataLoader: the place of the batch that was fetched last."""
+        return self._last._asdict()
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Has that batch and those before it be errors from now on.
+
+        Who asks for them has forgotten the epoch that it was in.
+        """
+        self._loaded = Place(**state)
+
+    def of_rank(self, rank: int, world_size: int) -> "Dataset":
+        """That of the same loader for a rank of several, with a cursor of its own."""
+        loader = copy.copy(self.loader)
+        loader._feed = self.feed.with_sampler(self.feed.sampler.of_rank(rank, world_size))
+        return Dataset(loader)
 
     def _batch(self, key: BatchKey) -> Any:
         """The batch of a key; from a worker process of `to_torch` perhaps with its bad samples."""
         feed = self.feed
+        self._check_goes_on(key.place)
+        self._last = key.place
         if torch_data.get_worker_info() is None:
             # Whoever leaves out batches would have those in between made for nothing.
             in_turn = self._next is None or self._next == key.place
+            # Of a trainer's predictions, the tail may not be among those of the loader.
+            in_turn = in_turn and feed.sampler.steps_left(key.place) > 0
             self._next = feed.sampler.after(key.place)
             batch = feed.take(key.place) if in_turn else feed.make(key)
             return map_leaves(as_tensor, batch)
@@ -92,6 +118,15 @@ class Dataset(torch_data.Dataset[Any]):
         if not result.bad_samples:
             return batch
         return FromWorker(batch, result.bad_samples, result.key)
+
+    def _check_goes_on(self, place: Place) -> None:
+        """Raises a StateError (a ValueError) if a state was loaded that is further on."""
+        if place <= self._loaded:
+            raise StateError(
+                f"a state was loaded of after the batch at {self._loaded}, and that at {place} is "
+                "asked for. Call set_epoch(epoch) on the DataLoader at the beginning of each "
+                "epoch, also of the one that goes on: a trainer may count from 0 again."
+            )
 
 
 class FromWorker:

@@ -5,22 +5,36 @@ exact batch; who takes the numbers out of it, to make other lists, gets these sa
 """
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import torch.utils.data as torch_data
 
-from headrace.batching.cursor import State
+from headrace.batching.cursor import Cursor, State
 from headrace.batching.feed import Feed, HasFeed, feed_of
+from headrace.sampling.batch_sampler import BatchSampler, Tail
 from headrace.sampling.keys import BatchKey
 
 
-class KeyedNumbers(list[int]):
-    """The sample numbers of a batch, with its key.
+class EpochNumbers(list[int]):
+    """Sample numbers, with the epoch that they were taken in. So have slices and sums of them."""
 
-    Slices and sums of it are plain lists. Trainers may also change it where it is.
-    """
+    def __init__(self, numbers: Iterable[int], epoch: int) -> None:
+        super().__init__(numbers)
+        self.epoch = epoch
+
+    def __getitem__(self, rows: Any) -> Any:
+        taken = super().__getitem__(rows)
+        return EpochNumbers(taken, self.epoch) if isinstance(rows, slice) else taken
+
+    def __add__(self, others: Any) -> Any:
+        return EpochNumbers(super().__add__(others), self.epoch)
+
+
+class KeyedNumbers(EpochNumbers):
+    """The sample numbers of a batch, with its key. Trainers may change the list where it is."""
 
     def __init__(self, key: BatchKey) -> None:
-        super().__init__(key.indices.tolist())
+        super().__init__(key.indices.tolist(), key.place.epoch)
         self.key = key
 
     @property
@@ -35,36 +49,45 @@ class Keys(Iterator[BatchKey]):
 
     A DataLoader takes keys ahead of the batches. torchdata's StatefulDataLoader therefore takes the
     state after each key, and saves the one that belongs to the batch that it delivered last.
+
+    Args:
+        feed: of the loader.
+        moves: whether the batches are going to move the loader as they are delivered.
     """
 
-    def __init__(self, feed: Feed) -> None:
+    def __init__(self, feed: Feed, moves: bool = False) -> None:
         self._feed = feed
-        self._start()
+        self._moves = moves
+        self._cursor: Cursor | None = None  # until the first key, as set_epoch may come before it
+        self._keys: Iterator[BatchKey] = iter(())
 
     def __next__(self) -> BatchKey:
+        if self._cursor is None:
+            cursor = self._feed.cursor
+            self._cursor = cursor.copy(cursor.start)
+            self._keys = self._feed.sampler.keys(cursor.start)
+            if not self._moves:
+                cursor.follow_elsewhere()
         key = next(self._keys)
         self._cursor.advance()
         return key
 
     def state_dict(self) -> State:
         """As `Loader.state_dict`, but of the place after the last key."""
-        return self._cursor.state_dict()
+        cursor = self._feed.cursor
+        return (self._cursor or cursor.copy(cursor.start)).state_dict()
 
     def load_state_dict(self, state: State) -> None:
         """Moves the loader as `Loader.load_state_dict` does, and gives the keys from there on."""
         self._feed.cursor.load_state_dict(state)
-        self._start()
-
-    def _start(self) -> None:
-        self._cursor = self._feed.cursor.copy(self._feed.cursor.start)
-        self._keys: Iterator[BatchKey] = self._feed.sampler.keys(self._cursor.place)
+        self._cursor = None
 
 
 class KeyedLists(Iterator[list[int]]):
     """What `Keys` gives, each as the sample numbers of the batch."""
 
-    def __init__(self, feed: Feed) -> None:
-        self._keys = Keys(feed)
+    def __init__(self, feed: Feed, moves: bool) -> None:
+        self._keys = Keys(feed, moves)
         self.state_dict = self._keys.state_dict
         self.load_state_dict = self._keys.load_state_dict
 
@@ -96,25 +119,34 @@ class Sampler(torch_data.Sampler[BatchKey]):
 
 
 class NumberSampler(torch_data.Sampler[int]):
-    """The samples of a loader's batches, by number: those of one rank, in the order of a pass."""
+    """The samples of a loader, by number, in the order of a pass.
+
+    As with PyTorch's samplers, it is the batch sampler that drops the last ones. Those of a rank
+    are the samples of its batches.
+    """
 
     def __init__(self, feed: Feed) -> None:
         self._feed = feed
 
     def __len__(self) -> int:
-        sampler = self._feed.sampler
+        sampler = self._sampler
         if not len(sampler):
             return 0
-        last = sampler.key(0, len(sampler) - 1)
-        return (len(sampler) - 1) * sampler.batch_size + len(last.indices)
+        return (len(sampler) - 1) * sampler.batch_size + sampler.key(0, len(sampler) - 1).n_valid
 
     def __iter__(self) -> Iterator[int]:
-        for key in Keys(self._feed):
-            yield from key.indices.tolist()
+        for key in self._sampler.keys(self._feed.cursor.start):
+            yield from key.indices[: key.n_valid].tolist()
+
+    @property
+    def _sampler(self) -> BatchSampler:
+        sampler = self._feed.sampler
+        return sampler.with_tail("partial") if sampler.world_size == 1 else sampler
 
     def set_epoch(self, epoch: int) -> None:
-        """As `Loader.set_epoch`."""
-        self._feed.cursor.set_epoch(epoch)
+        """As `Loader.set_epoch`; but where a trainer counts epochs from 0 in every run, its first
+        count after a state was loaded leaves that in force, and its next ones follow it."""
+        self._feed.cursor.count_epoch(epoch)
 
 
 class RankSampler(NumberSampler, torch_data.DistributedSampler[int]):
@@ -129,7 +161,7 @@ class RankSampler(NumberSampler, torch_data.DistributedSampler[int]):
         self.num_samples, self.total_size = len(self), len(self) * sampler.world_size
 
     def set_epoch(self, epoch: int) -> None:
-        """As `Loader.set_epoch`."""
+        """As that of `NumberSampler`."""
         self.epoch = epoch
         NumberSampler.set_epoch(self, epoch)
 
@@ -137,11 +169,23 @@ class RankSampler(NumberSampler, torch_data.DistributedSampler[int]):
 class BatchNumbers(torch_data.BatchSampler):
     """The batches of a loader, each as a list of sample numbers; a pass an iteration.
 
+    Trainers make another one of these arguments. For predictions they have none of the samples
+    dropped, and then the batches go on with a smaller one.
+
     Args:
         sampler: that of the loader, or another one, whose numbers are then taken instead.
         batch_size: samples in a batch of this rank.
         drop_last: whether the last samples, which fill no batch, are left out.
+
+    Attributes:
+        moves: set while a DataLoader of `to_torch` starts a pass, which moves the loader.
+
+    Raises:
+        ArgumentError: (a ValueError) the last samples are not to be left out, and are fewer than
+            the ranks.
     """
+
+    moves = False
 
     def __init__(
         self,
@@ -149,14 +193,28 @@ class BatchNumbers(torch_data.BatchSampler):
         batch_size: int,
         drop_last: bool,
     ) -> None:
+        if isinstance(sampler, NumberSampler):
+            tail = sampler._feed.sampler.tail
+            if not drop_last and tail == "drop":
+                sampler = numbers_of(sampler._feed, "partial")
+            elif drop_last and tail != "drop":
+                sampler = numbers_of(sampler._feed, "drop")
         super().__init__(sampler, batch_size, drop_last)
-        self._feed = sampler._feed if isinstance(sampler, NumberSampler) else None
+
+    @property
+    def _feed(self) -> Feed | None:
+        # Lightning sets what attributes it has seen set, also those of the former sampler.
+        return self.sampler._feed if isinstance(self.sampler, NumberSampler) else None
 
     @property
     def is_exact(self) -> bool:
         """Whether it gives the batches of the loader."""
         feed = self._feed
         return feed is not None and self.batch_size == feed.sampler.batch_size
+
+    def gives_batches_of(self, feed: Feed) -> bool:
+        """Whether its batches are those of this feed, and none else."""
+        return self.is_exact and self._feed is feed
 
     def __len__(self) -> int:
         if self._feed is not None and self.is_exact:
@@ -165,7 +223,7 @@ class BatchNumbers(torch_data.BatchSampler):
 
     def __iter__(self) -> Iterator[list[int]]:
         if self._feed is not None and self.is_exact:
-            return KeyedLists(self._feed)
+            return KeyedLists(self._feed, self.moves)
         return super().__iter__()
 
     def set_epoch(self, epoch: int) -> None:
@@ -175,6 +233,8 @@ class BatchNumbers(torch_data.BatchSampler):
             set_epoch(epoch)
 
 
-def numbers_of(feed: Feed) -> NumberSampler:
-    """The sampler of a loader."""
+def numbers_of(feed: Feed, tail: Tail | None = None) -> NumberSampler:
+    """The sampler of a loader; or of another tail, with a cursor of its own."""
+    if tail is not None:
+        feed = feed.with_sampler(feed.sampler.with_tail(tail))
     return RankSampler(feed) if feed.sampler.world_size > 1 else NumberSampler(feed)

@@ -131,8 +131,9 @@ class NpyFiles:
             return
         left: Iterable[int] = range(len(indices))
         if header is not None:
-            starts, stops = names.starts[indices], names.stops[indices]
-            left = self._folder.read_rows(names.encoded, starts, stops, header, out)
+            left = self._folder.read_rows(
+                names.encoded, names.starts, names.stops, indices, header, out
+            )
         for row in left:
             with self._sample(self._folder, int(indices[row])) as file:
                 self._decoder.read(file, out[row : row + 1])

@@ -4,7 +4,6 @@ Small files, and small parts of few files, are read many at once where there is 
 files then takes one system call, in place of three for each file.
 """
 
-import contextlib
 import os
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import BinaryIO
@@ -12,13 +11,14 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from headrace.arrays import Array, MemoryPool, address
+from headrace.arrays import Array, Indices, MemoryPool, address
 from headrace.errors import FileMissingError, StorageError, bad_value
 from headrace.storage.local.io_uring import Ring, RingLostError, ring_of_thread
 from headrace.storage.storage import Request
 
 _HAS_PREADV = hasattr(os, "preadv")
 _FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+_FOLDER_FLAGS = getattr(os, "O_PATH", 0) | getattr(os, "O_DIRECTORY", 0) | _FLAGS
 # Below, preparing the one call takes longer than the calls that it saves.
 _LEAST_TOGETHER = 16
 # Larger requests take less time one by one, up to the time of their copy. Rows are not copied.
@@ -107,8 +107,11 @@ class Folder:
             return []  # a name with a NUL in it
         starts = np.concatenate([[0], ends[:-1] + 1]).astype(np.uintp)
         rows = self._empty(len(requests) * width).reshape(len(requests), width)
-        with self._opened() as folder:
+        folder = os.open(self._root, _FOLDER_FLAGS)
+        try:
             received = ring.read_whole(folder, starts + np.uintp(address(text)), names, rows)
+        finally:
+            os.close(folder)
         data = rows.reshape(-1).data
         return [
             data[start : start + n] if n >= 0 else None
@@ -181,14 +184,16 @@ class Folder:
         names: bytes,
         starts: Array,
         stops: Array,
+        files: Indices,
         head: bytes,
         rows: Array,
     ) -> Iterable[int]:
         """Fills each row with what follows the head of a file, where the file begins with `head`.
 
         Args:
-            names: those of the files, each followed by a NUL, but perhaps the last.
-            starts, stops: where in `names` the name of each row's file lies; shape (rows,).
+            names: those of files, each followed by a NUL, but perhaps the last.
+            starts, stops: where in `names` each of them lies.
+            files: which of them each row is of; shape (rows,).
             head: what the files most likely begin with.
             rows: C-contiguous; of the bytes that follow the head.
 
@@ -200,9 +205,11 @@ class Folder:
             return range(len(rows))
         ring = ring_of_thread() if len(rows) >= _LEAST_TOGETHER else None
         if ring is not None:
-            with contextlib.suppress(OSError, RingLostError):
-                return self._read_rows_together(ring, names, starts, head, rows)
-        return self._read_rows_each(names, starts, stops, head, rows)
+            try:
+                return self._read_rows_together(ring, names, starts[files], head, rows)
+            except (OSError, RingLostError):
+                pass
+        return self._read_rows_each(names, starts[files], stops[files], head, rows)
 
     def _read_rows_together(
         self,
@@ -217,7 +224,8 @@ class Folder:
         expected = np.frombuffer(head, np.uint8)
         most = max(1, min(ring.MOST_FILES, _MOST_BYTES_OF_ROWS // complete))
         left: list[int] = []
-        with self._opened() as folder:
+        folder = os.open(self._root, _FOLDER_FLAGS)
+        try:
             for at in range(0, len(rows), most):
                 part = rows[at : at + most]
                 received, heads = ring.read(
@@ -226,6 +234,8 @@ class Folder:
                 if (received != complete).any() or heads.tobytes() != head * len(heads):
                     bad = (received != complete) | (heads != expected).any(axis=1)
                     left += (at + np.flatnonzero(bad)).tolist()
+        finally:
+            os.close(folder)
         return left
 
     def _read_rows_each(
@@ -256,15 +266,6 @@ class Folder:
             if received != complete or found != head:
                 left.append(row)
         return left
-
-    @contextlib.contextmanager
-    def _opened(self) -> Iterator[int]:
-        """A descriptor of the folder itself."""
-        folder = os.open(self._root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            yield folder
-        finally:
-            os.close(folder)
 
     def size(self, name: str) -> int:
         return self._size(name, 0)

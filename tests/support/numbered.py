@@ -1,0 +1,46 @@
+"""Loaders whose samples are their own numbers, so that what was seen says which they were."""
+
+import json
+
+import numpy as np
+
+import headrace as hr
+
+N, BATCH = 50, 4
+
+
+def with_noise(number, rng):
+    """A sample (number, noise): whose noise shows the epoch, too."""
+    return number, rng.random()
+
+
+def loader_of(**options):
+    """A loader of the numbers 0 to N - 1."""
+    options = {"seed": 3, "transform": hr.per_sample(with_noise), **options}
+    return hr.Loader(np.arange(N), BATCH, **options)
+
+
+def seen(batches):
+    """Each batch as a list of (number, noise)."""
+    return [list(zip(x.tolist(), noise.tolist(), strict=True)) for x, noise, *_ in batches]
+
+
+def batches_of(loader, epoch):
+    """The batches of an epoch by random access, as `seen` has them after JSON."""
+    return json.loads(json.dumps(seen(loader.batch(epoch, s) for s in range(len(loader)))))
+
+
+def expected_epochs(n_processes, epochs, split=False):
+    """For each process the batches of each epoch: a batch in turn, or its part of each."""
+    loader = loader_of()
+    return [
+        [_part_of(batches_of(loader, epoch), rank, n_processes, split) for epoch in range(epochs)]
+        for rank in range(n_processes)
+    ]
+
+
+def _part_of(batches, rank, n_processes, split):
+    if not split:
+        return batches[rank::n_processes]
+    size = BATCH // n_processes
+    return [batch[rank * size : (rank + 1) * size] for batch in batches]
