@@ -227,8 +227,7 @@ class Writer(BasePredictionWriter):
         self.by_batch.append((prediction.tolist(), list(batch_indices)))
 
     def write_on_epoch_end(self, _trainer, _model, predictions, batch_indices):
-        batches_of_one_loader = batch_indices[0]
-        for prediction, indices in zip(predictions, batches_of_one_loader, strict=True):
+        for prediction, indices in zip(predictions, batch_indices[0], strict=True):
             self.by_epoch.append((prediction.tolist(), list(indices)))
 
 
@@ -375,10 +374,8 @@ def test_workers_change_nothing(saved):
 @pytest.mark.cell("Lightning Trainer", "resume within an epoch")
 def test_a_checkpoint_of_combined_loaders_goes_on_with_the_next_batch_of_each(tmp_path):
     def train(max_epochs, ckpt_path=None):
-        loaders = {
-            "long": make_train().to_torch(),
-            "short": hr.Loader(np.arange(15), 5, seed=2).to_torch(),
-        }
+        short = hr.Loader(np.arange(15), 5, seed=2).to_torch()
+        loaders = {"long": make_train().to_torch(), "short": short}
         every_step = saving_every_step(tmp_path)
         options = {"callbacks": [every_step], "max_epochs": max_epochs, "ckpt_path": ckpt_path}
         return fit(CombinedLoader(loaders, "max_size_cycle"), **options).seen
