@@ -128,7 +128,7 @@ REFUSED = [
     (TYPE, {"executor": hr.Threads}, "executor .. Inline(), Threads(n)"),
     (
         TYPE,
-        {"source": [1, 2]},
+        {"source": ["a", "b"]},
         "source .. a reader, a numpy array .. a list was given .. numpy.asarray",
     ),
     (

@@ -3,6 +3,7 @@
 import collections
 import multiprocessing
 import os
+import threading
 import time
 from pathlib import Path
 
@@ -162,7 +163,7 @@ def raise_foreign(error):
 class ErrorWithoutPickle(ValueError):
     def __init__(self, *arguments):
         super().__init__(*arguments)
-        self.function = lambda: None
+        self.lock = threading.Lock()  # which cloudpickle can't pickle either
 
 
 class ErrorWithoutWords(ErrorWithoutPickle):
