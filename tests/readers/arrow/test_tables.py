@@ -141,7 +141,7 @@ def test_other_types_are_refused_with_a_remedy(tmp_path, kind, array, said):
 )
 def test_a_null_is_an_error_of_its_sample_alone(tmp_path, kind, values, stored):
     try:
-        path = kind.write(tmp_path, "a", {"x": pa.array(values, stored)}, 3)
+        path = kind.write(tmp_path, "a", {"x": pa.array(values, stored)}, 4)
     except pa.ArrowNotImplementedError as error:  # before pyarrow 26
         pytest.skip(f"pyarrow {pa.__version__} can't write it: {error}")
     reader = kind.open(path)

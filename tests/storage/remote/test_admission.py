@@ -8,12 +8,12 @@ import pytest
 pytest.importorskip("obstore", reason="needs headrace[remote]")
 
 from fetching import fetched, remote
-from waiting import eventually
 from web_server import FaultProxy
 
 import headrace as hr
 from headrace.storage import Request
 from headrace.storage.remote.event_loop import transfers_of_this_process
+from headrace.testing.processes import eventually
 
 
 class TestBounds:
@@ -66,7 +66,7 @@ class TestBounds:
         with pytest.raises(hr.StorageError):
             fetched(storage, [*map(Request, objects), Request("nope")])
         admission = transfers_of_this_process().admission
-        assert eventually(lambda: not (admission._held or admission._moving), 60)
+        assert eventually(lambda: not (admission._held or admission._moving))
         assert (admission._held, admission._moving, len(admission._waiting)) == (0, 0, 0)
 
     def test_closing_cancels_what_is_on_its_way(self, s3, objects):

@@ -10,12 +10,12 @@ import pytest
 pytest.importorskip("obstore", reason="needs headrace[remote]")
 
 from fetching import always, fetched
-from waiting import eventually
 from web_server import FaultProxy, FileServer
 
 import headrace as hr
 from headrace.storage import Request
 from headrace.storage.remote.event_loop import transfers_of_this_process
+from headrace.testing.processes import eventually
 
 
 class TestProcesses:
@@ -43,7 +43,7 @@ class TestProcesses:
                 storages.append(hr.Remote(f"{server.url}/{i}"))
                 assert fetched(storages[-1], [Request("a")]) == [b"%d" % i]
             helper = transfers_of_this_process().client._helper._process.pid
-            few = eventually(lambda: len(os.listdir(f"/proc/{helper}/fd")) <= 90, 60)
+            few = eventually(lambda: len(os.listdir(f"/proc/{helper}/fd")) <= 90)
             assert few, "it keeps the connections of all"
             for i, storage in enumerate(storages[:3]):  # whose clients are gone
                 assert fetched(storage, [Request("a")]) == [b"%d" % i]
