@@ -178,7 +178,7 @@ def test_preprocessing_layers_adapt_to_a_lone_array():
 
 def test_a_loader_itself_leads_to_to_keras():
     for method in ("fit", "evaluate", "predict"):
-        with pytest.raises(ValueError, match=r"pass loader.to_keras\(\) instead of loader"):
+        with pytest.raises(ValueError, match=r"a framework takes loader\.to_keras\(\)"):
             getattr(counting_model(), method)(make_loader(), verbose=0)
     assert "to_keras" not in str(make_loader())
 
