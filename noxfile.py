@@ -20,6 +20,9 @@ from typing import NamedTuple
 
 import nox
 
+# Hundreds of processes import a framework; only the first one has to compile it.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 nox.needs_version = ">=2024.10.9"
 nox.options.default_venv_backend = "virtualenv"
 nox.options.error_on_missing_interpreters = False

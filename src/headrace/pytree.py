@@ -16,8 +16,14 @@ Tree: TypeAlias = T | tuple["Tree[T]", ...] | dict[str, "Tree[T]"]
 
 def leaves(tree: Tree[T]) -> Iterator[T]:
     """The leaves of `tree`, in order."""
-    for _, leaf in named_leaves(tree):
-        yield leaf
+    if isinstance(tree, tuple):
+        for part in tree:
+            yield from leaves(part)
+    elif isinstance(tree, dict):
+        for part in tree.values():
+            yield from leaves(part)
+    else:
+        yield tree
 
 
 def named_leaves(tree: Tree[T], name: str = "") -> Iterator[tuple[str, T]]:
@@ -63,4 +69,8 @@ def nbytes(tree: object) -> int:
     known: int | None = getattr(tree, "nbytes", None)
     if known is not None:
         return known
-    return sum(getattr(leaf, "nbytes", 0) for leaf in leaves(tree))
+    if isinstance(tree, tuple):
+        return sum(map(nbytes, tree))
+    if isinstance(tree, dict):
+        return sum(map(nbytes, tree.values()))
+    return 0

@@ -180,7 +180,7 @@ def test_a_loader_itself_leads_to_to_keras():
     for method in ("fit", "evaluate", "predict"):
         with pytest.raises(ValueError, match=r"a framework takes loader\.to_keras\(\)"):
             getattr(counting_model(), method)(make_loader(), verbose=0)
-    assert "to_keras" not in str(make_loader())
+    assert "to_keras" not in repr(make_loader())
 
 
 needs_jax = pytest.mark.skipif(BACKEND != "jax", reason="Keras' distribution is that of JAX here")

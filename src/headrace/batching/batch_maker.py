@@ -140,9 +140,8 @@ class BatchMaker:
         return map_leaves(lambda reader: self._read(reader, indices), self._readers)
 
     def _read(self, reader: Reader, indices: Indices) -> Arrays:
-        out = map_leaves(
-            lambda spec: self._memory.empty((len(indices), *spec.shape), spec.dtype), reader.spec
-        )
+        n, empty = len(indices), self._memory.empty
+        out = map_leaves(lambda spec: empty((n, *spec.shape), spec.dtype), reader.spec)
         reader.read(indices, out)
         return out
 

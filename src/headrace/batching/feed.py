@@ -88,8 +88,7 @@ class Feed:
 
     def take_epoch(self, place: Place) -> Iterator[Batch]:
         """The batches from `place` to the end of its epoch, by `take`."""
-        epoch = place.epoch
-        while len(self.sampler) and place.epoch == epoch:
+        for _ in range(self.sampler.steps_left(place)):
             yield self.take(place)
             place = self.sampler.after(place)
 

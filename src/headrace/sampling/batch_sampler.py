@@ -165,7 +165,8 @@ class BatchSampler:
     def after(self, place: Place) -> Place:
         """The place that follows the step at `place`: in this epoch, or the start of the next."""
         position = place.position + self.global_batch_size
-        return self.normal(Place(place.epoch, position))
+        here = position <= self._last_start  # as asked for each batch, cheaper than `normal`
+        return Place(place.epoch, position) if here else Place(place.epoch + 1, 0)
 
     def normal(self, place: Place) -> Place:
         """`place`, or the start of the next epoch where no step is left at it."""
@@ -177,6 +178,11 @@ class BatchSampler:
         if self.tail == "drop":
             return left // self.global_batch_size
         return -(-left // self.global_batch_size)
+
+    @property
+    def _last_start(self) -> int:
+        """The last position at which a step begins."""
+        return self._length - (self.global_batch_size if self.tail == "drop" else 1)
 
     def keys(self, place: Place, steps: int | None = None) -> Iterator[BatchKey]:
         """The keys from `place` to the end of its epoch, or at most `steps` of them."""
