@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         SampleNotFoundError,
         SharedMemoryError,
         StateError,
+        StoppedEarlyError,
         StorageError,
         WorkerDiedError,
     )
@@ -77,6 +78,7 @@ else:
                 "SampleNotFoundError",
                 "SharedMemoryError",
                 "StateError",
+                "StoppedEarlyError",
                 "StorageError",
                 "WorkerDiedError",
             ],
@@ -156,6 +158,7 @@ __all__ = [
     "Spec",
     "StateError",
     "Stats",
+    "StoppedEarlyError",
     "StorageError",
     "TarFiles",
     "Threads",

@@ -4,6 +4,7 @@ Each class inherits `HeadraceError` and the builtin that a user would catch, and
 message, so that it survives pickling and PyTorch's re-raising from a worker process.
 """
 
+import traceback
 from typing import Self
 
 
@@ -77,6 +78,10 @@ class ExecutorClosedError(HeadraceError, RuntimeError):
     """An executor was closed while batches were still being taken from it."""
 
 
+class StoppedEarlyError(HeadraceError, RuntimeError):
+    """Something raised `StopIteration`, which would have ended an epoch before its last batch."""
+
+
 class WorkerDiedError(HeadraceError, RuntimeError):
     """Worker processes died, and their work can't be done again."""
 
@@ -104,6 +109,21 @@ def missing_extra(what: str, package: str, extra: str) -> MissingExtraError:
     return MissingExtraError(
         f"{what} needs {package}, which is not installed. "
         f"Install it with: pip install 'headrace[{extra}]'"
+    )
+
+
+def stopped_early(error: StopIteration, where: str) -> StoppedEarlyError:
+    """The error for what raised `StopIteration`, to be raised from it.
+
+    Args:
+        error: what was raised.
+        where: what was called, such as "the transform".
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    line = f", in {frames[-1].name} ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
+    return StoppedEarlyError(
+        f"{where} raised {error!r}{line}, by which Python ends a loop: it would have ended the "
+        "epoch early. If it is of a call of next(), give that a default or catch it."
     )
 
 
