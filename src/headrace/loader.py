@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack, cast, overload
 import numpy as np
 
 from headrace.adapters.adapter import deliver, endless
-from headrace.arguments import check_int
+from headrace.arguments import check_bool, check_int
 from headrace.arrays import KEPT_BYTES, Array, Indices, MemoryPool
 from headrace.batching.bad_samples import BadSample, BadSamples, OnError, substitution_of
 from headrace.batching.batch_maker import BatchMaker
@@ -75,8 +75,9 @@ class Loader(Generic[B]):
             takes another sample instead, the same one on every run and executor, in all parts of
             the source, and warns of it. An error of the storage itself, such as of the
             network, is raised all the same.
-        max_bad_samples: how many different samples this loader may replace; the one beyond is an
-            error. Required for "replace".
+        max_bad_samples: how many samples may be replaced before it is an error, for "replace".
+        match_ids: whether parts of the source that have ids must have the same, in the same order,
+            as files and their labels. False pairs them by position, whatever their names.
         executor: where batches are made: `Threads(n)`; `Processes(n)`, for a transform that holds
             the GIL; `Inline()`. Default: `Threads()`. Its workers start when iteration does.
             Loaders may share one; each looks ahead within its whole budget.
@@ -168,10 +169,11 @@ class Loader(Generic[B]):
         transform_version: str = "",
         on_error: OnError = "raise",
         max_bad_samples: int | None = None,
+        match_ids: bool = True,
         executor: Executor | None = None,
     ) -> None:
-        readers = readers_of(source)
-        n = common_length(readers)
+        readers = readers_of(source, match_ids=check_bool("match_ids", match_ids))
+        n = common_length(readers, match_ids=match_ids)
         sampler = BatchSampler(
             n, batch_size, shuffle, seed, tail, rank, world_size, natural_block(readers)
         )
@@ -306,8 +308,7 @@ class Loader(Generic[B]):
     def bad_samples(self) -> list[BadSample]:
         """The samples that `on_error="replace"` has replaced, in the order in which they came.
 
-        Those that another rank meets are not among them, nor those of the workers of a PyTorch
-        `DataLoader` that `to_torch` has not made.
+        Without those of other ranks, and of workers of a `DataLoader` that `to_torch` did not make.
         """
         return self._feed.bad_samples.listed()
 
@@ -343,8 +344,7 @@ class Loader(Generic[B]):
 
         A batch counts once it has been delivered. Besides the place, the state holds what the
         loader must have in common with the one that loads it: number of samples, order with seed,
-        `transform_version`, and a hash of the source's structure, specs, and ids or labels, but not
-        of the data.
+        `transform_version`, and hashes of the source's structure, specs, ids and labels, not data.
         """
         return self._feed.cursor.state_dict()
 

@@ -45,3 +45,13 @@ def ids_of(reader: Reader) -> Sequence[str] | None:
     """The names of the samples, in order, if `ids` has them."""
     ids: Sequence[str] | None = getattr(reader, "ids", None)
     return ids
+
+
+def ids_fingerprint_of(reader: Reader) -> str:
+    """What the method `ids_fingerprint` returns; nothing if there is none.
+
+    It tells samples apart by their ids, or their indices, where `fingerprint` does not: states of
+    0.1.0 hold that as it is.
+    """
+    ids_fingerprint: str = getattr(reader, "ids_fingerprint", str)()
+    return ids_fingerprint
