@@ -43,9 +43,9 @@ B = TypeVar("B")
 class Loader(Generic[B]):
     """Batches of samples, epoch after epoch, the same ones every time.
 
-    A loader is a sequence of endless length of which any batch can be made at random, and has a
-    cursor, its `place`, which iteration moves: `for batch in loader` is one pass over one epoch,
-    and the next loop one over the next epoch. To look at a batch without moving, use `batch`.
+    A loader is an endless sequence of which any batch can be made at random, and has a cursor, its
+    `place`, which iteration moves: `for batch in loader` is one pass over one epoch, and the next
+    loop one over the next epoch. To look at a batch without moving, use `batch`.
 
     `Loader[B]` has batches of type B. Static checkers know it for arrays and for readers of one
     array, alone or in a tuple or dict, and by the annotation of a transform's result.
@@ -76,8 +76,8 @@ class Loader(Generic[B]):
             the source, and warns of it. An error of the storage itself, such as of the
             network, is raised all the same.
         max_bad_samples: how many samples may be replaced before it is an error, for "replace".
-        match_ids: whether parts of the source that have ids must have the same, in the same order,
-            as files and their labels. False pairs them by position, whatever their names.
+        match_ids: whether parts of the source that have ids must have the same ones, in the same
+            order. False pairs them by position.
         executor: where batches are made: `Threads(n)`; `Processes(n)`, for a transform that holds
             the GIL; `Inline()`. Default: `Threads()`. Its workers start when iteration does.
             Loaders may share one; each looks ahead within its whole budget.
@@ -306,10 +306,8 @@ class Loader(Generic[B]):
 
     @property
     def bad_samples(self) -> list[BadSample]:
-        """The samples that `on_error="replace"` has replaced, in the order in which they came.
-
-        Without those of other ranks, and of workers of a `DataLoader` that `to_torch` did not make.
-        """
+        """The samples that `on_error="replace"` has replaced, in the order in which they came;
+        without those of other ranks, and of workers of a `DataLoader` not made by `to_torch`."""
         return self._feed.bad_samples.listed()
 
     def stats(self) -> Stats:
@@ -368,11 +366,15 @@ class Loader(Generic[B]):
     def __exit__(self, *raised: object) -> None:
         self.close()
 
-    def to_keras(self) -> "keras.utils.PyDataset":
-        """A `keras.utils.PyDataset` for fit, evaluate, predict: see `headrace.adapters.keras`."""
+    def to_keras(self, *, shapes: Any = None) -> "keras.utils.PyDataset":
+        """A `keras.utils.PyDataset` for fit, evaluate, predict: see `headrace.adapters.keras`.
+
+        `shapes`: of batches on tensorflow, such as `((None, None, 3), (None,))` for (x, y), with
+        None for axes that vary. Default: the axes that the model leaves open.
+        """
         from headrace.adapters.keras.dataset import KerasDataset
 
-        return KerasDataset(self)
+        return KerasDataset(self, shapes=shapes)
 
     def to_torch(self, **options: Any) -> "HeadraceDataLoader":
         """A PyTorch `DataLoader` of tensors, an epoch an iteration: see `headrace.adapters.torch`.

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import headrace as hr
+from headrace.readers import ArrayReader
 
 X = np.arange(12, dtype="float32").reshape(6, 2)
 
@@ -105,7 +106,7 @@ def labels(ids):
 
 
 def rows(ids):
-    return hr.ArrayReader(np.array([ord(one) - ord("a") for one in ids]), ids=list(ids))
+    return ArrayReader(np.array([ord(one) - ord("a") for one in ids]), ids=list(ids))
 
 
 def first_batch(source, **options):
@@ -129,7 +130,7 @@ def test_parts_with_other_ids_are_refused_unless_it_is_meant(kind):
 
 def test_ids_are_the_same_whatever_the_suffixes_of_their_files():
     first_batch((Named(["1/a.jpg", "b.v1"]), Named(["1/a.PNG", "b.v1"])))
-    with pytest.raises(hr.ArgumentError, match="sample 1 is 'b.v1' .* and 'b.v2'"):
+    with pytest.raises(hr.ArgumentError, match=r"sample 1 is 'b\.v1' .* and 'b\.v2'"):
         first_batch((Named(["1/a.jpg", "b.v1"]), Named(["1/a.PNG", "b.v2"])))
 
 
@@ -158,7 +159,7 @@ def test_a_series_with_the_default_index_is_taken_in_its_order():
     values = series("cab").reset_index(drop=True)
     assert first_batch((Named("cab"), values))[1].tolist() == [2, 0, 1]
     # Unless the ids are the numbers of its rows, in another order: that of file names, say.
-    files = hr.ArrayReader(np.arange(3), ids=["0", "2", "1"])
+    files = ArrayReader(np.arange(3), ids=["0", "2", "1"])
     with pytest.raises(hr.ArgumentError, match="must be in an order that is certain"):
         hr.Loader((files, values), 3)
     first_batch((files, values), match_ids=False)

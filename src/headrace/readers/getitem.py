@@ -124,8 +124,9 @@ class GetItem:
         return ""
 
     def ids_fingerprint(self) -> str:
-        """A hash of the indices of a subset of a dataset, such as PyTorch's `Subset`; or nothing."""
-        found, dataset = [], self._dataset
+        """A hash of the indices of a subset of a dataset, such as PyTorch's; nothing of others."""
+        found: list[str] = []
+        dataset = self._dataset
         while len(found) < _MOST_SUBSETS:
             indices = getattr(dataset, "indices", None)
             if not isinstance(indices, Sequence | np.ndarray) or len(indices) != len(dataset):

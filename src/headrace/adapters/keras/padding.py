@@ -91,8 +91,8 @@ def _checked_axes(value: Value, n: int) -> int:
     if value.reduction == "mean_with_sample_weight" and value.shape[1:] not in ((), (1,)):
         raise ArgumentError(
             f"reduction must be another one than 'mean_with_sample_weight' for the loss "
-            f"{value.name!r} where tail='pad', as it gives {value.shape} for {n} samples, and Keras "
-            f"would divide by the number of samples alone. {_REMEDY}, or "
+            f"{value.name!r} where tail='pad', as it gives {value.shape} for {n} samples, and "
+            f"Keras would divide by the number of samples alone. {_REMEDY}, or "
             "reduction='sum_over_batch_size'."
         )
     return len(value.shape)
@@ -150,9 +150,7 @@ class _Probe(keras.Operation):  # type: ignore[misc]
 
     def call(self, x: Any, y: Any) -> Any:
         # Stand-ins for the variables: on jax, those of a model that trains have no value meanwhile.
-        values = [
-            (each, keras.ops.zeros(each.shape, each.dtype)) for each in self._model.variables
-        ]
+        values = [(each, keras.ops.zeros(each.shape, each.dtype)) for each in self._model.variables]
         with keras.StatelessScope(state_mapping=values):
             return self._called(x, y)
 
@@ -189,7 +187,5 @@ class _Noted:
             keras.tree.map_structure(converted, y), keras.tree.map_structure(converted, predicted)
         )
         values = keras.ops.convert_to_tensor(values)
-        self._found[self._path] = Value(
-            self._loss.name, tuple(values.shape), self._loss.reduction
-        )
+        self._found[self._path] = Value(self._loss.name, tuple(values.shape), self._loss.reduction)
         return self._loss(y, predicted)
