@@ -76,8 +76,7 @@ class Loader(Generic[B]):
             the source, and warns of it. An error of the storage itself, such as of the
             network, is raised all the same.
         max_bad_samples: how many samples may be replaced before it is an error, for "replace".
-        match_ids: whether parts of the source that have ids must have the same ones, in the same
-            order. False pairs them by position.
+        match_ids: whether parts of the source that have ids must have the same, in one order.
         executor: where batches are made: `Threads(n)`; `Processes(n)`, for a transform that holds
             the GIL; `Inline()`. Default: `Threads()`. Its workers start when iteration does.
             Loaders may share one; each looks ahead within its whole budget.
@@ -313,9 +312,8 @@ class Loader(Generic[B]):
     def stats(self) -> Stats:
         """Where the time went since the loader was made, or since `reset_stats`.
 
-        It counts what this process has taken from the executor: all but what `batch` makes, and
-        what PyTorch's worker processes do. `print(loader.stats())` tells in one line whether the
-        data or the consumer is the bottleneck.
+        It counts what this process has taken from the executor, so neither what `batch` makes nor
+        PyTorch's workers. Printed, it tells whether the data or the consumer is the bottleneck.
         """
         return self._feed.meter.stats()
 

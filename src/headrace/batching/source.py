@@ -147,8 +147,8 @@ def _check_ids(readers: Tree[Reader]) -> None:
         if index is not None:
             raise ArgumentError(
                 f"parts of source must have the same ids, in the same order, but sample {index} is "
-                f"{first[index]!r} in {first_name} and {ids[index]!r} in {name}. Give both the same "
-                "ids; or pass match_ids=False to pair them by position."
+                f"{first[index]!r} in {first_name} and {ids[index]!r} in {name}. Give both the "
+                "same ids; or pass match_ids=False to pair them by position."
             )
 
 
