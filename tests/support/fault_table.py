@@ -1,15 +1,15 @@
-"""What is amiss with data, and what headrace does with it in each format: the table of docs/faults.md.
+"""What is amiss with data, and what headrace does with it: the table of docs/faults.md.
 
 A test says what it shows with a mark, of constants alone:
 
     @pytest.mark.fault("a pipe, socket or device", "error", "every format")
     def test_special_files(tmp_path, format_name, outcome): ...
 
-The fault is a row of the table, the outcome one of `OUTCOMES`, and the rest are its columns: formats
-by their names, groups of them, or one of `OTHERS`. A test that takes `format_name` runs once for
-each of these formats, and may take the `outcome`, too; several marks may be put on it. So a format
-that is added to `headrace.formats` has all tests of its groups, as soon as `written.py` says how it
-is written. A test that takes no `format_name` shows what its mark says by itself.
+The fault is a row of the table, the outcome one of `OUTCOMES`, and the rest are its columns:
+formats by their names, groups of them, or one of `OTHERS`. A test that takes `format_name` runs
+once for each of these formats, and may take the `outcome`, too; several marks may be put on it. So
+a format that is added to `headrace.formats` has all tests of its groups, as soon as `written.py`
+says how it is written. A test that takes no `format_name` shows what its mark says by itself.
 
 tests/test_fault_table.py compares the table, and writes it with HEADRACE_WRITE_DOCS=1.
 """
