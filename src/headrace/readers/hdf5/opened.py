@@ -8,6 +8,7 @@ from headrace.errors import ArgumentError, HeadraceError, bad_value
 from headrace.readers.hdf5.layout import FAILURES, ByBlock, BySample, open_dataset
 from headrace.readers.shared.format_error import bad_file, missing_file
 from headrace.readers.shared.named_arrays import Chosen, ChosenArrays, StoredArray, stored_array
+from headrace.storage.local.regular import check_regular
 
 
 class Opened:
@@ -22,6 +23,7 @@ class Opened:
         self.data: dict[str, BySample | ByBlock] = {}
         try:
             self._statuses = {path: os.stat(path)}
+            check_regular(path, self._statuses[path].st_mode)
             # Where the file system has no locks, none is needed to read.
             self._file = h5py.File(path, "r", locking="best-effort")
             for key, name in _names(self._file, chosen).items():

@@ -15,6 +15,7 @@ from headrace.readers.npy.mapped import NpyMap
 from headrace.readers.npy.npy_shards import NpyShards
 from headrace.readers.reader import Spec, check_read
 from headrace.readers.shared.format_error import FormatError, bad_file, missing_file, sample_error
+from headrace.storage.local.regular import opener
 from headrace.storage.opening import is_url
 
 
@@ -29,7 +30,7 @@ class NpyFile:
         ArgumentError: (a ValueError) a URL without a file's name.
         SampleNotFoundError: (a FileNotFoundError) there is no such file.
         SampleFormatError: (a ValueError) the file is damaged, or holds no array of samples.
-        StorageError: (an OSError) a file behind a URL can't be read.
+        StorageError: (an OSError) a file behind a URL can't be read, or the file is a pipe or device.
 
     Example:
         >>> import headrace as hr
@@ -58,7 +59,7 @@ class NpyFile:
             return
         self._path = check_path("path", path)
         try:
-            with open(self._path, "rb", buffering=0) as file:
+            with open(self._path, "rb", buffering=0, opener=opener) as file:
                 self._layout = parse_header(read_header(file))
                 if not self._layout.shape:
                     raise FormatError("its array has no axis to run over the samples")

@@ -18,6 +18,7 @@ from headrace.atomic_file import atomic_file
 from headrace.errors import ArgumentError
 from headrace.readers.shared.names import Names
 from headrace.readers.tar.scan import BLOCK_BYTES, scan
+from headrace.storage.local.regular import opener
 from headrace.storage.storage import Storage
 
 _FORMAT = 1
@@ -123,7 +124,7 @@ class TarIndex(NamedTuple):
         path = os.fspath(path)
         remedy = "Write it again with save_index(path) of an hr.TarFiles made without index=."
         try:
-            with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
+            with open(path, "rb", opener=opener) as file, np.load(file, allow_pickle=False) as stored:
                 index = _from_arrays(dict(stored))
         except FileNotFoundError:
             raise ArgumentError(

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from headrace.errors import SampleFormatError
 from headrace.readers.shared.format_error import FormatError
+from headrace.storage.local.regular import opener
 from headrace.storage.ranged_file import RangedFile
 from headrace.storage.storage import Storage
 
@@ -54,7 +55,7 @@ def _opened(storage: Storage, name: str) -> BinaryIO:
     path = storage.local_path(name)
     if path is not None:
         try:
-            return open(path, "rb")
+            return open(path, "rb", opener=opener)
         except OSError:
             storage.size(name)  # which meets the same error, and explains it
             raise

@@ -14,8 +14,10 @@ from headrace.arrays import Array
 from headrace.errors import ArgumentError, HeadraceError, SampleNotFoundError, bad_value
 from headrace.readers.shared.format_error import bad_file
 from headrace.readers.shared.named_arrays import Chosen, ChosenArrays, stored_array
+from headrace.readers.zarr.local_files import LocalFiles
 from headrace.readers.zarr.private import sync
 from headrace.readers.zarr.store import StorageStore
+from headrace.storage.local.regular import check_regular
 from headrace.storage.storage import Storage
 
 _ZarrArray: TypeAlias = AsyncArray[Any]
@@ -84,11 +86,14 @@ def reopened(root: str | Storage, location: str, arrays: ChosenArrays) -> Opened
 
 async def _open(root: str | Storage, location: str, chosen: Chosen) -> dict[str, _ZarrArray]:
     """The arrays by their keys in a sample."""
-    store: str | StorageStore | ZipStore
+    store: LocalFiles | StorageStore | ZipStore
     if not isinstance(root, str):
         store = StorageStore(root)
+    elif os.path.isdir(root):
+        store = LocalFiles(root, read_only=True)
     else:
-        store = ZipStore(root, mode="r") if os.path.isfile(root) else root
+        check_regular(root, os.stat(root).st_mode)
+        store = ZipStore(root, mode="r")
     node = await open_node(store=store, mode="r")
     if isinstance(node, AsyncArray):
         if chosen is not None:

@@ -4,6 +4,7 @@ Small files, and small parts of few files, are read many at once where there is 
 files then takes one system call, in place of three for each file.
 """
 
+import contextlib
 import os
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import BinaryIO
@@ -12,13 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from headrace.arrays import Array, Indices, MemoryPool, address
-from headrace.errors import FileMissingError, StorageError, bad_value
+from headrace.errors import FileMissingError, StorageError, bad_value, warn_passed_over
 from headrace.storage.local.io_uring import Ring, RingLostError, ring_of_thread
+from headrace.storage.local.regular import READING, check_regular, special
 from headrace.storage.storage import Request
 
 _HAS_PREADV = hasattr(os, "preadv")
-_FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-_FOLDER_FLAGS = getattr(os, "O_PATH", 0) | getattr(os, "O_DIRECTORY", 0) | _FLAGS
+_FOLDER_FLAGS = getattr(os, "O_PATH", 0) | getattr(os, "O_DIRECTORY", 0) | READING
 # Below, preparing the one call takes longer than the calls that it saves.
 _LEAST_TOGETHER = 16
 # Larger requests take less time one by one, up to the time of their copy. Rows are not copied.
@@ -135,7 +136,7 @@ class Folder:
         files: dict[str, int] = {}
         try:
             for name in names:
-                files[name] = os.open(self.location(name), _FLAGS)
+                files[name] = os.open(self.location(name), READING)
             of_each = np.array([files[request.name] for request in requests], np.int32)
             received = ring.read_ranges(of_each, bounds[:, 0], lengths, addresses, memory)
         finally:
@@ -166,10 +167,12 @@ class Folder:
                             # An exception in between must not have it closed twice.
                             before, file = file, -1
                             os.close(before)
-                        file = os.open(self.location(request.name), _FLAGS)
+                        file = os.open(self.location(request.name), READING)
                         # One call for each request: two threads that give up the interpreter's
                         # lock more often hold each other up.
-                        name, size = request.name, os.fstat(file).st_size
+                        status = os.fstat(file)
+                        check_regular(self.location(request.name), status.st_mode)
+                        name, size = request.name, status.st_size
                     data = _read(file, size, request, begin + position)
                 except OSError as error:
                     raise self._explained(error, request, begin + position) from None
@@ -256,7 +259,7 @@ class Folder:
         for row, (start, stop) in enumerate(bounds):
             at = row * nbytes
             try:
-                file = os_open(prefix + names[start:stop], _FLAGS)
+                file = os_open(prefix + names[start:stop], READING)
                 try:
                     received = preadv(file, (found, data[at : at + nbytes]), 0)
                 finally:
@@ -274,21 +277,29 @@ class Folder:
         return [self._size(name, position) for position, name in enumerate(names)]
 
     def _size(self, name: str, position: int) -> int:
+        path = self.location(name)
         try:
-            return os.path.getsize(self.location(name))
+            status = os.stat(path)
+            check_regular(path, status.st_mode)
         except OSError as error:
             raise self._explained(error, Request(name), position) from None
+        return status.st_size
 
     def names(self, suffixes: tuple[str, ...] = ("",)) -> list[str]:
         return sorted(name for name in _walk(self._root) if name.endswith(suffixes))
 
     def _explained(self, error: OSError, request: Request, position: int) -> StorageError:
         if isinstance(error, StorageError):
+            error.position = position
             return error
         path = self.location(request.name)
         if isinstance(error, FileNotFoundError):
             return FileMissingError.at(position, f"there is no file {path!r}")
-        return StorageError.at(position, f"{path!r} can't be read: {error.strerror or error}")
+        reason = error.strerror or error
+        with contextlib.suppress(OSError):
+            kind = special(os.stat(path).st_mode)  # a socket can't even be opened
+            reason = reason if kind is None else f"it is {kind}, not a file"
+        return StorageError.at(position, f"{path!r} can't be read: {reason}")
 
 
 def _read(file: int, size: int, request: Request, position: int) -> memoryview:
@@ -326,20 +337,43 @@ def read_into(file: BinaryIO, data: memoryview) -> int:
 def _walk(root: str) -> Iterator[str]:
     """The names of all files below `root`, with `/` between folders."""
     seen = set()
-    for folder, subfolders, files in os.walk(root, onerror=_raise, followlinks=True):
-        status = os.stat(folder)
+    waiting = [""]
+    while waiting:
+        parent = waiting.pop()
+        path = os.path.join(root, parent)
+        status = os.stat(path)
         if (status.st_dev, status.st_ino) in seen:  # a link back to where the walk came from
-            subfolders.clear()
             continue
         seen.add((status.st_dev, status.st_ino))
+        folders = []
+        with os.scandir(path) as entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                if _is_folder(entry):
+                    folders.append(entry.name)
+                elif _is_file(entry):
+                    yield parent + entry.name
         # Sorted, so that of two links to a folder always the same one names its samples.
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-        relative = os.path.relpath(folder, root).replace(os.sep, "/")
-        parent = "" if relative == "." else relative + "/"
-        for name in files:
-            if not name.startswith("."):
-                yield parent + name
+        waiting += [f"{parent}{name}/" for name in sorted(folders, reverse=True)]
 
 
-def _raise(error: OSError) -> None:
-    raise error
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads nowhere, as whoever reads it is told
+        return False
+
+
+def _is_file(entry: "os.DirEntry[str]") -> bool:
+    """Whether it can be read as a file; warns of a pipe, a socket or a device."""
+    try:
+        if entry.is_file():
+            return True
+        kind = special(entry.stat().st_mode)
+    except OSError:
+        return True
+    if kind is None:
+        return True
+    warn_passed_over(f"{entry.path!r} is passed over, as it is {kind}, not a file.")
+    return False
