@@ -286,7 +286,7 @@ class Folder:
         return status.st_size
 
     def names(self, suffixes: tuple[str, ...] = ("",)) -> list[str]:
-        return sorted(name for name in _walk(self._root) if name.endswith(suffixes))
+        return sorted(name for name in files_below(self._root) if name.endswith(suffixes))
 
     def _explained(self, error: OSError, request: Request, position: int) -> StorageError:
         if isinstance(error, StorageError):
@@ -334,8 +334,12 @@ def read_into(file: BinaryIO, data: memoryview) -> int:
     return received
 
 
-def _walk(root: str) -> Iterator[str]:
-    """The names of all files below `root`, with `/` between folders."""
+def files_below(root: str, follow_links: bool = True) -> Iterator[str]:
+    """The names of all files below `root`, with `/` between folders.
+
+    Files and folders whose name begins with a dot are passed over; so are pipes, sockets and
+    devices, of which it warns.
+    """
     seen = set()
     waiting = [""]
     while waiting:
@@ -351,7 +355,8 @@ def _walk(root: str) -> Iterator[str]:
                 if entry.name.startswith("."):
                     continue
                 if _is_folder(entry):
-                    folders.append(entry.name)
+                    if follow_links or not entry.is_symlink():
+                        folders.append(entry.name)
                 elif _is_file(entry):
                     yield parent + entry.name
         # Sorted, so that of two links to a folder always the same one names its samples.
