@@ -48,6 +48,7 @@ class Arrow(TableReader):
         SampleNotFoundError: (a FileNotFoundError) there is no such file.
         SampleFormatError: (a ValueError) a file is damaged, or its columns are not those of the
             first file. When samples are read, also: a value is null, or a list of another length.
+        StorageError: (an OSError) a file can't be read.
         ArgumentError, ArgumentTypeError: (a ValueError, a TypeError) there is no such column, or it
             can't become arrays; or the root is a URL.
         MissingExtraError: (an ImportError) without headrace[arrow] installed.

@@ -29,6 +29,7 @@ from headrace.readers.shared.format_error import (
 )
 from headrace.readers.shared.named_arrays import part_of
 from headrace.readers.shared.names import check_names
+from headrace.storage.local import paths
 from headrace.storage.opening import Root, is_url, open_storage
 from headrace.storage.storage import Storage
 
@@ -197,10 +198,10 @@ def open_files(
     if names is None and not isinstance(root, Storage):
         path = os.fspath(root)
         far = is_url(path)
-        if path.endswith(suffixes) if far else os.path.isfile(path):
+        if path.endswith(suffixes) if far else paths.is_file(path):
             folder, _, name = (path if far else os.path.abspath(path)).rpartition("/")
             return open_storage(folder), [name]
-        if path.endswith(suffixes) and not os.path.exists(path):
+        if path.endswith(suffixes) and not paths.exists(path):
             raise missing_file(path)
     storage = open_storage(root)
     if names is not None:

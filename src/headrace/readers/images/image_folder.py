@@ -16,6 +16,7 @@ from headrace.errors import ArgumentError, bad_type, bad_value
 from headrace.readers.images.decoder import ImageOptions
 from headrace.readers.images.images import SUFFIXES, Images, is_image
 from headrace.readers.labels import Labels
+from headrace.storage.local import paths
 from headrace.storage.opening import Root, open_storage
 from headrace.storage.storage import Storage
 
@@ -51,6 +52,7 @@ class ImageFolder(Images):
     Raises:
         ArgumentError: (a ValueError) there is no such folder or class, no image, the subset is
             empty, or an option is not allowed.
+        StorageError: (an OSError) a folder can't be read.
 
     Example:
         >>> import headrace as hr
@@ -133,10 +135,14 @@ def _listed(
     """The names of all images, those of the classes, and the class of each image."""
     root = storage.local_path()
     if root is not None:
+        try:
+            listed = os.listdir(root)
+        except OSError as error:
+            paths.refuse(error)
         found = sorted(
             name
-            for name in os.listdir(root)
-            if not name.startswith(".") and os.path.isdir(os.path.join(root, name))
+            for name in listed
+            if not name.startswith(".") and paths.is_folder(os.path.join(root, name))
         )
         chosen = _chosen(class_names, found, storage.root)
         of_class = {name: _below(root, name, follow_links) for name in chosen}
@@ -161,7 +167,9 @@ def _below(root: str, class_name: str, follow_links: bool) -> list[str]:
     """The names of all files in the folder of a class, those with a dot at their front included."""
     return [
         os.path.relpath(os.path.join(folder, file), root).replace(os.sep, "/")
-        for folder, _, files in os.walk(os.path.join(root, class_name), followlinks=follow_links)
+        for folder, _, files in os.walk(
+            os.path.join(root, class_name), onerror=paths.refuse, followlinks=follow_links
+        )
         for file in files
     ]
 

@@ -50,7 +50,7 @@ class NpyFiles:
         ArgumentError: (a ValueError) there is no such folder, no id, or one that would leave root.
         SampleNotFoundError: (a FileNotFoundError) a file does not exist.
         SampleFormatError: (a ValueError) a file is damaged or holds another shape or dtype.
-        StorageError: (an OSError) a file behind a URL can't be read.
+        StorageError: (an OSError) a file can't be read.
 
     Example:
         >>> import headrace as hr

@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from headrace.arrays import Array, Indices, MemoryPool, address
-from headrace.errors import FileMissingError, StorageError, bad_value
+from headrace.errors import StorageError, bad_value, unreadable
 from headrace.storage.local.io_uring import Ring, RingLostError, ring_of_thread
+from headrace.storage.local.paths import is_folder, refuse
 from headrace.storage.storage import Request
 
 _HAS_PREADV = hasattr(os, "preadv")
@@ -36,11 +37,12 @@ class Folder:
 
     Raises:
         ArgumentError: (a ValueError) there is no such folder.
+        StorageError: (an OSError) whether there is can't be told.
     """
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
         root = os.fspath(root)
-        if not os.path.isdir(root):
+        if not is_folder(root):
             raise bad_value("root", root, "an existing folder")
         self._root = os.path.abspath(root)
         self._prefix = os.fsencode(os.path.join(self._root, ""))
@@ -283,12 +285,9 @@ class Folder:
         return sorted(name for name in _walk(self._root) if name.endswith(suffixes))
 
     def _explained(self, error: OSError, request: Request, position: int) -> StorageError:
-        if isinstance(error, StorageError):
-            return error
-        path = self.location(request.name)
-        if isinstance(error, FileNotFoundError):
-            return FileMissingError.at(position, f"there is no file {path!r}")
-        return StorageError.at(position, f"{path!r} can't be read: {error.strerror or error}")
+        explained = unreadable(self.location(request.name), error)
+        explained.position = position
+        return explained
 
 
 def _read(file: int, size: int, request: Request, position: int) -> memoryview:
@@ -324,10 +323,17 @@ def read_into(file: BinaryIO, data: memoryview) -> int:
 
 
 def _walk(root: str) -> Iterator[str]:
-    """The names of all files below `root`, with `/` between folders."""
+    """The names of all files below `root`, with `/` between folders.
+
+    Raises:
+        StorageError: a folder can't be read.
+    """
     seen = set()
-    for folder, subfolders, files in os.walk(root, onerror=_raise, followlinks=True):
-        status = os.stat(folder)
+    for folder, subfolders, files in os.walk(root, onerror=refuse, followlinks=True):
+        try:
+            status = os.stat(folder)
+        except OSError as error:
+            raise unreadable(folder, error) from None
         if (status.st_dev, status.st_ino) in seen:  # a link back to where the walk came from
             subfolders.clear()
             continue
@@ -339,7 +345,3 @@ def _walk(root: str) -> Iterator[str]:
         for name in files:
             if not name.startswith("."):
                 yield parent + name
-
-
-def _raise(error: OSError) -> None:
-    raise error
