@@ -53,12 +53,19 @@ def _parse_columns(text: str) -> str | list[str]:
 
 
 def parse_options(
-    ids: Path | None, columns: str | None, dtype: str | None, size: str | None
+    ids: Path | None,
+    columns: str | None,
+    dtype: str | None,
+    size: str | None,
+    missing: str | None,
 ) -> TypedOptions:
     """The options of a reader."""
+    if missing not in ("fill", "error", None):
+        raise bad_value("--missing", missing, "fill or error")
     return TypedOptions(
         None if ids is None else read_ids(ids),
         None if columns is None else _parse_columns(columns),
         dtype,
         None if size is None else parse_image_size(size),
+        missing,
     )

@@ -114,6 +114,9 @@ def verify(
     workers = min(8, available_cpus()) if workers is None else workers
     format_name = format_name or guess_format(path).name
     manifests = _manifests(path, manifest)
+    chosen = formats().get(format_name)
+    if chosen and "missing" in chosen.options and options.missing is None and not manifests:
+        options = replace(options, missing="error")  # a manifest knows what there should be
     reader, bad = _open(path, format_name, options, bool(manifests))
     samples = sum(one.sample is not None for one in bad)
     if reader is not None:
@@ -234,13 +237,8 @@ def _manifests(path: str, given: str | None) -> list[tuple[str, Manifest]]:
     if given is not None:
         try:
             return [(path if is_folder else parent, Manifest.load(given))]
-        except OSError as error:
-            raise bad_value(
-                "--manifest",
-                given,
-                "a file that can be read",
-                f"The system says: {error.strerror}.",
-            ) from None
+        except hr.StorageError as error:
+            raise bad_value("--manifest", given, "a file that can be read", f"{error}.") from None
     # Next to the root of a server or bucket there is nothing.
     candidates = [(parent, f"{name}.manifest.json")] if is_url(parent) or not is_url(path) else []
     if is_folder:

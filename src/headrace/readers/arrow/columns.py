@@ -153,7 +153,8 @@ def _within(wanted: npt.DTypeLike, stored: DType, name: str) -> tuple[DType, tup
     except (TypeError, ValueError):
         raise bad_value("dtype", wanted, "a dtype of numpy") from None
     if dtype.itemsize != stored.itemsize:
-        allowed = f"of {stored.itemsize} bytes, as each value of column {name!r}"
+        such_as = ", such as ml_dtypes.bfloat16" if stored.itemsize == 2 else ""
+        allowed = f"of {stored.itemsize} bytes, as each value of column {name!r}{such_as}"
         raise bad_value("dtype", dtype, allowed)
     element, shape = dtype.subdtype or (dtype, ())
     if not element.isnative:

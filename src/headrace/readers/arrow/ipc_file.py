@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from headrace.arrays import Indices
 from headrace.readers.arrow.columns import explained
-from headrace.readers.shared.format_error import FormatError, bad_file, missing_file
+from headrace.readers.shared.format_error import FormatError, opening
 from headrace.storage.local.regular import check_regular, opener
 
 _MAGIC = b"ARROW1"
@@ -89,14 +89,10 @@ def scan(path: str) -> IpcFile:
     Raises:
         SampleNotFoundError: there is no such file.
         SampleFormatError: it is damaged, or in another format.
+        StorageError: it can't be read.
     """
-    try:
-        with explained():
-            return _scanned(path)
-    except FileNotFoundError:
-        raise missing_file(path) from None
-    except FormatError as error:
-        raise bad_file(path, error) from None
+    with opening(path), explained():
+        return _scanned(path)
 
 
 def _scanned(path: str) -> IpcFile:

@@ -67,8 +67,8 @@ def _saved_by_datasets(storage: Storage, names: list[str], chosen: list[str]) ->
             splits = _json(storage, name).get("splits", [])
             raise _several(storage.root, [posixpath.join(folder, split) for split in splits])
     folders = {posixpath.dirname(name) for name in chosen}
-    states = [name for name in names if posixpath.basename(name) == _STATE]
-    saved = [posixpath.dirname(name) for name in states if posixpath.dirname(name) in folders - {""}]
+    states = {posixpath.dirname(name) for name in names if posixpath.basename(name) == _STATE}
+    saved = sorted(states & folders - {""})
     if saved and "_data_files" in _json(storage, posixpath.join(saved[0], _STATE)):
         raise _several(storage.root, saved)
     if _INFO in names and _STATE not in names:

@@ -11,7 +11,7 @@ columns of each block that it needs, with numpy: several times faster than `pyar
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
@@ -31,6 +31,7 @@ from headrace.readers.shared.format_error import (
 )
 from headrace.readers.shared.named_arrays import dtypes_by_key, part_of
 from headrace.readers.shared.names import check_names
+from headrace.storage.local import paths
 from headrace.storage.opening import Root, is_url, open_storage
 from headrace.storage.storage import Storage
 
@@ -183,8 +184,8 @@ class TableReader:
         }
         if folders:
             chosen = {key: name for key, name in names.items() if key not in folders}
-            if isinstance(dtype, Mapping):
-                dtype = {key: one for key, one in dtype.items() if key not in folders}
+            if dtype is not None:
+                dtype = {key: dtypes[key] for key in chosen}
         return Wanted(chosen, dtype, in_folders), folders
 
     def _read_folders(self, indices: Indices, out: Arrays) -> None:
@@ -247,10 +248,10 @@ def open_files(
     if names is None and not isinstance(root, Storage):
         path = os.fspath(root)
         far = is_url(path)
-        if path.endswith(suffixes) if far else os.path.isfile(path):
+        if path.endswith(suffixes) if far else paths.is_file(path):
             folder, _, name = (path if far else os.path.abspath(path)).rpartition("/")
             return open_storage(folder), [name]
-        if path.endswith(suffixes) and not os.path.exists(path):
+        if path.endswith(suffixes) and not paths.exists(path):
             raise missing_file(path)
     storage = open_storage(root)
     if names is not None:

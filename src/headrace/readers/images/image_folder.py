@@ -22,6 +22,7 @@ from headrace.readers.shared.listing import (
     is_bookkeeping,
     warn_of_others,
 )
+from headrace.storage.local import paths
 from headrace.storage.local.folder import files_below
 from headrace.storage.opening import Root, open_storage
 from headrace.storage.storage import Storage
@@ -58,6 +59,7 @@ class ImageFolder(Images):
     Raises:
         ArgumentError: (a ValueError) there is no such folder or class, no image, the subset is
             empty, or an option is not allowed.
+        StorageError: (an OSError) a folder can't be read.
 
     Example:
         >>> import headrace as hr
@@ -157,10 +159,14 @@ def _files_by_class(storage: Storage, follow_links: bool) -> dict[str, list[str]
     """The names of all files in each folder below the root, relative to that folder."""
     root = storage.local_path()
     if root is not None:
+        try:
+            listed = os.listdir(root)
+        except OSError as error:
+            paths.refuse(error)
         return {
             name: list(files_below(os.path.join(root, name), follow_links))
-            for name in os.listdir(root)
-            if not name.startswith(".") and os.path.isdir(os.path.join(root, name))
+            for name in listed
+            if not name.startswith(".") and paths.is_folder(os.path.join(root, name))
         }
     of_class: dict[str, list[str]] = {}
     for name in storage.names():

@@ -35,6 +35,7 @@ class Images:
         MissingExtraError: (an ImportError) Pillow is not installed.
         SampleNotFoundError: (a FileNotFoundError) a file does not exist.
         SampleFormatError: (a ValueError) a file is damaged, or no image.
+        StorageError: (an OSError) a file can't be read.
 
     Example:
         >>> import headrace as hr

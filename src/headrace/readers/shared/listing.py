@@ -1,7 +1,7 @@
 """Which of the files below a root are samples, and what is said of those that have the look of one.
 
-    a/1.npy  a/_2.npy  a/3.NPY  a/4.npy.gz  a/notes.txt
-    sample   bookkeeping, another case, compressed: passed over, and said once
+a/1.npy  a/_2.npy  a/3.NPY  a/4.npy.gz  a/notes.txt
+sample   bookkeeping, another case, compressed: passed over, and said once
 """
 
 import os

@@ -10,6 +10,7 @@ from headrace.errors import FileMissingError, SampleNotFoundError, StorageError
 from headrace.readers.shared.format_error import FormatError, sample_error
 from headrace.readers.shared.listing import samples_below
 from headrace.readers.shared.names import Names, check_names
+from headrace.readers.shared.near_names import instead_of_missing
 from headrace.storage.opening import Root, open_storage
 from headrace.storage.storage import Request, Storage
 
@@ -72,7 +73,11 @@ def fetched(
         yield from storage.fetch(requests)
     except FileMissingError as error:
         index = _index_of(error, indices)
-        raise SampleNotFoundError.at(index, f"sample {index} does not exist: {error}") from None
+        path = storage.local_path(requests[error.position or 0].name)
+        there = "" if path is None else instead_of_missing(path)
+        raise SampleNotFoundError.at(
+            index, f"sample {index} does not exist: {error}{there}"
+        ) from None
     except StorageError as error:
         error.add_note(f"headrace: while reading sample {_index_of(error, indices)}")
         raise

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from headrace.arrays import Array
 from headrace.atomic_file import atomic_file
-from headrace.errors import ArgumentError
+from headrace.errors import ArgumentError, unreadable
 from headrace.readers.shared.names import Names
 from headrace.readers.tar.scan import BLOCK_BYTES, scan
 from headrace.storage.local.regular import opener
@@ -129,16 +129,19 @@ class TarIndex(NamedTuple):
 
         Raises:
             ArgumentError: (a ValueError) there is no such file, it is damaged, or of other shards.
+            StorageError: (an OSError) it can't be read, or a shard can't.
         """
         path = os.fspath(path)
         remedy = "Write it again with save_index(path) of an hr.TarFiles made without index=."
         try:
-            with open(path, "rb", opener=opener) as file, np.load(file, allow_pickle=False) as stored:
-                index = _from_arrays(dict(stored))
+            with open(path, "rb", opener=opener) as file:
+                index = _from_arrays(dict(np.load(file, allow_pickle=False)))
         except FileNotFoundError:
             raise ArgumentError(
                 f"index must be a file, but there is no {path!r}. {remedy}"
             ) from None
+        except OSError as error:
+            raise unreadable(path, error) from None
         except Exception as error:  # np.load raises whatever its many steps meet
             raise ArgumentError(
                 f"index must be a file of save_index, but {path!r} is damaged or another: {error}. "

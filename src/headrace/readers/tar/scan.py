@@ -15,7 +15,7 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from headrace.errors import SampleFormatError
+from headrace.errors import SampleFormatError, unreadable
 from headrace.readers.shared.format_error import FormatError
 from headrace.storage.local.regular import opener
 from headrace.storage.ranged_file import RangedFile
@@ -49,21 +49,20 @@ def scan(storage: Storage, name: str) -> Scan:
         SampleFormatError: (a ValueError) it is damaged or compressed.
         StorageError: (an OSError) it can't be read.
     """
+    location = storage.location(name)
     try:
         with _opened(storage, name) as file:
             return _scanned(file, storage.size(name))
     except (FormatError, tarfile.TarError) as error:
-        raise SampleFormatError(f"{storage.location(name)!r} can't be indexed: {error}") from None
+        raise SampleFormatError(f"{location!r} can't be indexed: {error}") from None
+    except OSError as error:
+        raise unreadable(location, error) from None
 
 
 def _opened(storage: Storage, name: str) -> BinaryIO:
     path = storage.local_path(name)
     if path is not None:
-        try:
-            return open(path, "rb", opener=opener)
-        except OSError:
-            storage.size(name)  # which meets the same error, and explains it
-            raise
+        return open(path, "rb", opener=opener)
     size = storage.size(name)
     ranged = RangedFile(storage, name, size, least_fetched_bytes=_READ_AHEAD_BYTES)
     return io.BufferedReader(ranged, 2**16)

@@ -4,7 +4,6 @@ Small files, and small parts of few files, are read many at once where there is 
 files then takes one system call, in place of three for each file.
 """
 
-import contextlib
 import os
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import BinaryIO
@@ -13,9 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from headrace.arrays import Array, Indices, MemoryPool, address
-from headrace.errors import FileMissingError, StorageError, bad_value, warn_passed_over
+from headrace.errors import StorageError, bad_value, unreadable, warn_passed_over
 from headrace.storage.local.io_uring import Ring, RingLostError, ring_of_thread
-from headrace.storage.local.regular import READING, check_regular, special
+from headrace.storage.local.paths import is_folder
+from headrace.storage.local.regular import READING, check_regular, no_file, special
 from headrace.storage.storage import Request
 
 _HAS_PREADV = hasattr(os, "preadv")
@@ -37,11 +37,12 @@ class Folder:
 
     Raises:
         ArgumentError: (a ValueError) there is no such folder.
+        StorageError: (an OSError) whether there is can't be told.
     """
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
         root = os.fspath(root)
-        if not os.path.isdir(root):
+        if not is_folder(root):
             raise bad_value("root", root, "an existing folder")
         self._root = os.path.abspath(root)
         self._prefix = os.fsencode(os.path.join(self._root, ""))
@@ -289,17 +290,10 @@ class Folder:
         return sorted(name for name in files_below(self._root) if name.endswith(suffixes))
 
     def _explained(self, error: OSError, request: Request, position: int) -> StorageError:
-        if isinstance(error, StorageError):
-            error.position = position
-            return error
         path = self.location(request.name)
-        if isinstance(error, FileNotFoundError):
-            return FileMissingError.at(position, f"there is no file {path!r}")
-        reason = error.strerror or error
-        with contextlib.suppress(OSError):
-            kind = special(os.stat(path).st_mode)  # a socket can't even be opened
-            reason = reason if kind is None else f"it is {kind}, not a file"
-        return StorageError.at(position, f"{path!r} can't be read: {reason}")
+        explained = no_file(path) or unreadable(path, error)
+        explained.position = position
+        return explained
 
 
 def _read(file: int, size: int, request: Request, position: int) -> memoryview:
@@ -339,28 +333,40 @@ def files_below(root: str, follow_links: bool = True) -> Iterator[str]:
 
     Files and folders whose name begins with a dot are passed over; so are pipes, sockets and
     devices, of which it warns.
+
+    Raises:
+        StorageError: a folder can't be read.
     """
     seen = set()
     waiting = [""]
     while waiting:
         parent = waiting.pop()
-        path = os.path.join(root, parent)
-        status = os.stat(path)
+        path = os.path.join(root, parent).rstrip("/") or "/"
+        try:
+            status = os.stat(path)
+        except OSError as error:
+            raise unreadable(path, error) from None
         if (status.st_dev, status.st_ino) in seen:  # a link back to where the walk came from
             continue
         seen.add((status.st_dev, status.st_ino))
         folders = []
-        with os.scandir(path) as entries:
-            for entry in entries:
-                if entry.name.startswith("."):
-                    continue
-                if _is_folder(entry):
-                    if follow_links or not entry.is_symlink():
-                        folders.append(entry.name)
-                elif _is_file(entry):
-                    yield parent + entry.name
+        for entry in _entries(path):
+            if _is_folder(entry):
+                if follow_links or not entry.is_symlink():
+                    folders.append(entry.name)
+            elif _is_file(entry):
+                yield parent + entry.name
         # Sorted, so that of two links to a folder always the same one names its samples.
         waiting += [f"{parent}{name}/" for name in sorted(folders, reverse=True)]
+
+
+def _entries(path: str) -> "list[os.DirEntry[str]]":
+    """What is in a folder, but for hidden names."""
+    try:
+        with os.scandir(path) as entries:
+            return [entry for entry in entries if not entry.name.startswith(".")]
+    except OSError as error:
+        raise unreadable(path, error) from None
 
 
 def _is_folder(entry: "os.DirEntry[str]") -> bool:

@@ -33,6 +33,17 @@ def check_regular(path: str, mode: int) -> None:
         raise StorageError(f"{path!r} can't be read: it is {kind}, not a file")
 
 
+def no_file(path: str) -> StorageError | None:
+    """The error that `path` is something else than a file; None if it is one, or not there."""
+    try:
+        check_regular(path, os.stat(path).st_mode)
+    except StorageError as error:
+        return error
+    except OSError:
+        pass
+    return None
+
+
 def opener(path: str, flags: int) -> int:
     """Opens a file, as the `opener` of the builtin `open`.
 
@@ -42,11 +53,8 @@ def opener(path: str, flags: int) -> int:
     """
     try:
         file = os.open(path, flags | _AT_ONCE)
-    except FileNotFoundError:
-        raise
-    except OSError:
-        check_regular(path, os.stat(path).st_mode)  # a socket can't be opened at all
-        raise
+    except OSError as error:
+        raise no_file(path) or error from None  # a socket can't be opened at all
     try:
         check_regular(path, os.fstat(file).st_mode)
     except BaseException:
