@@ -248,7 +248,11 @@ def open_files(
     if names is None and not isinstance(root, Storage):
         path = os.fspath(root)
         far = is_url(path)
-        if path.endswith(suffixes) if far else paths.is_file(path):
+        if far:
+            is_file = path.endswith(suffixes)
+        else:  # what is no file is refused by its name
+            is_file = paths.exists(path) and not paths.is_folder(path)
+        if is_file:
             folder, _, name = (path if far else os.path.abspath(path)).rpartition("/")
             return open_storage(folder), [name]
         if path.endswith(suffixes) and not paths.exists(path):
