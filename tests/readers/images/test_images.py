@@ -404,7 +404,7 @@ def test_arguments_are_checked(tmp_path, options, message):
 
 
 def test_a_root_without_images(tmp_path):
-    with pytest.raises(ValueError, match=r"root must contain images \(\.bmp.*has none"):
+    with pytest.raises(ValueError, match=r"root must contain \.bmp.* files, but .* has none"):
         hr.Images(tmp_path, size=8)
     with pytest.raises(ValueError, match=r"root must contain images .* in a folder for each class"):
         hr.ImageFolder(tmp_path, 8)
