@@ -4,7 +4,9 @@ Small files, and small parts of few files, are read many at once where there is 
 files then takes one system call, in place of three for each file.
 """
 
+import errno
 import os
+import stat
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import BinaryIO
 
@@ -171,8 +173,8 @@ class Folder:
                         file = os.open(self.location(request.name), _FLAGS)
                         # One call for each request: two threads that give up the interpreter's
                         # lock more often hold each other up.
-                        name, size = request.name, os.fstat(file).st_size
-                    data = _read(file, size, request, begin + position)
+                        name, size = request.name, _size_of(os.fstat(file))
+                    data = _read(file, size, request)
                 except OSError as error:
                     raise self._explained(error, request, begin + position) from None
                 yield position, data
@@ -277,7 +279,7 @@ class Folder:
 
     def _size(self, name: str, position: int) -> int:
         try:
-            return os.path.getsize(self.location(name))
+            return _size_of(os.stat(self.location(name)))
         except OSError as error:
             raise self._explained(error, Request(name), position) from None
 
@@ -290,11 +292,18 @@ class Folder:
         return explained
 
 
-def _read(file: int, size: int, request: Request, position: int) -> memoryview:
+def _size_of(status: os.stat_result) -> int:
+    if stat.S_ISDIR(status.st_mode):  # which can be opened, and has a size
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    return status.st_size
+
+
+def _read(file: int, size: int, request: Request) -> memoryview:
+    """The bytes that are asked for; raises an OSError that says what of."""
     _, start, stop = request
     end = size if stop is None else stop
     if end > size or start < 0 or (stop is not None and stop < start):
-        raise StorageError.at(position, f"{request} can't be read: the file has {size} bytes")
+        raise OSError(f"bytes [{start}:{end}] are wanted, and it has {size} bytes")
     data = memoryview(bytearray(max(0, end - start)))
     received = 0
     while received < len(data):
@@ -306,7 +315,7 @@ def _read(file: int, size: int, request: Request, position: int) -> memoryview:
             count = len(part)
             data[received : received + count] = part
         if not count:
-            raise StorageError.at(position, f"{request} ended after {received} bytes")
+            raise OSError(f"it ended after {received} bytes of [{start}:{end}]")
         received += count
     return data
 
