@@ -172,7 +172,8 @@ class TestFiles:
             storage.size("c.bin")
 
     def test_its_pickle_does_not_grow_with_the_files(self, folder):
-        Manifest({f"{i}": Manifest.of(folder)["b.bin"] for i in range(9999)}).save(folder / "m")
+        sums = Manifest.of(folder)["b.bin"]
+        Manifest({f"{i}": sums for i in range(9999)}).save(folder / "m")
         for kept in ("manifest.json", "m"):
             storage = hr.Verified(folder, kept)
             assert len(pickle.dumps(storage)) < 1000
