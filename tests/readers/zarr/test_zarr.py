@@ -1,5 +1,6 @@
 """Zarr: what arrays and groups may look like, and what is said of those that can't be read."""
 
+import json
 import os
 import pickle
 import shutil
@@ -343,3 +344,19 @@ def test_what_is_no_zarr_is_refused(root):
     create(root, data=X[:9])
     with pytest.raises(hr.SampleFormatError, match="is not what it was when the reader"):
         read(pickle.loads(pickle.dumps(reader)), [0])
+
+
+@pytest.mark.fault("a filter or codec that is not installed", "error", "zarr")
+@EVERY_FORMAT
+def test_a_codec_that_is_not_installed_is_told_at_once(root, zarr_format):
+    create(root, zarr_format=zarr_format)
+    file = root / ("zarr.json" if zarr_format == 3 else ".zarray")
+    metadata = json.loads(file.read_text())
+    if zarr_format == 3:
+        metadata["codecs"][-1] = {"name": "strange", "configuration": {}}
+    else:
+        metadata["compressor"] = {"id": "strange"}
+    file.write_text(json.dumps(metadata))
+    with pytest.raises(hr.MissingExtraError, match=r"'strange'.*Install") as raised:
+        hr.Zarr(root)
+    assert str(root) in str(raised.value)

@@ -58,7 +58,8 @@ class Parquet(TableReader):
         SampleFormatError: (a ValueError) a file is damaged, or its columns are not those of the
             first file. When samples are read, also: a value is null, or a list of another length.
         ArgumentError: (a ValueError) there is no such column, or it can't become arrays.
-        MissingExtraError: (an ImportError) without headrace[arrow] installed.
+        MissingExtraError: (an ImportError) without headrace[arrow] installed, or without a codec
+            that the data need.
 
     Example:
         >>> import headrace as hr
