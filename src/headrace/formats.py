@@ -6,7 +6,6 @@ folder, and that module is listed here.
 
 import functools
 import os
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from importlib import import_module
 from typing import Literal, NamedTuple
@@ -17,6 +16,13 @@ from headrace.arguments import check_ids
 from headrace.errors import ArgumentError, HeadraceError, bad_type, bad_value
 from headrace.readers.format import Format, Options, has_file, with_manifest
 from headrace.readers.reader import Reader
+from headrace.readers.shared.listing import (
+    DECOMPRESS,
+    counted,
+    is_bookkeeping,
+    is_compressed,
+    suffix_of,
+)
 from headrace.storage.local import paths
 from headrace.storage.opening import is_url, open_storage
 
@@ -179,7 +185,8 @@ def find_format(path: str) -> Format:
         if suffix in each.path_suffixes and not (is_folder and each.is_file):
             return each
     if not is_url(path) and not is_folder:
-        raise FormatNotClear(path, f"its name ends with {suffix!r}", {})
+        ending = f"its name ends with {suffix_of(path)!r}"
+        raise FormatNotClear(path, ending + _if_compressed([path]), {})
     root = with_manifest(path)
     try:
         names = open_storage(root).names()
@@ -190,12 +197,15 @@ def find_format(path: str) -> Format:
     for each in formats().values():
         if any(has_file(path, name) for name in each.marks):
             return each
-    found = _formats_among(names)
+    found = _formats_among([name for name in names if not is_bookkeeping(name)])
     if len(found) == 1:
         return formats()[next(iter(found))]
-    suffixes = Counter(os.path.splitext(name.lower())[1] for name in names).most_common(8)
-    listed = ", ".join(f"{count} {suffix or 'other'}" for suffix, count in suffixes)
-    raise FormatNotClear(path, f"it holds {listed} files" if names else "it has no files", found)
+    held = f"it holds {counted(names)}{_if_compressed(names)}" if names else "it has no files"
+    raise FormatNotClear(path, held, found)
+
+
+def _if_compressed(names: list[str]) -> str:
+    return f", and {DECOMPRESS}" if any(map(is_compressed, names)) else ""
 
 
 def _formats_among(names: list[str]) -> dict[str, int]:

@@ -6,7 +6,8 @@ A test says what it shows with a mark, of constants alone:
     def test_special_files(tmp_path, format_name, outcome): ...
 
 The fault is a row of the table, the outcome one of `OUTCOMES`, and the rest are its columns:
-formats by their names, groups of them, or one of `OTHERS`. A test that takes `format_name` runs
+formats by their names, groups of them, or one of `OTHERS`; what a format has of its own goes before
+what its group has. A test that takes `format_name` runs
 once for each of these formats, and may take the `outcome`, too; several marks may be put on it. So
 a format that is added to `headrace.formats` has all tests of its groups, as soon as `written.py`
 says how it is written. A test that takes no `format_name` shows what its mark says by itself.
@@ -30,6 +31,7 @@ _GROUPS = {
     "folders of files": lambda one: bool(one.file_suffixes),
     "a file for each sample": lambda one: "ids" in one.options,
     "one path": lambda one: bool(one.path_suffixes),
+    "columns": lambda one: "columns" in one.options,
 }
 
 
@@ -53,19 +55,29 @@ def check(fault, outcome, *names):
         raise ValueError(f"{fault}: no column is named")
 
 
+def outcomes(marks):
+    """The outcome in each column, of marks (outcome, names); a format's own before its groups'."""
+    found = {}
+    for outcome, names in marks:
+        for name in names:
+            for column in columns([name]):
+                own = name not in _GROUPS
+                if own or column not in found or not found[column][0]:
+                    known = found.setdefault(column, (own, outcome))
+                    if known[0] == own and known[1] != outcome:
+                        raise ValueError(f"{column}: {outcome}, and elsewhere {known[1]}")
+                    found[column] = own, outcome
+    return {column: outcome for column, (_, outcome) in found.items()}
+
+
 def parametrized(marks):
     """(format_name, outcome) of each format that the marks of a test name."""
-    found = {
-        column: mark.args[1]
-        for mark in reversed(marks)  # as they are written, the uppermost is the last
-        for column in columns(mark.args[2:])
-        if column not in OTHERS
-    }
-    return list(found.items())
+    found = outcomes([(mark.args[1], mark.args[2:]) for mark in marks])
+    return [(column, outcome) for column, outcome in found.items() if column not in OTHERS]
 
 
 def shown():
-    """(fault, outcome, names of columns, where) of each mark in the tests."""
+    """(fault, outcome, names of columns) of each mark in the tests."""
     for file in sorted(TESTS.rglob("test_*.py")):
         text = file.read_text(encoding="utf-8")
         if "mark.fault(" not in text:
@@ -73,18 +85,16 @@ def shown():
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.Call) and ast.unparse(node.func) == "pytest.mark.fault":
                 fault, outcome, *names = map(ast.literal_eval, node.args)
-                yield fault, outcome, names, f"{file.name}:{node.lineno}"
+                yield fault, outcome, names
 
 
 def table():
     """Rows of faults, sorted, and columns of formats; in each cell, the outcome."""
-    rows = {}
-    for fault, outcome, names, where in shown():
+    marks = {}
+    for fault, outcome, names in shown():
         check(fault, outcome, *names)
-        for column in columns(names):
-            known = rows.setdefault(fault, {}).setdefault(column, outcome)
-            if known != outcome:
-                raise ValueError(f"{where}: {fault}, {column}: {outcome}, and elsewhere {known}")
+        marks.setdefault(fault, []).append((outcome, names))
+    rows = {fault: outcomes(of_fault) for fault, of_fault in marks.items()}
     heads = [*formats(), *(one for one in OTHERS if any(one in row for row in rows.values()))]
     lines = [
         f"| | {' | '.join(f'`{one}`' if one in formats() else one for one in heads)} |",

@@ -1,10 +1,12 @@
-"""Six samples in each of the formats, written without headrace."""
+"""Six samples in each of the formats, written without headrace, and read."""
 
 import io
 import tarfile
 
 import numpy as np
 import pytest
+
+import headrace as hr
 
 N = 6
 ROWS = np.arange(N * 4, dtype=np.uint8).reshape(N, 2, 2)
@@ -105,3 +107,16 @@ WRITTEN = {
     "images": (write_images, "ImageFolder", {}),
     "tar": (write_tar, "TarFiles", {"columns": "x.npy"}),
 }
+
+
+def samples(reader):
+    """All samples of a reader, as one batch."""
+    loader = hr.Loader(reader, len(reader), shuffle=False, executor=hr.Inline())
+    return loader.batch(0, 0)
+
+
+def expected(name):
+    """The six samples, as that batch."""
+    if name == "images":
+        return np.broadcast_to(np.arange(N, dtype=np.uint8)[:, None, None, None], (N, 2, 3, 3))
+    return ROWS

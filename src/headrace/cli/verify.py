@@ -25,6 +25,7 @@ from headrace.pytree import Tree, map_leaves
 from headrace.readers.access import access_of, ids_of
 from headrace.readers.format import MANIFESTS, with_manifest
 from headrace.readers.reader import sample_nbytes
+from headrace.readers.shared.listing import chosen_among
 from headrace.storage import Request, Storage, open_storage
 from headrace.storage.manifest import Manifest, file_sums
 from headrace.storage.opening import is_url
@@ -144,7 +145,7 @@ def _open(
             raise opened  # there is nothing; a path of this machine was looked at before
         return None, [Bad(path, None, _reason(opened))]
     if options.ids is None:
-        names = open_storage(with_manifest(path)).names((suffix,))
+        names = chosen_among(open_storage(with_manifest(path)).names(), (suffix,))
         ids = sorted(name.removesuffix(suffix) for name in names)
     else:
         ids = [str(name) for name in options.ids]

@@ -16,6 +16,7 @@ import pyarrow as pa
 from headrace.arrays import Indices
 from headrace.readers.arrow.columns import explained
 from headrace.readers.shared.format_error import FormatError, opening
+from headrace.storage.local.regular import check_regular, opener
 
 _MAGIC = b"ARROW1"
 _FIRST_MESSAGE = 8
@@ -50,7 +51,7 @@ class IpcFile(NamedTuple):
         Raises:
             FormatError: it has another size than before.
         """
-        with open(self.path, "rb", buffering=0) as file:
+        with open(self.path, "rb", buffering=0, opener=opener) as file:
             size = os.fstat(file.fileno()).st_size
             if size != self.size:
                 raise FormatError(f"it has {size} bytes of {self.size}")
@@ -95,7 +96,9 @@ def scan(path: str) -> IpcFile:
 
 
 def _scanned(path: str) -> IpcFile:
-    found = IpcFile(path, os.path.getsize(path), np.empty(0, np.int64), False, False)
+    status = os.stat(path)
+    check_regular(path, status.st_mode)
+    found = IpcFile(path, status.st_size, np.empty(0, np.int64), False, False)
     if not found.size:
         raise FormatError("it is empty")
     source = _source(found.map())

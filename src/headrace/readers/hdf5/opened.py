@@ -9,6 +9,7 @@ from headrace.readers.hdf5.filters import check_filters
 from headrace.readers.hdf5.layout import FAILURES, ByBlock, BySample, open_dataset
 from headrace.readers.shared.format_error import bad_file, is_of_storage, missing_file
 from headrace.readers.shared.named_arrays import Chosen, ChosenArrays, StoredArray, stored_array
+from headrace.storage.local.regular import check_regular
 
 # What HDF5 1.14 says of a mark in the file that whoever writes to it takes away in the end.
 _IS_WRITTEN_TO = "file is already open for"
@@ -26,6 +27,7 @@ class Opened:
         self.data: dict[str, BySample | ByBlock] = {}
         try:
             self._statuses = {path: os.stat(path)}
+            check_regular(path, self._statuses[path].st_mode)
             # Where the file system has no locks, none is needed to read.
             self._file = h5py.File(path, "r", locking="best-effort")
             for key, name in _names(self._file, chosen).items():

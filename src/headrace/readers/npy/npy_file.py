@@ -15,6 +15,7 @@ from headrace.readers.npy.mapped import NpyMap
 from headrace.readers.npy.npy_shards import NpyShards
 from headrace.readers.reader import Spec, check_read
 from headrace.readers.shared.format_error import FormatError, opening, sample_error
+from headrace.storage.local.regular import opener
 from headrace.storage.opening import is_url
 
 
@@ -57,7 +58,7 @@ class NpyFile:
             self._n, self._spec = len(self._remote), self._remote.spec
             return
         self._path = check_path("path", path)
-        with opening(self._path), open(self._path, "rb", buffering=0) as file:
+        with opening(self._path), open(self._path, "rb", buffering=0, opener=opener) as file:
             self._layout = parse_header(read_header(file))
             if not self._layout.shape:
                 raise FormatError("its array has no axis to run over the samples")

@@ -11,6 +11,7 @@ from headrace.errors import (
     StorageError,
     unreadable,
 )
+from headrace.readers.shared.near_names import instead_of_missing
 
 
 class FormatError(Exception):
@@ -66,7 +67,9 @@ def sample_error(error: Exception, index: int, location: str, part: str = "") ->
     """
     if isinstance(error, FileNotFoundError):
         return SampleNotFoundError.at(
-            index, f"sample {index} does not exist: there is no file {location!r}"
+            index,
+            f"sample {index} does not exist: there is no file {location!r}"
+            f"{instead_of_missing(location)}",
         )
     if is_of_storage(error):
         explained = unreadable(location, error)

@@ -14,6 +14,7 @@ from zarr.storage import LocalStore, WrapperStore
 
 from headrace.errors import FileMissingError, unreadable
 from headrace.readers.shared.format_error import is_of_storage
+from headrace.storage.local.regular import no_file
 
 _METADATA = {"zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata"}
 
@@ -41,6 +42,10 @@ class CheckedStore(WrapperStore[Store]):
         Raises:
             StorageError: it can't be read; as a FileMissingError, there is no such chunk.
         """
+        if self._folder is not None:
+            refused = no_file(os.path.join(self._folder, key))  # which zarr would wait for
+            if refused is not None:
+                raise refused
         try:
             data = await self._store.get(key, prototype, byte_range)
             if data is None and key.rpartition("/")[2] not in _METADATA:

@@ -25,6 +25,7 @@ from headrace.readers.shared.named_arrays import Chosen, ChosenArrays, stored_ar
 from headrace.readers.zarr.checked_store import CheckedStore
 from headrace.readers.zarr.private import sync
 from headrace.readers.zarr.store import StorageStore
+from headrace.storage.local.regular import check_regular
 from headrace.storage.storage import Storage
 
 _ZarrArray: TypeAlias = AsyncArray[Any]
@@ -105,10 +106,11 @@ async def _open(
     store: Store
     if not isinstance(root, str):
         store = StorageStore(root)
-    elif os.path.isfile(root):
-        store = ZipStore(root, mode="r")
-    else:
+    elif os.path.isdir(root):
         store = LocalStore(root, read_only=True)
+    else:
+        check_regular(root, os.stat(root).st_mode)
+        store = ZipStore(root, mode="r")
     node = await open_node(store=CheckedStore(store, location, fills), mode="r")
     if isinstance(node, AsyncArray):
         if chosen is not None:

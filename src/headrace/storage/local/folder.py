@@ -14,14 +14,14 @@ import numpy as np
 import numpy.typing as npt
 
 from headrace.arrays import Array, Indices, MemoryPool, address
-from headrace.errors import StorageError, bad_value, unreadable
+from headrace.errors import StorageError, bad_value, unreadable, warn_passed_over
 from headrace.storage.local.io_uring import Ring, RingLostError, ring_of_thread
-from headrace.storage.local.paths import is_folder, refuse
+from headrace.storage.local.paths import is_folder
+from headrace.storage.local.regular import READING, check_regular, no_file, special
 from headrace.storage.storage import Request
 
 _HAS_PREADV = hasattr(os, "preadv")
-_FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-_FOLDER_FLAGS = getattr(os, "O_PATH", 0) | getattr(os, "O_DIRECTORY", 0) | _FLAGS
+_FOLDER_FLAGS = getattr(os, "O_PATH", 0) | getattr(os, "O_DIRECTORY", 0) | READING
 # Below, preparing the one call takes longer than the calls that it saves.
 _LEAST_TOGETHER = 16
 # Larger requests take less time one by one, up to the time of their copy. Rows are not copied.
@@ -139,7 +139,7 @@ class Folder:
         files: dict[str, int] = {}
         try:
             for name in names:
-                files[name] = os.open(self.location(name), _FLAGS)
+                files[name] = os.open(self.location(name), READING)
             of_each = np.array([files[request.name] for request in requests], np.int32)
             received = ring.read_ranges(of_each, bounds[:, 0], lengths, addresses, memory)
         finally:
@@ -170,10 +170,12 @@ class Folder:
                             # An exception in between must not have it closed twice.
                             before, file = file, -1
                             os.close(before)
-                        file = os.open(self.location(request.name), _FLAGS)
+                        file = os.open(self.location(request.name), READING)
                         # One call for each request: two threads that give up the interpreter's
                         # lock more often hold each other up.
-                        name, size = request.name, _size_of(os.fstat(file))
+                        status = os.fstat(file)
+                        check_regular(self.location(request.name), status.st_mode)
+                        name, size = request.name, _size_of(status)
                     data = _read(file, size, request)
                 except OSError as error:
                     raise self._explained(error, request, begin + position) from None
@@ -260,7 +262,7 @@ class Folder:
         for row, (start, stop) in enumerate(bounds):
             at = row * nbytes
             try:
-                file = os_open(prefix + names[start:stop], _FLAGS)
+                file = os_open(prefix + names[start:stop], READING)
                 try:
                     received = preadv(file, (found, data[at : at + nbytes]), 0)
                 finally:
@@ -278,16 +280,20 @@ class Folder:
         return [self._size(name, position) for position, name in enumerate(names)]
 
     def _size(self, name: str, position: int) -> int:
+        path = self.location(name)
         try:
-            return _size_of(os.stat(self.location(name)))
+            status = os.stat(path)
+            check_regular(path, status.st_mode)
+            return _size_of(status)
         except OSError as error:
             raise self._explained(error, Request(name), position) from None
 
     def names(self, suffixes: tuple[str, ...] = ("",)) -> list[str]:
-        return sorted(name for name in _walk(self._root) if name.endswith(suffixes))
+        return sorted(name for name in files_below(self._root) if name.endswith(suffixes))
 
     def _explained(self, error: OSError, request: Request, position: int) -> StorageError:
-        explained = unreadable(self.location(request.name), error)
+        path = self.location(request.name)
+        explained = no_file(path) or unreadable(path, error)
         explained.position = position
         return explained
 
@@ -331,26 +337,63 @@ def read_into(file: BinaryIO, data: memoryview) -> int:
     return received
 
 
-def _walk(root: str) -> Iterator[str]:
+def files_below(root: str, follow_links: bool = True) -> Iterator[str]:
     """The names of all files below `root`, with `/` between folders.
+
+    Files and folders whose name begins with a dot are passed over; so are pipes, sockets and
+    devices, of which it warns.
 
     Raises:
         StorageError: a folder can't be read.
     """
     seen = set()
-    for folder, subfolders, files in os.walk(root, onerror=refuse, followlinks=True):
+    waiting = [""]
+    while waiting:
+        parent = waiting.pop()
+        path = os.path.join(root, parent).rstrip("/") or "/"
         try:
-            status = os.stat(folder)
+            status = os.stat(path)
         except OSError as error:
-            raise unreadable(folder, error) from None
+            raise unreadable(path, error) from None
         if (status.st_dev, status.st_ino) in seen:  # a link back to where the walk came from
-            subfolders.clear()
             continue
         seen.add((status.st_dev, status.st_ino))
+        folders = []
+        for entry in _entries(path):
+            if _is_folder(entry):
+                if follow_links or not entry.is_symlink():
+                    folders.append(entry.name)
+            elif _is_file(entry):
+                yield parent + entry.name
         # Sorted, so that of two links to a folder always the same one names its samples.
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-        relative = os.path.relpath(folder, root).replace(os.sep, "/")
-        parent = "" if relative == "." else relative + "/"
-        for name in files:
-            if not name.startswith("."):
-                yield parent + name
+        waiting += [f"{parent}{name}/" for name in sorted(folders, reverse=True)]
+
+
+def _entries(path: str) -> "list[os.DirEntry[str]]":
+    """What is in a folder, but for hidden names."""
+    try:
+        with os.scandir(path) as entries:
+            return [entry for entry in entries if not entry.name.startswith(".")]
+    except OSError as error:
+        raise unreadable(path, error) from None
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads nowhere, as whoever reads it is told
+        return False
+
+
+def _is_file(entry: "os.DirEntry[str]") -> bool:
+    """Whether it can be read as a file; warns of a pipe, a socket or a device."""
+    try:
+        if entry.is_file():
+            return True
+        kind = special(entry.stat().st_mode)
+    except OSError:
+        return True
+    if kind is None:
+        return True
+    warn_passed_over(f"{entry.path!r} is passed over, as it is {kind}, not a file.")
+    return False

@@ -75,10 +75,10 @@ def explained(error: Exception) -> AttemptFailed:
         remedy = "no credentials were found: set them, or skip_signature for public data"
         return AttemptFailed(f"{remedy} ({cause})", "twice")
     code = TEXTS["code"].search(text)
-    remedy = _REMEDIES.get(code[1]) if code else None
+    of_code = _REMEDIES.get(code[1]) if code else None
     status = _status(text)
-    if remedy or status in (401, 403) or kind in ("PermissionDeniedError", "UnauthenticatedError"):
-        remedy = remedy or "check the credentials"
+    if of_code or status in (401, 403) or kind in ("PermissionDeniedError", "UnauthenticatedError"):
+        remedy = of_code or "check the credentials"
         return AttemptFailed(f"access is denied ({cause}): {remedy}", "never", AccessDeniedError)
     if kind in ("InvalidPathError", "UnknownConfigurationKeyError") or isinstance(
         error, ValueError | TypeError
