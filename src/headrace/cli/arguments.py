@@ -3,10 +3,12 @@
 import json
 import re
 from pathlib import Path
+from typing import Literal
 
 from headrace.cli.opening import TypedOptions
 from headrace.errors import ArgumentError, bad_value
 
+_MISSING: dict[str, Literal["fill", "error"]] = {"fill": "fill", "error": "error"}
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
 
 
@@ -60,12 +62,12 @@ def parse_options(
     missing: str | None,
 ) -> TypedOptions:
     """The options of a reader."""
-    if missing not in ("fill", "error", None):
+    if missing is not None and missing not in _MISSING:
         raise bad_value("--missing", missing, "fill or error")
     return TypedOptions(
         None if ids is None else read_ids(ids),
         None if columns is None else _parse_columns(columns),
         dtype,
         None if size is None else parse_image_size(size),
-        missing,
+        None if missing is None else _MISSING[missing],
     )

@@ -135,6 +135,41 @@ def test_a_fourth_channel_is_the_opacity():
     assert (decode(palette, channels=4)[..., 3] != 255).any()
 
 
+INKS = np.stack(
+    [
+        f.astype(np.uint8)
+        for y, x in [np.mgrid[:32, :48]]
+        for f in (x * 5, y * 7, 255 - x * 5, x + y)
+    ],
+    axis=-1,
+)
+
+
+def cmyk_jpeg(inks, with_marker):
+    """A JPEG of four inks, from 0 for none to 255, with Adobe's marker or without.
+
+    With it, files have how much ink there is not.
+    """
+    data = encoded(Image.fromarray(inks, "CMYK"), "JPEG", quality=100)  # as Adobe does
+    if with_marker:
+        return data
+    at = data.index(b"\xff\xee")
+    length = int.from_bytes(data[at + 2 : at + 4], "big")
+    assert data[at + 4 : at + 9] == b"Adobe"
+    return data[:at] + data[at + 2 + length :]
+
+
+@pytest.mark.parametrize("with_marker", [True, False], ids=["Adobe", "no marker"])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_four_inks_are_the_colours_that_they_leave(with_marker, channels):
+    data = cmyk_jpeg(INKS if with_marker else 255 - INKS, with_marker)
+    light = (255.0 - INKS[..., :3]) * (255.0 - INKS[..., 3:]) / 255
+    expected = {1: light @ [[0.299], [0.587], [0.114]], 3: light}
+    expected[4] = np.concatenate([light, np.full_like(light[..., :1], 255)], axis=-1)
+    found = hr.ImageDecoder((32, 48), channels=channels)(data)
+    assert np.abs(found - expected[channels]).max() < 3  # which is what the compression loses
+
+
 def test_grey_is_what_a_jpeg_stores_or_the_luma_of_the_colours():
     image = photograph()
     stored = decode(encoded(image, "JPEG"), channels="grayscale")

@@ -1,5 +1,6 @@
 """Files read together, in one system call, are what they are when read one by one."""
 
+import errno
 import gc
 import os
 import pickle
@@ -131,8 +132,9 @@ def test_a_damaged_file_is_named(folder, files, damage, said):
 def test_a_file_that_may_not_be_read_is_named(folder, files):
     (folder / "9.npy").unlink()
     (folder / "9.npy").mkdir()
-    with pytest.raises(IsADirectoryError) as caught:
+    with pytest.raises(hr.StorageError) as caught:
         read(files, range(64))
+    assert caught.value.errno == errno.EISDIR
     assert "sample 9" in "".join(caught.value.__notes__)
 
 

@@ -61,7 +61,8 @@ class Parquet(TableReader):
             first file. When samples are read, also: a value is null, or a list of another length.
         ArgumentError: (a ValueError) there is no such column, or it can't become arrays; or root
             is a table of Delta, Iceberg or Hudi, or has the files of several splits.
-        MissingExtraError: (an ImportError) without headrace[arrow] installed.
+        MissingExtraError: (an ImportError) without headrace[arrow] installed, or without a codec
+            that the data need.
 
     Example:
         >>> import headrace as hr

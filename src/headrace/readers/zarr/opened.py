@@ -12,7 +12,14 @@ from zarr.api.asynchronous import open as open_node
 from zarr.storage import LocalStore, ZipStore
 
 from headrace.arrays import Array
-from headrace.errors import ArgumentError, HeadraceError, SampleNotFoundError, bad_value, unreadable
+from headrace.errors import (
+    ArgumentError,
+    HeadraceError,
+    MissingExtraError,
+    SampleNotFoundError,
+    bad_value,
+    unreadable,
+)
 from headrace.readers.shared.format_error import bad_file, is_of_storage
 from headrace.readers.shared.named_arrays import Chosen, ChosenArrays, stored_array
 from headrace.readers.zarr.checked_store import CheckedStore
@@ -44,6 +51,10 @@ class Opened:
         except Exception as error:
             if is_of_storage(error):
                 raise unreadable(getattr(error, "filename", None) or location, error) from None
+            if type(error).__name__ == "UnknownCodecError":  # of zarr, or of numcodecs
+                raise MissingExtraError(
+                    f"{location!r} can't be read: {error}. Install the package that has this codec"
+                ) from error
             raise bad_file(location, repr(error)) from error
         self.stored = {
             key: stored_array(

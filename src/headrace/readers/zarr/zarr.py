@@ -58,7 +58,7 @@ class Zarr:
         cache_bytes: so many bytes of decompressed chunks are kept in memory.
 
     Raises:
-        MissingExtraError: (an ImportError) zarr is not installed.
+        MissingExtraError: (an ImportError) zarr is not installed, or a codec that the data need.
         ArgumentError, ArgumentTypeError: (a ValueError, a TypeError) there is no such array, or
             not all are equally long, or of a kind that numpy can hold.
         SampleNotFoundError: (a FileNotFoundError) there is no Zarr array or group at root; or, with

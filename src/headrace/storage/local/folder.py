@@ -4,7 +4,9 @@ Small files, and small parts of few files, are read many at once where there is 
 files then takes one system call, in place of three for each file.
 """
 
+import errno
 import os
+import stat
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import BinaryIO
 
@@ -173,8 +175,8 @@ class Folder:
                         # lock more often hold each other up.
                         status = os.fstat(file)
                         check_regular(self.location(request.name), status.st_mode)
-                        name, size = request.name, status.st_size
-                    data = _read(file, size, request, begin + position)
+                        name, size = request.name, _size_of(status)
+                    data = _read(file, size, request)
                 except OSError as error:
                     raise self._explained(error, request, begin + position) from None
                 yield position, data
@@ -282,9 +284,9 @@ class Folder:
         try:
             status = os.stat(path)
             check_regular(path, status.st_mode)
+            return _size_of(status)
         except OSError as error:
             raise self._explained(error, Request(name), position) from None
-        return status.st_size
 
     def names(self, suffixes: tuple[str, ...] = ("",)) -> list[str]:
         return sorted(name for name in files_below(self._root) if name.endswith(suffixes))
@@ -296,11 +298,18 @@ class Folder:
         return explained
 
 
-def _read(file: int, size: int, request: Request, position: int) -> memoryview:
+def _size_of(status: os.stat_result) -> int:
+    if stat.S_ISDIR(status.st_mode):  # which can be opened, and has a size
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    return status.st_size
+
+
+def _read(file: int, size: int, request: Request) -> memoryview:
+    """The bytes that are asked for; raises an OSError that says what of."""
     _, start, stop = request
     end = size if stop is None else stop
     if end > size or start < 0 or (stop is not None and stop < start):
-        raise StorageError.at(position, f"{request} can't be read: the file has {size} bytes")
+        raise OSError(f"bytes [{start}:{end}] are wanted, and it has {size} bytes")
     data = memoryview(bytearray(max(0, end - start)))
     received = 0
     while received < len(data):
@@ -312,7 +321,7 @@ def _read(file: int, size: int, request: Request, position: int) -> memoryview:
             count = len(part)
             data[received : received + count] = part
         if not count:
-            raise StorageError.at(position, f"{request} ended after {received} bytes")
+            raise OSError(f"it ended after {received} bytes of [{start}:{end}]")
         received += count
     return data
 

@@ -71,18 +71,19 @@ def explained(error: Exception) -> AttemptFailed:
         return AttemptFailed("there is no such object", "never", FileMissingError)
     if isinstance(error, TimeoutError):
         return AttemptFailed("it stalled")
+    if says("metadata service"):
+        remedy = "no credentials were found: set them, or skip_signature for public data"
+        return AttemptFailed(f"{remedy} ({cause})", "twice")
     code = TEXTS["code"].search(text)
-    remedy = _REMEDIES.get(code[1]) if code else None
-    if remedy or kind in ("PermissionDeniedError", "UnauthenticatedError"):
-        remedy = remedy or "check the credentials"
+    of_code = _REMEDIES.get(code[1]) if code else None
+    status = _status(text)
+    if of_code or status in (401, 403) or kind in ("PermissionDeniedError", "UnauthenticatedError"):
+        remedy = of_code or "check the credentials"
         return AttemptFailed(f"access is denied ({cause}): {remedy}", "never", AccessDeniedError)
     if kind in ("InvalidPathError", "UnknownConfigurationKeyError") or isinstance(
         error, ValueError | TypeError
     ):
         return AttemptFailed(cause, "never")
-    if says("metadata service"):
-        remedy = "no credentials were found: set them, or skip_signature for public data"
-        return AttemptFailed(f"{remedy} ({cause})", "twice")
     if says("http not allowed"):
         remedy = "allow it with options={'client_options': {'allow_http': True}}"
         return AttemptFailed(f"http:// without encryption is not allowed: {remedy}", "never")
@@ -90,7 +91,6 @@ def explained(error: Exception) -> AttemptFailed:
         return AttemptFailed(f"the bucket is in another region: {_REGION}", "never")
     if says("whole object"):
         return AttemptFailed(WHOLE_OBJECT, "twice")
-    status = _status(text)
     if status == 416 or says("past the end"):
         return AttemptFailed(PAST_THE_END, "twice")
     permanent = 300 <= status < 500 and status not in _TRANSIENT_STATUS
