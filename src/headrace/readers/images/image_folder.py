@@ -23,7 +23,7 @@ from headrace.readers.shared.listing import (
     warn_of_others,
 )
 from headrace.storage.local import paths
-from headrace.storage.local.folder import files_below
+from headrace.storage.local.walk import files_below
 from headrace.storage.opening import Root, open_storage
 from headrace.storage.storage import Storage
 
