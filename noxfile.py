@@ -239,7 +239,9 @@ def typing_runs() -> list[Run]:
 def format_runs() -> list[Run]:
     return [
         pytest("tests/storage"),
-        pytest("tests/readers", "tests/test_formats.py", f"--ignore={GETITEM}"),
+        pytest(
+            "tests/readers", "tests/test_formats.py", "tests/test_faults.py", f"--ignore={GETITEM}"
+        ),
         pytest("tests/cli", "tests/packing", f"--ignore={DEMO}"),
         pytest(GETITEM),  # which imports a framework
     ]

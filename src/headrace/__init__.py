@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from headrace.batching.stats import Stats
     from headrace.batching.transforms import per_sample
     from headrace.errors import (
+        AccessDeniedError,
         ArgumentError,
         ArgumentTypeError,
         ChecksumError,
@@ -53,7 +54,7 @@ if TYPE_CHECKING:
     from headrace.sampling.order import Order, Sampling
     from headrace.sampling.permutation import Permutation
     from headrace.sampling.world import World, world
-    from headrace.storage import Cache, Remote
+    from headrace.storage import Cache, Remote, Verified
 else:
     __getattr__, __dir__ = lazy_names(
         __name__,
@@ -63,6 +64,7 @@ else:
             "headrace.batching.stats": ["Stats"],
             "headrace.batching.transforms": ["per_sample"],
             "headrace.errors": [
+                "AccessDeniedError",
                 "ArgumentError",
                 "ArgumentTypeError",
                 "ChecksumError",
@@ -106,11 +108,12 @@ else:
             "headrace.sampling.order": ["Order", "Sampling"],
             "headrace.sampling.permutation": ["Permutation"],
             "headrace.sampling.world": ["World", "world"],
-            "headrace.storage": ["Cache", "Remote"],
+            "headrace.storage": ["Cache", "Remote", "Verified"],
         },
     )
 
 __all__ = [
+    "AccessDeniedError",
     "ArgumentError",
     "ArgumentTypeError",
     "Arrow",
@@ -159,6 +162,7 @@ __all__ = [
     "StorageError",
     "TarFiles",
     "Threads",
+    "Verified",
     "WorkerDiedError",
     "World",
     "Zarr",

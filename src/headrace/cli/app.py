@@ -41,6 +41,14 @@ _Size = Annotated[
         help="Height and width of images, such as 224x224. Default, but not for pack: the first's."
     ),
 ]
+_Missing = Annotated[
+    str | None,
+    typer.Option(
+        metavar="fill|error",
+        help="What a chunk of Zarr is that is not there. Default: fill; for verify, error, unless "
+        "there is a manifest, which knows what there should be.",
+    ),
+]
 _Workers = Annotated[
     int | None, typer.Option(min=1, max=1024, help="Threads. Default: the CPUs, at most 8.")
 ]
@@ -107,6 +115,7 @@ def pack(
     columns: _Columns = None,
     dtype: _Dtype = None,
     size: _Size = None,
+    missing: _Missing = None,
     labels: Annotated[
         Path | None,
         typer.Option(help="A .json, .npy or .csv file of labels, by id or in the samples' order."),
@@ -136,7 +145,7 @@ def pack(
             source,
             target,
             format_name=format_name,
-            options=parse_options(ids, columns, dtype, size),
+            options=parse_options(ids, columns, dtype, size, missing),
             labels=labels,
             label_field=label_field,
             shape=Shape(
@@ -160,6 +169,7 @@ def verify(
     columns: _Columns = None,
     dtype: _Dtype = None,
     size: _Size = None,
+    missing: _Missing = None,
     manifest: Annotated[
         str | None,
         typer.Option(
@@ -179,7 +189,7 @@ def verify(
         good = run_verify(
             path,
             format_name=format_name,
-            options=parse_options(ids, columns, dtype, size),
+            options=parse_options(ids, columns, dtype, size, missing),
             manifest=manifest,
             workers=workers,
             as_json=as_json,
@@ -198,6 +208,7 @@ def info(
     columns: _Columns = None,
     dtype: _Dtype = None,
     size: _Size = None,
+    missing: _Missing = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Of the batches that are timed.")] = 128,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -208,7 +219,7 @@ def info(
     run_info(
         path,
         format_name=format_name,
-        options=parse_options(ids, columns, dtype, size),
+        options=parse_options(ids, columns, dtype, size, missing),
         batch_size=batch_size,
         as_json=as_json,
     )

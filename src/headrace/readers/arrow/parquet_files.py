@@ -14,6 +14,7 @@ from headrace.readers.arrow.columns import columns_of_files, explained
 from headrace.readers.arrow.decoding import decode, whole
 from headrace.readers.arrow.parquet_file import (
     Pieces,
+    check_codecs,
     check_group,
     column_numbers,
     group_rows,
@@ -50,12 +51,19 @@ class ParquetFiles(Tables):
         self._numbers: list[list[int]] = []
         self._checked = [np.zeros(len(rows), np.bool_) for rows in self.rows]
 
+    @property
+    def column_names(self) -> list[str]:
+        return list(opened(b"", self._footers[0]).schema_arrow.names)
+
     def choose(self, wanted: Wanted, first_rows: Callable[[list[str]], pa.Table]) -> None:
         schemas = [opened(b"", footer).schema_arrow for footer in self._footers]
         locations = [self.storage.location(name) for name in self.names]
-        self.columns = columns_of_files(wanted, schemas, locations, first_rows)
+        lengths = [int(rows.sum()) for rows in self.rows]
+        self.columns = columns_of_files(wanted, schemas, locations, lengths, first_rows)
         names = self._column_names(0)
         self._numbers = [column_numbers(footer, names) for footer in self._footers]
+        for footer, numbers, location in zip(self._footers, self._numbers, locations, strict=True):
+            check_codecs(footer, numbers, location)
 
     def table(self, file: int, number: int, names: list[str]) -> pa.Table:
         return self._row_group(file, number, names, {})
