@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         SampleNotFoundError,
         SharedMemoryError,
         StateError,
+        StoppedEarlyError,
         StorageError,
         WorkerDiedError,
     )
@@ -79,6 +80,7 @@ else:
                 "SampleNotFoundError",
                 "SharedMemoryError",
                 "StateError",
+                "StoppedEarlyError",
                 "StorageError",
                 "WorkerDiedError",
             ],
@@ -159,6 +161,7 @@ __all__ = [
     "Spec",
     "StateError",
     "Stats",
+    "StoppedEarlyError",
     "StorageError",
     "TarFiles",
     "Threads",
