@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from headrace.loader import Loader
     from headrace.readers import (
         Arrow,
+        Concat,
         GetItem,
         Hdf5,
         ImageDecoder,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
         Parquet,
         Reader,
         Spec,
+        Subset,
         TarFiles,
         Zarr,
     )
@@ -85,6 +87,7 @@ else:
             "headrace.loader": ["Loader"],
             "headrace.readers": [
                 "Arrow",
+                "Concat",
                 "GetItem",
                 "Hdf5",
                 "ImageDecoder",
@@ -98,6 +101,7 @@ else:
                 "Parquet",
                 "Reader",
                 "Spec",
+                "Subset",
                 "TarFiles",
                 "Zarr",
             ],
@@ -120,6 +124,7 @@ __all__ = [
     "BlockShuffle",
     "Cache",
     "ChecksumError",
+    "Concat",
     "Executor",
     "ExecutorClosedError",
     "FileMissingError",
@@ -157,6 +162,7 @@ __all__ = [
     "StateError",
     "Stats",
     "StorageError",
+    "Subset",
     "TarFiles",
     "Threads",
     "WorkerDiedError",
