@@ -48,6 +48,7 @@ if TYPE_CHECKING:
         Spec,
         Subset,
         TarFiles,
+        Windows,
         Zarr,
     )
     from headrace.sampling.batch_sampler import BatchSampler
@@ -103,6 +104,7 @@ else:
                 "Spec",
                 "Subset",
                 "TarFiles",
+                "Windows",
                 "Zarr",
             ],
             "headrace.sampling.batch_sampler": ["BatchSampler"],
@@ -165,6 +167,7 @@ __all__ = [
     "Subset",
     "TarFiles",
     "Threads",
+    "Windows",
     "WorkerDiedError",
     "World",
     "Zarr",

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from headrace.readers.tar.tar_files import TarFiles
     from headrace.readers.views.concat import Concat
     from headrace.readers.views.subset import Subset
+    from headrace.readers.views.windows import Windows
     from headrace.readers.zarr.zarr import Zarr
 else:
     __getattr__, __dir__ = lazy_names(
@@ -50,6 +51,7 @@ else:
             "headrace.readers.tar.tar_files": ["TarFiles"],
             "headrace.readers.views.concat": ["Concat"],
             "headrace.readers.views.subset": ["Subset"],
+            "headrace.readers.views.windows": ["Windows"],
             "headrace.readers.zarr.zarr": ["Zarr"],
         },
     )
@@ -76,6 +78,7 @@ __all__ = [
     "Spec",
     "Subset",
     "TarFiles",
+    "Windows",
     "Zarr",
     "check_read",
 ]

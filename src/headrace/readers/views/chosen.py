@@ -66,32 +66,36 @@ class Chosen:
         The block of a view is how many of its samples in a row lie in one block of the source, on
         average: what an order can have read together. Of samples chosen in random order it is 1.
         """
-        block, kept, chosen = access.block, access.blocks_kept, self._chosen
-        if block == 1 or not len(chosen):
-            return replace(access, block=1, block_cost=access.cost, blocks_aligned=True)
+        chosen = self._chosen
         if isinstance(chosen, range):
-            step = abs(chosen.step)
-            run = max(1.0, block / step)
-            aligned = (
-                access.blocks_aligned
-                and chosen.step > 0
-                and block % step == 0
-                and chosen.start % block < step
-            )
-        else:
-            blocks = chosen // block
-            starts = np.flatnonzero(blocks[1:] != blocks[:-1]) + 1
-            run = len(chosen) / (1 + len(starts))
-            aligned = access.blocks_aligned and not (starts % max(1, round(run))).any()
-            if (blocks[1:] < blocks[:-1]).any():  # some blocks are met more than once
-                kept = kept * (1 + len(starts)) // len(np.unique(blocks))
-        return replace(
-            access,
-            block=max(1, round(run)),
-            blocks_kept=kept,
-            block_cost=access.cost * max(1, round(run)) / run,
-            blocks_aligned=aligned,
-        )
+            return every(chosen.step, chosen.start, access)
+        if access.block == 1 or not len(chosen):
+            return in_runs(1, access)
+        blocks = chosen // access.block
+        starts = np.flatnonzero(blocks[1:] != blocks[:-1]) + 1
+        run = len(chosen) / (1 + len(starts))
+        if (blocks[1:] < blocks[:-1]).any():  # some blocks are met more than once
+            met = (1 + len(starts)) / len(np.unique(blocks))
+            access = replace(access, blocks_kept=int(access.blocks_kept * met))
+        return in_runs(run, access, not (starts % max(1, round(run))).any())
+
+
+def every(step: int, start: int | None, access: Access) -> Access:
+    """The access of every so many samples, from `start` on; None stands for several starts."""
+    block = access.block
+    aligned = start is not None and step > 0 and block % step == 0 and start % block < step
+    return in_runs(max(1.0, block / abs(step)), access, aligned)
+
+
+def in_runs(run: float, access: Access, aligned: bool = True) -> Access:
+    """The access of a view, of which `run` samples lie in one block of the source."""
+    block = max(1, round(run))
+    return replace(
+        access,
+        block=block,
+        block_cost=access.cost * block / run,
+        blocks_aligned=block == 1 or (aligned and access.blocks_aligned),
+    )
 
 
 def _array(choice: Any, n: int) -> Indices:

@@ -3,6 +3,7 @@
 import functools
 
 from headrace.arrays import Indices
+from headrace.errors import SampleError
 from headrace.pytree import Tree, map_leaves
 from headrace.readers.access import Access
 from headrace.readers.reader import Arrays, Reader, Specs, check_read
@@ -12,10 +13,11 @@ from headrace.readers.views.chosen import Choice, Chosen
 from headrace.readers.views.parts import (
     access_of_parts,
     ids_of_parts,
-    numbered_as,
     read_parts,
+    renumber,
     spec_of_parts,
 )
+from headrace.readers.views.starts import Starts
 
 
 class Subset:
@@ -49,7 +51,7 @@ class Subset:
 
     def __init__(self, source: object, indices: Choice) -> None:
         self._readers = readers_of(source)
-        self._chosen = Chosen(indices, common_length(self._readers))
+        self._chosen: Chosen | Starts = Chosen(indices, common_length(self._readers))
         self._spec = spec_of_parts(self._readers)
 
     @property
@@ -72,7 +74,7 @@ class Subset:
         """A subset of each part of the source."""
         if not isinstance(self._readers, tuple | dict):
             return self
-        return map_leaves(lambda reader: _subset(reader, self._chosen), self._readers)
+        return map_leaves(lambda reader: chosen_of(reader, self._chosen), self._readers)
 
     def __len__(self) -> int:
         return len(self._chosen)
@@ -87,12 +89,15 @@ class Subset:
     def read(self, indices: Indices, out: Arrays) -> None:
         check_read(len(self), self.spec, indices, out)
         of_source = self._chosen.at(indices)
-        with numbered_as("subset", indices, of_source):
+        try:
             read_parts(self._readers, of_source, out)
+        except SampleError as error:
+            renumber(error, "sample {} of the subset", indices, of_source)
+            raise
 
 
-def _subset(reader: Reader, chosen: Chosen) -> Subset:
-    """A subset by indices that are checked already, and shared with other subsets."""
+def chosen_of(reader: Reader, chosen: Chosen | Starts) -> Subset:
+    """The samples of a reader that were chosen by checked indices, which several may share."""
     subset = Subset.__new__(Subset)
     subset._readers, subset._chosen, subset._spec = reader, chosen, reader.spec
     return subset
