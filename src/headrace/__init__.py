@@ -50,6 +50,8 @@ if TYPE_CHECKING:
         TarFiles,
         Windows,
         Zarr,
+        folds,
+        split,
     )
     from headrace.sampling.batch_sampler import BatchSampler
     from headrace.sampling.block_shuffle import BlockShuffle
@@ -106,6 +108,8 @@ else:
                 "TarFiles",
                 "Windows",
                 "Zarr",
+                "folds",
+                "split",
             ],
             "headrace.sampling.batch_sampler": ["BatchSampler"],
             "headrace.sampling.block_shuffle": ["BlockShuffle"],
@@ -171,8 +175,10 @@ __all__ = [
     "WorkerDiedError",
     "World",
     "Zarr",
+    "folds",
     "open",
     "per_sample",
+    "split",
     "world",
 ]
 __version__ = "0.1.0"

@@ -23,18 +23,19 @@ class Chosen:
     Args:
         choice: a slice, a range, or ints in any order; repeats are allowed.
         n: samples of the source.
+        argument: what to call the choice in errors.
     """
 
-    def __init__(self, choice: Choice, n: int) -> None:
+    def __init__(self, choice: Choice, n: int, argument: str = "indices") -> None:
         if isinstance(choice, slice):
             choice = range(n)[choice]
         self._chosen: range | Indices
         if isinstance(choice, range):
             if choice:
-                _check_range(min(choice[0], choice[-1]), max(choice[0], choice[-1]), n)
+                _check_range(argument, min(choice[0], choice[-1]), max(choice[0], choice[-1]), n)
             self._chosen = choice
         else:
-            self._chosen = _compact(_array(choice, n))
+            self._chosen = _compact(_array(argument, choice, n))
 
     def __len__(self) -> int:
         return len(self._chosen)
@@ -98,23 +99,23 @@ def in_runs(run: float, access: Access, aligned: bool = True) -> Access:
     )
 
 
-def _array(choice: Any, n: int) -> Indices:
+def _array(argument: str, choice: Any, n: int) -> Indices:
     """The ints, checked, in an array that no one else has."""
-    array = np.asarray(choice if isinstance(choice, np.ndarray) else check_ids(choice, "indices"))
+    array = np.asarray(choice if isinstance(choice, np.ndarray) else check_ids(choice, argument))
     if array.dtype.kind == "b":
         remedy = "Of a mask, pass numpy.flatnonzero(mask)."
-        raise bad_type("indices", choice, "ints, a range or a slice, and no bools", remedy)
+        raise bad_type(argument, choice, "ints, a range or a slice, and no bools", remedy)
     if array.ndim != 1 or (array.dtype.kind not in "iu" and array.size):
-        raise bad_value("indices", choice, "ints in one dimension, a range or a slice")
+        raise bad_value(argument, choice, "ints in one dimension, a range or a slice")
     if array.size:
-        _check_range(int(array.min()), int(array.max()), n)
+        _check_range(argument, int(array.min()), int(array.max()), n)
     return array.astype(np.int64)
 
 
-def _check_range(least: int, most: int, n: int) -> None:
+def _check_range(argument: str, least: int, most: int, n: int) -> None:
     if least < 0 or most >= n:
         wrong = least if least < 0 else most
-        raise bad_value("indices", wrong, f"in range({n}), as source has {n} samples")
+        raise bad_value(argument, wrong, f"in range({n}), as source has {n} samples")
 
 
 def _compact(array: Indices) -> range | Indices:
