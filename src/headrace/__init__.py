@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from headrace.loader import Loader
     from headrace.readers import (
         Arrow,
+        Concat,
         GetItem,
         Hdf5,
         ImageDecoder,
@@ -47,8 +48,12 @@ if TYPE_CHECKING:
         Parquet,
         Reader,
         Spec,
+        Subset,
         TarFiles,
+        Windows,
         Zarr,
+        folds,
+        split,
     )
     from headrace.sampling.batch_sampler import BatchSampler
     from headrace.sampling.block_shuffle import BlockShuffle
@@ -89,6 +94,7 @@ else:
             "headrace.loader": ["Loader"],
             "headrace.readers": [
                 "Arrow",
+                "Concat",
                 "GetItem",
                 "Hdf5",
                 "ImageDecoder",
@@ -102,8 +108,12 @@ else:
                 "Parquet",
                 "Reader",
                 "Spec",
+                "Subset",
                 "TarFiles",
+                "Windows",
                 "Zarr",
+                "folds",
+                "split",
             ],
             "headrace.sampling.batch_sampler": ["BatchSampler"],
             "headrace.sampling.block_shuffle": ["BlockShuffle"],
@@ -125,6 +135,7 @@ __all__ = [
     "BlockShuffle",
     "Cache",
     "ChecksumError",
+    "Concat",
     "Executor",
     "ExecutorClosedError",
     "FileMissingError",
@@ -163,14 +174,18 @@ __all__ = [
     "Stats",
     "StoppedEarlyError",
     "StorageError",
+    "Subset",
     "TarFiles",
     "Threads",
     "Verified",
+    "Windows",
     "WorkerDiedError",
     "World",
     "Zarr",
+    "folds",
     "open",
     "per_sample",
+    "split",
     "world",
 ]
 __version__ = "0.1.0"

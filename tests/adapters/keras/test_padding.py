@@ -52,7 +52,10 @@ def two_outputs(outputs, losses):
 
 
 LOSSES = keras.losses
-TWO = {"tokens": summed(LOSSES.SparseCategoricalCrossentropy), "number": summed(LOSSES.MeanAbsoluteError)}
+TWO = {
+    "tokens": summed(LOSSES.SparseCategoricalCrossentropy),
+    "number": summed(LOSSES.MeanAbsoluteError),
+}
 # Axes as long as the batch: weights along one of them would be no error.
 CASES = {
     "numbers": lambda: (
@@ -116,7 +119,9 @@ def test_padding_leaves_no_trace_in_the_weights(case):
 def test_nor_in_an_evaluation(case):
     x, y, model = CASES[case]()
     x, y = x[:3], tuple(part[:3] for part in y) if isinstance(y, tuple) else y[:3]
-    padded, plain = (model.evaluate(dataset((x, y), tail), verbose=0) for tail in ("pad", "partial"))
+    padded, plain = (
+        model.evaluate(dataset((x, y), tail), verbose=0) for tail in ("pad", "partial")
+    )
     assert padded == pytest.approx(plain, rel=1e-4)
 
 

@@ -150,9 +150,7 @@ class _Probe(keras.Operation):  # type: ignore[misc]
 
     def call(self, x: Any, y: Any) -> Any:
         # Stand-ins for the variables: on jax, those of a model that trains have no value meanwhile.
-        values = [
-            (each, keras.ops.zeros(each.shape, each.dtype)) for each in self._model.variables
-        ]
+        values = [(each, keras.ops.zeros(each.shape, each.dtype)) for each in self._model.variables]
         with keras.StatelessScope(state_mapping=values):
             return self._called(x, y)
 
@@ -189,7 +187,5 @@ class _Noted:
             keras.tree.map_structure(converted, y), keras.tree.map_structure(converted, predicted)
         )
         values = keras.ops.convert_to_tensor(values)
-        self._found[self._path] = Value(
-            self._loss.name, tuple(values.shape), self._loss.reduction
-        )
+        self._found[self._path] = Value(self._loss.name, tuple(values.shape), self._loss.reduction)
         return self._loss(y, predicted)
