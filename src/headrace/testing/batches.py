@@ -23,7 +23,7 @@ class FailsAt:
         return batch(key)
 
 
-class _Unsent(Exception):  # noqa: N818  (nobody catches it by name)
+class _Unsent(Exception):
     """It can't be pickled, whatever pickles it."""
 
     def __init__(self, *arguments: object) -> None:

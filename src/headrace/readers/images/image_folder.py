@@ -22,9 +22,9 @@ from headrace.readers.shared.listing import (
     is_bookkeeping,
     warn_of_others,
 )
+from headrace.readers.views.split import Shares, part_of_ids
 from headrace.storage.local import paths
 from headrace.storage.local.walk import files_below
-from headrace.readers.views.split import Shares, part_of_ids
 from headrace.storage.opening import Root, open_storage
 from headrace.storage.storage import Storage
 
