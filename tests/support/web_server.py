@@ -5,6 +5,7 @@ import http.client
 import http.server
 import re
 import socket
+import stat
 import struct
 import threading
 import time
@@ -106,10 +107,15 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 class _FileHandler(_Handler):
     def do_GET(self):
         name = urllib.parse.unquote(urllib.parse.urlsplit(self.path).path).lstrip("/")
+        path = self.server.folder / name
         try:
-            data = (self.server.folder / name).read_bytes()
-        except OSError:
+            data = path.read_bytes() if stat.S_ISREG(path.stat().st_mode) else None
+        except (FileNotFoundError, NotADirectoryError):
             return self.reply(404, {"Content-Length": "0"}, b"")
+        except OSError:
+            data = None
+        if data is None:
+            return self.reply(403, {"Content-Length": "0"}, b"")
         found = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
         if not found or not self.server.ranges:
             return self.reply(200, {"Content-Length": str(len(data)), **_OF_OBJECTS}, data)

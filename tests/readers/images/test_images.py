@@ -160,6 +160,7 @@ def cmyk_jpeg(inks, with_marker):
     return data[:at] + data[at + 2 + length :]
 
 
+@pytest.mark.fault("a JPEG of four inks (CMYK), also without Adobe's marker", "read", "images")
 @pytest.mark.parametrize("with_marker", [True, False], ids=["Adobe", "no marker"])
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_four_inks_are_the_colours_that_they_leave(with_marker, channels):

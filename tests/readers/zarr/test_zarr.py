@@ -193,6 +193,7 @@ def test_a_shard_is_not_fetched_as_a_whole(root):
     assert 4000 <= asked < 6000
 
 
+@pytest.mark.fault("a chunk that is not there", "read", "zarr")
 @EVERY_KIND
 @pytest.mark.parametrize("wrap", [str, FarFolder], ids=["folder", "storage"])
 def test_a_chunk_that_is_not_there_is_the_fill_value(root, options, wrap):
@@ -205,6 +206,7 @@ def test_a_chunk_that_is_not_there_is_the_fill_value(root, options, wrap):
     assert (read(hr.Zarr(wrap(root))) == expected).all()
 
 
+@pytest.mark.fault('a chunk that is not there, with `missing="error"`', "error", "zarr")
 @EVERY_KIND
 @pytest.mark.parametrize("wrap", [str, FarFolder], ids=["folder", "storage"])
 def test_a_chunk_that_is_not_there_may_be_an_error(root, options, wrap):

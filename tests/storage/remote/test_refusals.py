@@ -9,6 +9,8 @@ pytest.importorskip("obstore", reason="needs headrace[remote]")
 
 from fetching import PATIENT, always, fetched, remote
 from web_server import FaultProxy, FileServer
+from written import WRITTEN, expected
+from written import samples as samples_of
 
 import headrace as hr
 from headrace.storage import Request
@@ -60,9 +62,6 @@ def test_denied_samples_are_not_replaced(s3, samples):
             list(loader)
 
 
-SAMPLES = np.arange(24, dtype=np.uint8).reshape(6, 4)
-
-
 @pytest.fixture(params=["http", "s3"])
 def without_ranges(request, tmp_path):
     """What makes a storage of a folder behind a server that knows no ranges."""
@@ -90,13 +89,16 @@ class TestServersWithoutRanges:
         with pytest.raises(hr.StorageError, match=said):
             fetched(without_ranges("x"), [Request("a.bin", *bounds)])
 
-    def test_files_of_one_sample_each_are_read(self, tmp_path, without_ranges):
-        (tmp_path / "x").mkdir()
-        for index, sample in enumerate(SAMPLES):
-            np.save(tmp_path / "x" / f"{index}.npy", sample)
-        loader = hr.Loader(hr.NpyFiles(without_ranges("x"), range(6)), 6, shuffle=False)
-        assert loader.batch(0, 0).tolist() == SAMPLES.tolist()
+    @pytest.mark.fault("a server that knows no ranges", "read", "a file for each sample")
+    def test_files_of_one_sample_each_are_read(self, tmp_path, format_name):
+        write, _, options = WRITTEN[format_name]
+        here = hr.open(tmp_path / write(tmp_path), format=format_name, **options)
+        size = {"size": (2, 3)} if format_name == "images" else {}
+        with FileServer(tmp_path, ranges=False) as server:
+            far = hr.open(server.url, format=format_name, ids=here.ids, **options, **size)
+            assert samples_of(far).tolist() == expected(format_name).tolist()
 
+    @pytest.mark.fault("a server that knows no ranges", "error", "npy-shards")
     def test_rows_of_a_file_are_not(self, tmp_path, without_ranges):
         (tmp_path / "x").mkdir()
         np.save(tmp_path / "x" / "all.npy", np.zeros((6, 1000)))
