@@ -1,8 +1,9 @@
-"""What all tests share: patience for slow machines, and the marks of the tables in the docs.
+"""What all tests share: patience for slow machines, and the marks of two tables in the docs.
 
-`@pytest.mark.cell("Keras", "peek")` names a client and its habits in docs/trainers.md, which
-trainers/test_matrix.py compares; `fault` is explained in support/fault_table.py. Both tables are
-written with HEADRACE_WRITE_DOCS=1.
+`@pytest.mark.cell("Keras", "peek")` names the client and the habits of the table in
+docs/trainers.md, which trainers/test_matrix.py compares. `@pytest.mark.fault(...)` is a cell of the
+table in docs/faults.md, which test_fault_table.py compares; see support/fault_table.py. Both tables
+are written with HEADRACE_WRITE_DOCS=1.
 """
 
 import pytest
@@ -16,10 +17,8 @@ settings.load_profile("patient")
 
 
 def pytest_configure(config):
-    config.addinivalue_line(
-        "markers", "fault(fault, outcome, *columns): what a test shows; see fault_table.py"
-    )
     config.addinivalue_line("markers", "cell(client, *habits): what of the table a test shows")
+    config.addinivalue_line("markers", "fault(fault, outcome, *columns): what a test shows")
 
 
 def pytest_collection_modifyitems(items):
@@ -32,7 +31,7 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_generate_tests(metafunc):
-    """A test with marks runs with each of the formats that they name."""
+    """A test with marks of faults runs with each of the formats that they name."""
     marks = list(metafunc.definition.iter_markers("fault"))
     for mark in marks:
         check(*mark.args)

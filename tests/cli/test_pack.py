@@ -153,7 +153,9 @@ def test_a_tar_tells_which_fields_there_are(tmp_path):
             member = tarfile.TarInfo(name)
             member.size = 1
             tar.addfile(member, io.BytesIO(b"7"))
-    assert_refused(run("pack", tmp_path / "a.tar", tmp_path / "x.npy"), "--columns", "cls (1), txt (1)")
+    assert_refused(
+        run("pack", tmp_path / "a.tar", tmp_path / "x.npy"), "--columns", "cls (1), txt (1)"
+    )
 
 
 class TestRefused:

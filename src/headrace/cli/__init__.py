@@ -12,7 +12,8 @@ import warnings
 from collections.abc import Iterator
 from typing import TextIO
 
-from headrace.errors import HeadraceError, PassedOverWarning, missing_extra
+from headrace.errors import HeadraceError, missing_extra
+from headrace.passed_over import PassedOverWarning
 
 
 def main() -> int:

@@ -15,7 +15,7 @@ from far_folder import FarFolder
 from web_server import FileServer
 
 import headrace as hr
-from headrace.errors import PassedOverWarning
+from headrace.passed_over import PassedOverWarning
 from headrace.readers.shared.format_error import FormatError
 from headrace.testing import ReaderContract
 

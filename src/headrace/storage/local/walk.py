@@ -3,7 +3,8 @@
 import os
 from collections.abc import Iterator
 
-from headrace.errors import unreadable, warn_passed_over
+from headrace.errors import unreadable
+from headrace.passed_over import warn_passed_over
 from headrace.storage.local.regular import special
 
 
@@ -28,42 +29,40 @@ def files_below(root: str, follow_links: bool = True) -> Iterator[str]:
         if (status.st_dev, status.st_ino) in seen:  # a link back to where the walk came from
             continue
         seen.add((status.st_dev, status.st_ino))
-        folders = []
-        for entry in _entries(path):
-            if _is_folder(entry):
-                if follow_links or not entry.is_symlink():
-                    folders.append(entry.name)
-            elif _is_file(entry):
-                yield parent + entry.name
+        files, folders = _inside(path, follow_links)
+        for name in files:
+            yield parent + name
         # Sorted, so that of two links to a folder always the same one names its samples.
         waiting += [f"{parent}{name}/" for name in sorted(folders, reverse=True)]
 
 
-def _entries(path: str) -> "list[os.DirEntry[str]]":
-    """What is in a folder, but for hidden names."""
+def _inside(path: str, follow_links: bool) -> tuple[list[str], list[str]]:
+    """The names of the files, and of the folders, in a folder."""
+    files, folders = [], []
     try:
         with os.scandir(path) as entries:
-            return [entry for entry in entries if not entry.name.startswith(".")]
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                if _is_file(entry):
+                    files.append(entry.name)
+                elif entry.is_dir() and (follow_links or not entry.is_symlink()):
+                    folders.append(entry.name)
     except OSError as error:
         raise unreadable(path, error) from None
-
-
-def _is_folder(entry: "os.DirEntry[str]") -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link that leads nowhere, as whoever reads it is told
-        return False
+    return files, folders
 
 
 def _is_file(entry: "os.DirEntry[str]") -> bool:
-    """Whether it can be read as a file; warns of a pipe, a socket or a device."""
+    """Whether it is to be read as a file; warns of a pipe, a socket or a device."""
     try:
         if entry.is_file():
             return True
+        if entry.is_dir():
+            return False
         kind = special(entry.stat().st_mode)
-    except OSError:
+    except OSError:  # a link that leads nowhere, as whoever reads it is told
         return True
-    if kind is None:
-        return True
-    warn_passed_over(f"{entry.path!r} is passed over, as it is {kind}, not a file.")
-    return False
+    if kind is not None:
+        warn_passed_over(f"{entry.path!r} is passed over, as it is {kind}, not a file.")
+    return kind is None
