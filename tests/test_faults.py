@@ -16,8 +16,8 @@ import pytest
 from written import WRITTEN, N, expected, samples
 
 import headrace as hr
-from headrace.errors import PassedOverWarning
 from headrace.formats import formats
+from headrace.passed_over import PassedOverWarning
 from headrace.testing.special_files import named_pipe
 
 

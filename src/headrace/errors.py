@@ -6,8 +6,6 @@ message, so that it survives pickling and PyTorch's re-raising from a worker pro
 
 import errno
 import os
-import sys
-import warnings
 from typing import Self
 
 
@@ -99,18 +97,6 @@ class SharedMemoryError(HeadraceError, MemoryError):
 
 class MissingExtraError(HeadraceError, ImportError):
     """An optional dependency is not installed."""
-
-
-class PassedOverWarning(UserWarning):
-    """Something in a folder has the look of a sample, and is not read."""
-
-
-def warn_passed_over(message: str) -> None:
-    """Warns of what is not read, at the line that called headrace."""
-    level, frame = 1, sys._getframe()
-    while frame.f_back is not None and frame.f_globals["__name__"].startswith("headrace."):
-        level, frame = level + 1, frame.f_back
-    warnings.warn(message, PassedOverWarning, stacklevel=level)
 
 
 def bad_value(argument: str, value: object, allowed: str, remedy: str = "") -> ArgumentError:

@@ -6,11 +6,11 @@ A test says what it shows with a mark, of constants alone:
     def test_special_files(tmp_path, format_name, outcome): ...
 
 The fault is a row of the table, the outcome one of `OUTCOMES`, and the rest are its columns:
-formats by their names, groups of them, or one of `OTHERS`; what a format has of its own goes before
-what its group has. A test that takes `format_name` runs
-once for each of these formats, and may take the `outcome`, too; several marks may be put on it. So
-a format that is added to `headrace.formats` has all tests of its groups, as soon as `written.py`
-says how it is written. A test that takes no `format_name` shows what its mark says by itself.
+formats by their names, groups of them, or one of `OTHERS`. What is said of a format by its name
+goes before what is said of its group. A test that takes `format_name` runs once for each of these
+formats, and may take the `outcome`, too; several marks may be put on it. So a format that is added
+to `headrace.formats` has all tests of its groups, as soon as `written.py` says how it is written. A
+test that takes no `format_name` shows what its mark says by itself.
 
 tests/test_fault_table.py compares the table, and writes it with HEADRACE_WRITE_DOCS=1.
 """
@@ -58,16 +58,14 @@ def check(fault, outcome, *names):
 def outcomes(marks):
     """The outcome in each column, of marks (outcome, names); a format's own before its groups'."""
     found = {}
-    for outcome, names in marks:
-        for name in names:
-            for column in columns([name]):
-                own = name not in _GROUPS
-                if own or column not in found or not found[column][0]:
-                    known = found.setdefault(column, (own, outcome))
-                    if known[0] == own and known[1] != outcome:
-                        raise ValueError(f"{column}: {outcome}, and elsewhere {known[1]}")
-                    found[column] = own, outcome
-    return {column: outcome for column, (_, outcome) in found.items()}
+    for is_group in (True, False):
+        level = {}
+        for outcome, names in marks:
+            for column in columns(name for name in names if (name in _GROUPS) == is_group):
+                if level.setdefault(column, outcome) != outcome:
+                    raise ValueError(f"{column}: {outcome}, and elsewhere {level[column]}")
+        found |= level
+    return found
 
 
 def parametrized(marks):

@@ -83,15 +83,22 @@ def write_images(folder):
 
 
 def write_tar(folder):
-    with tarfile.open(folder / "x.tar", "w") as tar:
-        for index, row in enumerate(ROWS):
-            file = io.BytesIO()
-            np.save(file, row)
-            for name, data in {"x.npy": file.getvalue(), "cls": str(index).encode()}.items():
-                member = tarfile.TarInfo(f"{index}.{name}")
-                member.size = len(data)
-                tar.addfile(member, io.BytesIO(data))
+    members = {}
+    for index, row in enumerate(ROWS):
+        file = io.BytesIO()
+        np.save(file, row)
+        members |= {f"{index}.x.npy": file.getvalue(), f"{index}.cls": str(index).encode()}
+    write_tar_of(folder / "x.tar", members)
     return "x.tar"
+
+
+def write_tar_of(path, members):
+    """Writes a tar of {name: bytes}."""
+    with tarfile.open(path, "w") as tar:
+        for name, data in members.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
 
 
 # What writes six samples of each format; its reader; the options that give the rows of `ROWS`.

@@ -15,6 +15,7 @@ from far_folder import FarFolder
 from web_server import FileServer
 
 import headrace as hr
+from headrace.passed_over import PassedOverWarning
 from headrace.readers.shared.format_error import FormatError
 from headrace.testing import ReaderContract
 
@@ -439,10 +440,36 @@ def test_arguments_are_checked(tmp_path, options, message):
         hr.Images(tmp_path, ["a.png"], size=8, crop_to_aspect_ratio=1)
 
 
+@pytest.mark.fault("a folder `__MACOSX` beside those of classes", "passed over", "images")
+@pytest.mark.parametrize("storage", [lambda folder: folder, FarFolder], ids=["near", "far"])
+def test_bookkeeping_is_no_class_and_no_image(classes, storage):
+    sorted_before = hr.ImageFolder(classes, 6).ids
+    for name in ("__MACOSX/cat/._0.png", ".thumbnails/0.png", "cat/.ipynb_checkpoints/0.png"):
+        (classes / name).parent.mkdir(parents=True)
+        (classes / name).write_bytes(b"no image")
+    (classes / "cat" / "._0.png").write_bytes(b"no image")
+    images = hr.ImageFolder(storage(classes), 6)
+    assert images.class_names == ["ant", "cat", "dog"]
+    assert images.ids == sorted_before
+    assert type(hr.open(classes)) is hr.ImageFolder
+    (classes / "_noise").mkdir()
+    for name in ("_noise/1.png", "dog/_1.png"):
+        Image.new("L", (6, 6), 250).save(classes / name)
+    with pytest.warns(PassedOverWarning, match=r"2 files .* '_noise/1.png', are .*class_names="):
+        images = hr.ImageFolder(storage(classes), 6)
+    assert images.ids == sorted_before
+    named = hr.ImageFolder(storage(classes), 6, class_names=["_noise", "dog"])
+    assert named.ids == ["_noise/1.png", "dog/0.png", "dog/1.png"]
+
+
 def test_a_root_without_images(tmp_path):
-    with pytest.raises(ValueError, match=r"root must contain images \(\.bmp.*has none"):
+    with pytest.raises(ValueError, match=r"root must contain \.bmp.* files, but .* has none"):
         hr.Images(tmp_path, size=8)
-    with pytest.raises(ValueError, match=r"root must contain images .* in a folder for each class"):
+    said = (
+        r"root must contain images .* in a folder for each class, but .* has none: it has 1 \.png"
+    )
+    (tmp_path / "loose.png").touch()
+    with pytest.raises(ValueError, match=said):
         hr.ImageFolder(tmp_path, 8)
 
 

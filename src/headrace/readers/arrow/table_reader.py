@@ -18,8 +18,12 @@ import numpy as np
 
 from headrace.arrays import Indices
 from headrace.errors import ArgumentError, MissingExtraError, StorageError
-from headrace.readers.arrow.folder_columns import FolderColumn, folder_column, names_in_folders
-from headrace.readers.arrow.table_files import table_files
+from headrace.readers.arrow.folders.folder_columns import (
+    FolderColumn,
+    folder_column,
+    names_in_folders,
+)
+from headrace.readers.arrow.folders.table_files import table_files
 from headrace.readers.arrow.values import Column, Values, Wanted
 from headrace.readers.reader import Arrays, Specs, check_read
 from headrace.readers.shared.block_cache import BlockCache, rows_of_blocks

@@ -23,7 +23,7 @@ from headrace.readers.shared.listing import (
     warn_of_others,
 )
 from headrace.storage.local import paths
-from headrace.storage.local.folder import files_below
+from headrace.storage.local.walk import files_below
 from headrace.storage.opening import Root, open_storage
 from headrace.storage.storage import Storage
 
@@ -135,8 +135,21 @@ def _listed(
     follow_links: bool,
 ) -> tuple[list[str], list[str], npt.NDArray[np.int32]]:
     """The names of all images, those of the classes, and the class of each image."""
-    of_class = _files_by_class(storage, follow_links)
-    chosen = _chosen(class_names, sorted(of_class), storage.root)
+    root = storage.local_path()
+    if root is not None:
+        folders = _folders(root)
+        chosen = _chosen(class_names, folders, storage.root)
+        of_class = {
+            name: list(files_below(os.path.join(root, name), follow_links))
+            for name in (folders if class_names is None else chosen)
+        }
+    else:
+        of_class = {}
+        for name in storage.names():
+            top, slash, below = name.partition("/")
+            if slash:
+                of_class.setdefault(top, []).append(below)
+        chosen = _chosen(class_names, sorted(of_class), storage.root)
     names: list[str] = []
     counts = []
     for one in chosen:
@@ -155,25 +168,17 @@ def _listed(
     return names, chosen, np.repeat(np.arange(len(chosen), dtype=np.int32), counts)
 
 
-def _files_by_class(storage: Storage, follow_links: bool) -> dict[str, list[str]]:
-    """The names of all files in each folder below the root, relative to that folder."""
-    root = storage.local_path()
-    if root is not None:
-        try:
-            listed = os.listdir(root)
-        except OSError as error:
-            paths.refuse(error)
-        return {
-            name: list(files_below(os.path.join(root, name), follow_links))
-            for name in listed
-            if not name.startswith(".") and paths.is_folder(os.path.join(root, name))
-        }
-    of_class: dict[str, list[str]] = {}
-    for name in storage.names():
-        top, slash, below = name.partition("/")
-        if slash:
-            of_class.setdefault(top, []).append(below)
-    return of_class
+def _folders(root: str) -> list[str]:
+    """The names of the folders in the root, sorted, but for hidden ones."""
+    try:
+        listed = os.listdir(root)
+    except OSError as error:
+        paths.refuse(error)
+    return sorted(
+        name
+        for name in listed
+        if not name.startswith(".") and paths.is_folder(os.path.join(root, name))
+    )
 
 
 def _chosen(class_names: Sequence[str] | None, found: list[str], root: str) -> list[str]:

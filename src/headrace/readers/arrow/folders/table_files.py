@@ -68,8 +68,12 @@ def _saved_by_datasets(storage: Storage, names: list[str], chosen: list[str]) ->
             raise _several(storage.root, [posixpath.join(folder, split) for split in splits])
     folders = {posixpath.dirname(name) for name in chosen}
     states = {posixpath.dirname(name) for name in names if posixpath.basename(name) == _STATE}
-    saved = sorted(states & folders - {""})
-    if saved and "_data_files" in _json(storage, posixpath.join(saved[0], _STATE)):
+    saved = [
+        folder
+        for folder in sorted(states & folders - {""})
+        if "_data_files" in _json(storage, posixpath.join(folder, _STATE))
+    ]
+    if saved:
         raise _several(storage.root, saved)
     if _INFO in names and _STATE not in names:
         return _of_cache(storage, [name for name in chosen if not _KEPT.fullmatch(name)])
