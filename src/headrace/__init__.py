@@ -6,7 +6,6 @@ from headrace.lazy import lazy_names
 
 if TYPE_CHECKING:
     from headrace.batching.bad_samples import BadSample, BadSampleWarning
-    from headrace.batching.read_amplification import ReadAmplificationWarning
     from headrace.batching.stats import Stats
     from headrace.batching.transforms import per_sample
     from headrace.errors import (
@@ -55,6 +54,7 @@ if TYPE_CHECKING:
         folds,
         split,
     )
+    from headrace.readers.access import ReadAmplificationWarning
     from headrace.sampling.batch_sampler import BatchSampler
     from headrace.sampling.block_shuffle import BlockShuffle
     from headrace.sampling.order import Order, Sampling
@@ -66,7 +66,6 @@ else:
         __name__,
         {
             "headrace.batching.bad_samples": ["BadSample", "BadSampleWarning"],
-            "headrace.batching.read_amplification": ["ReadAmplificationWarning"],
             "headrace.batching.stats": ["Stats"],
             "headrace.batching.transforms": ["per_sample"],
             "headrace.errors": [
@@ -115,6 +114,7 @@ else:
                 "folds",
                 "split",
             ],
+            "headrace.readers.access": ["ReadAmplificationWarning"],
             "headrace.sampling.batch_sampler": ["BatchSampler"],
             "headrace.sampling.block_shuffle": ["BlockShuffle"],
             "headrace.sampling.order": ["Order", "Sampling"],

@@ -74,6 +74,7 @@ def views(draw, depth=3):
     return hr.Windows(view, length, stride, rate), map_leaves(lambda x: x[rows], samples)
 
 
+@pytest.mark.filterwarnings("ignore::headrace.ReadAmplificationWarning")
 @given(views(), st.data())
 def test_a_view_has_the_samples_that_numpy_has(both, data):
     view, samples = both

@@ -13,6 +13,10 @@ from headrace.pytree import Tree
 from headrace.readers.reader import Reader
 
 
+class ReadAmplificationWarning(UserWarning):
+    """Much more than the samples will be read, and in another order it would not."""
+
+
 @dataclass(frozen=True, slots=True)
 class Access:
     """What reading samples takes.

@@ -72,13 +72,25 @@ class Chosen:
             return every(chosen.step, chosen.start, access)
         if access.block == 1 or not len(chosen):
             return in_runs(1, access)
-        blocks = chosen // access.block
-        starts = np.flatnonzero(blocks[1:] != blocks[:-1]) + 1
+        starts = _starts(chosen // access.block)
         run = len(chosen) / (1 + len(starts))
-        if (blocks[1:] < blocks[:-1]).any():  # some blocks are met more than once
-            met = (1 + len(starts)) / len(np.unique(blocks))
-            access = replace(access, blocks_kept=int(access.blocks_kept * met))
-        return in_runs(run, access, not (starts % max(1, round(run))).any())
+        # A block that is met in several runs is kept for all of them.
+        kept = int(access.blocks_kept * self.times_met(access.block))
+        aligned = not (starts % max(1, round(run))).any()
+        return in_runs(run, replace(access, blocks_kept=kept), aligned)
+
+    def times_met(self, block: int) -> float:
+        """In how many runs of samples each block of the source is met; in one if sorted."""
+        chosen = self._chosen
+        if isinstance(chosen, range) or block == 1 or (chosen[1:] >= chosen[:-1]).all():
+            return 1.0
+        blocks = chosen // block
+        return (1 + len(_starts(blocks))) / len(np.unique(blocks))
+
+
+def _starts(blocks: Indices) -> Indices:
+    """Where a run of samples of the same block begins, but for the first one."""
+    return np.flatnonzero(blocks[1:] != blocks[:-1]) + 1
 
 
 def every(step: int, start: int | None, access: Access) -> Access:

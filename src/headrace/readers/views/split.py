@@ -10,8 +10,8 @@ are fixed for ever, and not from numpy's own shuffles, which may change.
   any sample of many small classes.)
 - Of ids, the part is where the hash of the id lies among the shares. Then the sizes are only
   expected ones, and an id stays in its part when others are added.
-- Groups are never divided. They go, large ones first, each to the part where it takes the classes
-  nearest to their shares, as in scikit-learn's StratifiedGroupKFold.
+- Groups are never divided. They go, large ones first, each to the part that lacks most of its
+  classes: a greedy way that brings the squares of what is lacking down most.
 """
 
 import hashlib

@@ -1,11 +1,12 @@
 """Subset: some samples of a source, in an order of one's own."""
 
 import functools
+import warnings
 
 from headrace.arrays import Indices
 from headrace.errors import SampleError
 from headrace.pytree import Tree, map_leaves
-from headrace.readers.access import Access
+from headrace.readers.access import Access, ReadAmplificationWarning
 from headrace.readers.reader import Arrays, Reader, Specs, check_read
 from headrace.readers.shared.fingerprints import fingerprint
 from headrace.readers.source import common_length, data_hash, readers_of
@@ -19,6 +20,9 @@ from headrace.readers.views.parts import (
 )
 from headrace.readers.views.starts import Starts
 
+# With less, sorted indices would gain hardly anything.
+_LEAST_WARNED_OF = 1.5
+
 
 class Subset:
     """The samples `indices` of a source: sample i is sample `indices[i]` of the source.
@@ -28,7 +32,8 @@ class Subset:
     source.
 
     Where samples are stored in blocks, such as chunks, give sorted indices: a loader with
-    `BlockShuffle` can then read those of a block together.
+    `BlockShuffle` can then read those of a block together. It warns if it could not
+    (`ReadAmplificationWarning`).
 
     Args:
         source: what a `Loader` takes: a reader, an array, or a tuple or dict of them.
@@ -51,8 +56,19 @@ class Subset:
 
     def __init__(self, source: object, indices: Choice) -> None:
         self._readers = readers_of(source)
-        self._chosen: Chosen | Starts = Chosen(indices, common_length(self._readers))
+        n = common_length(self._readers)
+        self._chosen: Chosen | Starts = Chosen(indices, n)
         self._spec = spec_of_parts(self._readers)
+        access = access_of_parts(self._readers)
+        times = self._chosen.times_met(access.block)
+        if times > _LEAST_WARNED_OF and access.blocks_kept * access.block < n:
+            warnings.warn(
+                f"the samples of source lie in blocks of {access.block}, each of which is read as "
+                f"a whole, and indices come back to each about {times:.3g} times. Sort them, as "
+                "with numpy.sort(indices), so that a loader can have a block read once.",
+                ReadAmplificationWarning,
+                stacklevel=2,
+            )
 
     @property
     def spec(self) -> Specs:
