@@ -39,7 +39,11 @@ FORMATS = ("hdf5", "zarr", "arrow", "images", "remote")
 GETITEM = "tests/readers/test_getitem_frameworks.py"
 COLLECTION = "tests/test_collection.py"
 DEMO = "tests/cli/test_demo.py"
-KERAS_IMAGES = "tests/adapters/keras/test_images.py"
+# What Keras does with TensorFlow on any backend.
+KERAS_ONCE = (
+    "tests/adapters/keras/test_images.py",
+    "tests/adapters/keras/test_timeseries.py",
+)
 # A file of tests at a time for each of two processes.
 PARALLEL = ("-n", "2", "--dist", "loadfile")
 # What a framework must be there for. The backends of Keras, and JAX, need processes of their own.
@@ -179,6 +183,7 @@ def present(session: nox.Session) -> None:
     runs = [*adapter_runs(), *format_runs(), *typing_runs(), *docs_runs(), *cluster_runs()]
     runs += trainer_runs()
     two_at_a_time(session, *runs, pytest(COLLECTION))
+    with_lowest_lightning(session)
 
 
 @nox.session(python=FRAMEWORKS_PYTHON, default=False)
@@ -214,6 +219,14 @@ def trainers(session: nox.Session) -> None:
     """Loaders in trainers that others wrote, also in two processes."""
     install_with_torch(session, *TRAINERS)
     two_at_a_time(session, *trainer_runs())
+    with_lowest_lightning(session)
+
+
+def with_lowest_lightning(session: nox.Session) -> None:
+    """Of the trainers, the others have no older version with which all is right."""
+    [lightning] = [one for one in group("trainers") if one.startswith("lightning")]
+    install(session, lightning.replace(">=", "=="))
+    two_at_a_time(session, *trainer_runs("lightning"))
 
 
 @nox.session(python=FRAMEWORKS_PYTHON, default=False)
@@ -230,7 +243,9 @@ def typing_runs() -> list[Run]:
 def format_runs() -> list[Run]:
     return [
         pytest("tests/storage"),
-        pytest("tests/readers", "tests/test_formats.py", f"--ignore={GETITEM}"),
+        pytest(
+            "tests/readers", "tests/test_formats.py", "tests/test_faults.py", f"--ignore={GETITEM}"
+        ),
         pytest("tests/cli", "tests/packing", f"--ignore={DEMO}"),
         pytest(GETITEM),  # which imports a framework
     ]
@@ -243,7 +258,7 @@ def adapter_runs() -> list[Run]:
         pytest(*files("test_torch"), "tests/test_imports.py", **asked),
         pytest(*files("test_jax")),
         *(pytest(*keras_tests(), **backend(name)) for name in READING_BACKENDS),
-        pytest(KERAS_IMAGES, **backend("tensorflow")),
+        pytest(*KERAS_ONCE, **backend("tensorflow")),
         pytest(DEMO, **backend("jax")),
     ]
 
@@ -254,10 +269,11 @@ def docs_runs() -> list[Run]:
     ]
 
 
-def trainer_runs() -> list[Run]:
+def trainer_runs(*clients: str) -> list[Run]:
     """Each client in a process of its own, as they set up the frameworks for themselves."""
     found = sorted(Path("tests/trainers").glob("test_*.py"))
-    return [pytest(str(file), **backend("jax")) for file in found]
+    asked = [file for file in found if not clients or any(name in file.name for name in clients)]
+    return [pytest(str(file), **backend("jax")) for file in asked]
 
 
 def cluster_runs() -> list[Run]:
@@ -388,7 +404,7 @@ def files(start: str) -> list[str]:
 def keras_tests() -> list[str]:
     """Those that each backend runs."""
     found = sorted(str(path) for path in Path("tests/adapters/keras").glob("test_*.py"))
-    return [path for path in found if path != KERAS_IMAGES]
+    return [path for path in found if path not in KERAS_ONCE]
 
 
 def backend(name: str) -> dict[str, str]:

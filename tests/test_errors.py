@@ -20,6 +20,7 @@ BUILTINS = {
     hr.SampleFormatError: ValueError,
     hr.StorageError: OSError,
     hr.FileMissingError: FileNotFoundError,
+    hr.AccessDeniedError: PermissionError,
     hr.ChecksumError: ValueError,
     hr.StateError: ValueError,
     hr.ExecutorClosedError: RuntimeError,

@@ -6,10 +6,10 @@ from headrace.lazy import lazy_names
 
 if TYPE_CHECKING:
     from headrace.batching.bad_samples import BadSample, BadSampleWarning
-    from headrace.batching.read_amplification import ReadAmplificationWarning
     from headrace.batching.stats import Stats
     from headrace.batching.transforms import per_sample
     from headrace.errors import (
+        AccessDeniedError,
         ArgumentError,
         ArgumentTypeError,
         ChecksumError,
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from headrace.loader import Loader
     from headrace.readers import (
         Arrow,
+        Concat,
         GetItem,
         Hdf5,
         ImageDecoder,
@@ -46,24 +47,29 @@ if TYPE_CHECKING:
         Parquet,
         Reader,
         Spec,
+        Subset,
         TarFiles,
+        Windows,
         Zarr,
+        folds,
+        split,
     )
+    from headrace.readers.access import ReadAmplificationWarning
     from headrace.sampling.batch_sampler import BatchSampler
     from headrace.sampling.block_shuffle import BlockShuffle
     from headrace.sampling.order import Order, Sampling
     from headrace.sampling.permutation import Permutation
     from headrace.sampling.world import World, world
-    from headrace.storage import Cache, Remote
+    from headrace.storage import Cache, Remote, Verified
 else:
     __getattr__, __dir__ = lazy_names(
         __name__,
         {
             "headrace.batching.bad_samples": ["BadSample", "BadSampleWarning"],
-            "headrace.batching.read_amplification": ["ReadAmplificationWarning"],
             "headrace.batching.stats": ["Stats"],
             "headrace.batching.transforms": ["per_sample"],
             "headrace.errors": [
+                "AccessDeniedError",
                 "ArgumentError",
                 "ArgumentTypeError",
                 "ChecksumError",
@@ -87,6 +93,7 @@ else:
             "headrace.loader": ["Loader"],
             "headrace.readers": [
                 "Arrow",
+                "Concat",
                 "GetItem",
                 "Hdf5",
                 "ImageDecoder",
@@ -100,19 +107,25 @@ else:
                 "Parquet",
                 "Reader",
                 "Spec",
+                "Subset",
                 "TarFiles",
+                "Windows",
                 "Zarr",
+                "folds",
+                "split",
             ],
+            "headrace.readers.access": ["ReadAmplificationWarning"],
             "headrace.sampling.batch_sampler": ["BatchSampler"],
             "headrace.sampling.block_shuffle": ["BlockShuffle"],
             "headrace.sampling.order": ["Order", "Sampling"],
             "headrace.sampling.permutation": ["Permutation"],
             "headrace.sampling.world": ["World", "world"],
-            "headrace.storage": ["Cache", "Remote"],
+            "headrace.storage": ["Cache", "Remote", "Verified"],
         },
     )
 
 __all__ = [
+    "AccessDeniedError",
     "ArgumentError",
     "ArgumentTypeError",
     "Arrow",
@@ -122,6 +135,7 @@ __all__ = [
     "BlockShuffle",
     "Cache",
     "ChecksumError",
+    "Concat",
     "Executor",
     "ExecutorClosedError",
     "FileMissingError",
@@ -160,13 +174,18 @@ __all__ = [
     "Stats",
     "StoppedEarlyError",
     "StorageError",
+    "Subset",
     "TarFiles",
     "Threads",
+    "Verified",
+    "Windows",
     "WorkerDiedError",
     "World",
     "Zarr",
+    "folds",
     "open",
     "per_sample",
+    "split",
     "world",
 ]
 __version__ = "0.1.0"

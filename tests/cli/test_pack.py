@@ -23,6 +23,25 @@ from packed import assert_manifests_hold, columns_in, needed
 import headrace as hr
 
 
+def test_a_subset_is_packed_with_its_ids_and_labels(tmp_path):
+    root = tmp_path / "data"
+    root.mkdir()
+    for index in range(9):
+        np.save(root / f"{index}.npy", np.full(3, index))
+    (tmp_path / "labels.json").write_text(json.dumps({str(index): -index for index in range(9)}))
+    np.save(tmp_path / "some.npy", [8, 1, 4])
+    options = ("--labels", tmp_path / "labels.json")
+    for subset, expected in ((tmp_path / "some.npy", [8, 1, 4]), ("2::3", [2, 5, 8])):
+        done = run("pack", root, tmp_path / "x.npy", "--subset", subset, "--force", *options)
+        assert done.returncode == 0, done.stderr
+        assert np.load(tmp_path / "x.npy")[:, 0].tolist() == expected
+        assert np.load(tmp_path / "x.labels.npy").tolist() == [-index for index in expected]
+        assert json.loads((tmp_path / "x.ids.json").read_text()) == list(map(str, expected))
+    (root / "5.npy").write_bytes(b"?")
+    done = run("pack", root, tmp_path / "y.npy", "--subset", "2::3")
+    assert_refused(done, "sample 5 can't be read", "verify", "with the same options")
+
+
 class TestSamplesOfSeveralArrays:
     @pytest.fixture
     def archives(self, tmp_path):
@@ -134,7 +153,9 @@ def test_a_tar_tells_which_fields_there_are(tmp_path):
             member = tarfile.TarInfo(name)
             member.size = 1
             tar.addfile(member, io.BytesIO(b"7"))
-    assert_refused(run("pack", tmp_path / "a.tar", tmp_path / "x.npy"), "--columns", "cls,txt")
+    assert_refused(
+        run("pack", tmp_path / "a.tar", tmp_path / "x.npy"), "--columns", "cls (1), txt (1)"
+    )
 
 
 class TestRefused:
@@ -146,7 +167,7 @@ class TestRefused:
         (tmp_path / "mixed" / "a.npy").touch()
         (tmp_path / "mixed" / "a.npz").touch()
         done = run("pack", tmp_path / "mixed", tmp_path / "x.npy")
-        assert_refused(done, "1 .npy, 1 .npz", "--format", "npy-files")
+        assert_refused(done, "1 .npy and 1 .npz", "--format", "npy-files")
 
     @pytest.mark.parametrize("existing", ["x.npy", "x.ids.json", "x.npy.manifest.json"])
     def test_an_existing_target(self, tmp_path, source, existing):

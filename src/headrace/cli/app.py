@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 import headrace as hr
-from headrace.cli.arguments import parse_bytes, parse_options
+from headrace.cli.arguments import parse_bytes, parse_options, parse_subset
 from headrace.cli.demo import run
 from headrace.cli.info import run_info
 from headrace.cli.pack import run_pack
@@ -39,6 +39,22 @@ _Size = Annotated[
     str | None,
     typer.Option(
         help="Height and width of images, such as 224x224. Default, but not for pack: the first's."
+    ),
+]
+_Missing = Annotated[
+    str | None,
+    typer.Option(
+        metavar="fill|error",
+        help="What a chunk of Zarr is that is not there. Default: fill; for verify, error, unless "
+        "there is a manifest, which knows what there should be.",
+    ),
+]
+_Subset = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SLICE|FILE",
+        help="Only some samples: a slice, such as 1000:2000 or ::10, or a file of their numbers, "
+        "as .npy, a JSON list or in lines.",
     ),
 ]
 _Workers = Annotated[
@@ -107,6 +123,8 @@ def pack(
     columns: _Columns = None,
     dtype: _Dtype = None,
     size: _Size = None,
+    missing: _Missing = None,
+    subset: _Subset = None,
     labels: Annotated[
         Path | None,
         typer.Option(help="A .json, .npy or .csv file of labels, by id or in the samples' order."),
@@ -136,7 +154,8 @@ def pack(
             source,
             target,
             format_name=format_name,
-            options=parse_options(ids, columns, dtype, size),
+            options=parse_options(ids, columns, dtype, size, missing),
+            subset=parse_subset(subset),
             labels=labels,
             label_field=label_field,
             shape=Shape(
@@ -160,6 +179,8 @@ def verify(
     columns: _Columns = None,
     dtype: _Dtype = None,
     size: _Size = None,
+    missing: _Missing = None,
+    subset: _Subset = None,
     manifest: Annotated[
         str | None,
         typer.Option(
@@ -172,14 +193,15 @@ def verify(
 ) -> None:
     """Read every sample, and list the bad ones by name and reason.
 
-    Files that a manifest names are compared with their checksums. Exits with 0 if all is good, with
-    1 if something is bad, and with 2 if that could not be told.
+    Files that a manifest names are compared with their checksums, but with --subset none is. Exits
+    with 0 if all is good, with 1 if something is bad, and with 2 if that could not be told.
     """
     try:
         good = run_verify(
             path,
             format_name=format_name,
-            options=parse_options(ids, columns, dtype, size),
+            options=parse_options(ids, columns, dtype, size, missing),
+            subset=parse_subset(subset),
             manifest=manifest,
             workers=workers,
             as_json=as_json,
@@ -198,6 +220,7 @@ def info(
     columns: _Columns = None,
     dtype: _Dtype = None,
     size: _Size = None,
+    missing: _Missing = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Of the batches that are timed.")] = 128,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -208,7 +231,7 @@ def info(
     run_info(
         path,
         format_name=format_name,
-        options=parse_options(ids, columns, dtype, size),
+        options=parse_options(ids, columns, dtype, size, missing),
         batch_size=batch_size,
         as_json=as_json,
     )

@@ -1,12 +1,12 @@
 """Labels: one label for each sample, as a number, a vector, or one-hot."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from headrace.arguments import check_dtype, check_ids, check_int, keeps_kind
+from headrace.arguments import check_dtype, check_ids, check_int, hint_of_raw, keeps_kind
 from headrace.arrays import Array, DType, Indices
 from headrace.errors import ArgumentError, bad_type, bad_value
 from headrace.readers.array import take_rows
@@ -64,6 +64,8 @@ class Labels:
             values = _in_order(labels, keys)
         wanted = None if dtype is None else check_dtype(dtype)
         self._one_hot = n_classes is not None
+        if self._one_hot or (wanted is not None and wanted.kind in "biu"):
+            _check_there(values, keys)
         if n_classes is not None:
             n_classes = check_int("n_classes", n_classes, 1, 2**31 - 1)
             values = _classes(values, n_classes)
@@ -128,30 +130,27 @@ def _by_id(labels: Any, ids: list[object] | None) -> Array:
                 f"labels must have a label for each of ids, but has none for {key!r}, "
                 f"which is ids[{index}]."
             ) from None
-    return _plain_array(values)
+    return _plain_array(values, ids)
 
 
 def _of_frame(labels: Any, ids: list[object] | None, same_rows: bool) -> Array:
-    values = np.asarray(labels)
-    values = _plain_array(values.tolist() if values.dtype.hasobject else values)
-    if ids is None:
-        return values
-    in_order = same_rows or has_default_index(labels)
-    try:
-        rows = rows_of(labels, list(map(str, ids)), "labels", in_order)
-    except KeyError as error:
-        if labels.index.has_duplicates:
+    rows = None
+    if ids is not None:
+        texts = list(map(str, ids))
+        try:
+            rows = rows_of(labels, texts, "labels", same_rows or has_default_index(labels))
+        except KeyError as error:
+            number = texts.index(error.args[0])
+            what = f"labels must have one label for each of ids, but are a {type(labels).__name__} "
+            if labels.index.has_duplicates:
+                what += "whose index has some twice."
+            else:
+                what += f"whose index has none for {ids[number]!r}, which is ids[{number}]."
             raise ArgumentError(
-                f"labels must have one label for each of ids, but are a {type(labels).__name__} "
-                "whose index has some twice. For the order of ids pass labels.to_numpy()."
+                f"{what} For labels in the order of ids pass labels.to_numpy()."
             ) from None
-        number = list(map(str, ids)).index(error.args[0])
-        raise ArgumentError(
-            f"labels must have a label for each of ids, but has none for {ids[number]!r}, which is "
-            f"ids[{number}]: it is a {type(labels).__name__}, which is taken by its index. For the "
-            "order of ids pass labels.to_numpy()."
-        ) from None
-    return values if rows is None else values[rows]
+    values = np.asarray(labels if rows is None else labels.iloc[rows])
+    return _plain_array(values.tolist() if values.dtype.hasobject else values, ids)
 
 
 def _are_rows_of(ids: object, labels: Any) -> bool:
@@ -160,7 +159,7 @@ def _are_rows_of(ids: object, labels: Any) -> bool:
 
 
 def _in_order(labels: Any, ids: list[object] | None) -> Array:
-    values = _plain_array(labels)
+    values = _plain_array(labels, ids)
     if ids is not None and len(ids) != len(values):
         raise ArgumentError(
             f"labels must be as many as ids when they are not a mapping, "
@@ -170,16 +169,46 @@ def _in_order(labels: Any, ids: list[object] | None) -> Array:
     return values
 
 
-def _plain_array(labels: npt.ArrayLike) -> Array:
+def _plain_array(labels: npt.ArrayLike, ids: list[object] | None) -> Array:
     try:
         values = np.asarray(labels)
     except ValueError as error:
+        if isinstance(labels, list | tuple):
+            _check_there(labels, ids)
         raise ArgumentError(f"labels must all have the same shape: {error}") from None
     if values.dtype.hasobject:
+        if values.ndim:
+            _check_there(values, ids)
         raise bad_type("labels", labels, "numbers, or arrays of the same shape for all samples")
     if not values.ndim:
         raise bad_value("labels", labels, "a mapping, or one label for each sample")
     return values
+
+
+def _check_there(values: Array | Sequence[object], ids: list[object] | None) -> None:
+    """Raises an error that names the first sample whose label is None or NaN, if there is one."""
+    if isinstance(values, np.ndarray) and not values.dtype.hasobject:
+        if values.dtype.kind not in "fc":
+            return
+        missing = np.isnan(values.reshape(len(values), -1)).any(axis=1)
+        row = int(missing.argmax()) if missing.any() else None
+    else:
+        row = next((row for row, label in enumerate(values) if _is_missing(label)), None)
+    if row is not None:
+        of_id = "" if ids is None else f", ids[{row}] = {ids[row]!r},"
+        raise ArgumentError(
+            f"labels must have a label for each sample, but sample {row}{of_id} has none: "
+            f"{values[row]!r} was given."
+        )
+
+
+def _is_missing(label: object) -> bool:
+    """Whether it, or a part of it, stands for none: None, NaN, or pandas' NA and NaT."""
+    if isinstance(label, np.ndarray):
+        return any(map(_is_missing, label.reshape(-1).tolist()))
+    if label is None or type(label).__name__ in ("NAType", "NaTType"):
+        return True
+    return isinstance(label, float) and label != label
 
 
 def _classes(values: Array, n_classes: int) -> Array:
@@ -205,7 +234,8 @@ def _converted(values: Array, dtype: DType) -> Array:
     to_int = dtype.kind in "biu" and values.dtype.kind in "biuf"
     if not to_int and not keeps_kind(values.dtype, dtype):
         raise ArgumentError(
-            f"labels must be of a kind that can become dtype={dtype}, but are {values.dtype}."
+            f"labels must be of a kind that can become dtype={dtype}, but are {values.dtype}"
+            f"{hint_of_raw(values.dtype)}."
         )
     with np.errstate(invalid="ignore"):  # of a NaN, which is found below
         converted = values.astype(dtype)

@@ -14,8 +14,17 @@ from headrace.arguments import check_bool, check_ids, check_int
 from headrace.arrays import Indices
 from headrace.errors import ArgumentError, bad_type, bad_value
 from headrace.readers.images.decoder import ImageOptions
-from headrace.readers.images.images import SUFFIXES, Images, is_image
+from headrace.readers.images.images import SUFFIXES, Images
 from headrace.readers.labels import Labels
+from headrace.readers.shared.listing import (
+    chosen_among,
+    instead_of,
+    is_bookkeeping,
+    warn_of_others,
+)
+from headrace.readers.views.split import Shares, part_of_ids
+from headrace.storage.local import paths
+from headrace.storage.local.walk import files_below
 from headrace.storage.opening import Root, open_storage
 from headrace.storage.storage import Storage
 
@@ -29,17 +38,24 @@ class ImageFolder(Images):
     `seed`, `validation_split` and `subset` only choose the files and their order in this reader;
     the order of batches is the loader's, whose seed is its own.
 
+    With `split`, an image stays in its part when others are added, as its name alone decides. With
+    `validation_split`, it may change to the other.
+
     Args:
         root: a folder, or a URL, that holds a folder for each class.
         size: (height, width) of the samples, or one int for both.
         class_names: the folders to take, in the order of their labels. Default: all but those whose
-            name begins with a dot, sorted.
+            name begins with a dot or an underscore, sorted. Files of such names are no images.
         validation_split: the share of the files, between 0 and 1, that are for validation.
         subset: "training" or "validation". Needed with `validation_split`.
+        split: which part of the images to take, and the shares of all parts, such as
+            ("train", {"train": 0.8, "test": 0.2}): those that `headrace.split` gives with
+            `ids=` the names of the files below root. The files stay sorted. In place of
+            `validation_split`.
         shuffle: whether the files are shuffled before they are split; otherwise they are sorted,
             and the last classes are for validation.
         seed: what to shuffle with, from 0 to 2**32 - 1. Needed with `validation_split`; without
-            either the files stay sorted.
+            either the files stay sorted. With `split`, its seed; 0 if left out.
         follow_links: whether links to folders within those of the classes are followed.
         suffixes: what the names of images end with, in lower or upper case. Keras passes over
             .webp; leave it out for the same split where there are some.
@@ -51,6 +67,7 @@ class ImageFolder(Images):
     Raises:
         ArgumentError: (a ValueError) there is no such folder or class, no image, the subset is
             empty, or an option is not allowed.
+        StorageError: (an OSError) a folder can't be read.
 
     Example:
         >>> import headrace as hr
@@ -78,6 +95,7 @@ class ImageFolder(Images):
         class_names: Sequence[str] | None = None,
         validation_split: float | None = None,
         subset: Literal["training", "validation"] | None = None,
+        split: tuple[str, Shares] | None = None,
         shuffle: bool = True,
         seed: int | None = None,
         follow_links: bool = False,
@@ -90,16 +108,14 @@ class ImageFolder(Images):
         names, self.class_names, classes = _listed(
             storage, class_names, endings, check_bool("follow_links", follow_links)
         )
-        if not names:
-            raise ArgumentError(
-                f"root must contain images ({', '.join(endings)}) in a folder for each class, "
-                f"but {storage.root!r} has none."
-            )
-        order = np.arange(len(names))
-        if shuffle and seed is not None:
-            # Keras' own generator, as the split must be Keras'.
-            np.random.RandomState(check_int("seed", seed, 0, 2**32 - 1)).shuffle(order)
-        order = _subset(order, validation_split, subset)
+        if split is not None:
+            order = _part(names, split, validation_split, seed)
+        else:
+            order = np.arange(len(names))
+            if shuffle and seed is not None:
+                # Keras' own generator, as the split must be Keras'.
+                np.random.RandomState(check_int("seed", seed, 0, 2**32 - 1)).shuffle(order)
+            order = _subset(order, validation_split, subset)
         super().__init__(storage, [names[index] for index in order.tolist()], size=size, **options)
         self._classes: npt.NDArray[np.int32] = classes[order]
 
@@ -133,42 +149,53 @@ def _listed(
     """The names of all images, those of the classes, and the class of each image."""
     root = storage.local_path()
     if root is not None:
-        found = sorted(
-            name
-            for name in os.listdir(root)
-            if not name.startswith(".") and os.path.isdir(os.path.join(root, name))
-        )
-        chosen = _chosen(class_names, found, storage.root)
-        of_class = {name: _below(root, name, follow_links) for name in chosen}
+        folders = _folders(root)
+        chosen = _chosen(class_names, folders, storage.root)
+        of_class = {
+            name: list(files_below(os.path.join(root, name), follow_links))
+            for name in (folders if class_names is None else chosen)
+        }
     else:
         of_class = {}
         for name in storage.names():
-            top, slash, _ = name.partition("/")
+            top, slash, below = name.partition("/")
             if slash:
-                of_class.setdefault(top, []).append(name)
+                of_class.setdefault(top, []).append(below)
         chosen = _chosen(class_names, sorted(of_class), storage.root)
     names: list[str] = []
     counts = []
     for one in chosen:
-        images = [name for name in of_class[one] if is_image(name, suffixes)]
+        images = chosen_among(of_class[one], suffixes, any_case=True)
         # Folder by folder, each sorted, and not by their whole names.
-        names += sorted(images, key=lambda name: name.rpartition("/")[::2])
+        names += [f"{one}/{name}" for name in sorted(images, key=lambda n: n.rpartition("/")[::2])]
         counts.append(len(images))
+    every = [f"{top}/{name}" for top, files in of_class.items() for name in files]
+    if not names:
+        raise ArgumentError(
+            f"root must contain images ({', '.join(suffixes)}) in a folder for each class, but "
+            f"{storage.root!r} has none{instead_of(every or storage.names())}"
+        )
+    if class_names is None:
+        warn_of_others(storage.root, every, names, suffixes, "class_names")
     return names, chosen, np.repeat(np.arange(len(chosen), dtype=np.int32), counts)
 
 
-def _below(root: str, class_name: str, follow_links: bool) -> list[str]:
-    """The names of all files in the folder of a class, those with a dot at their front included."""
-    return [
-        os.path.relpath(os.path.join(folder, file), root).replace(os.sep, "/")
-        for folder, _, files in os.walk(os.path.join(root, class_name), followlinks=follow_links)
-        for file in files
-    ]
+def _folders(root: str) -> list[str]:
+    """The names of the folders in the root, sorted, but for hidden ones."""
+    try:
+        listed = os.listdir(root)
+    except OSError as error:
+        paths.refuse(error)
+    return sorted(
+        name
+        for name in listed
+        if not name.startswith(".") and paths.is_folder(os.path.join(root, name))
+    )
 
 
 def _chosen(class_names: Sequence[str] | None, found: list[str], root: str) -> list[str]:
     if class_names is None:
-        return found
+        return [name for name in found if not is_bookkeeping(name)]
     chosen = check_ids(class_names, "class_names")
     missing = [name for name in chosen if name not in found]
     if missing or not chosen or len(set(chosen)) < len(chosen):
@@ -196,6 +223,20 @@ def _check_split(split: float | None, subset: str | None, shuffle: bool, seed: i
             "given with validation_split",
             "Pass the same seed for both subsets, or shuffle=False.",
         )
+
+
+def _part(
+    names: list[str], split: object, validation_split: float | None, seed: int | None
+) -> Indices:
+    if validation_split is not None:
+        raise bad_value("validation_split", validation_split, "left out with split")
+    if not isinstance(split, tuple) or len(split) != 2:
+        allowed = 'a part and the shares of all, such as ("train", {"train": 0.8, "test": 0.2})'
+        raise bad_value("split", split, allowed)
+    order = part_of_ids(names, *split, seed=0 if seed is None else seed)
+    if not len(order):
+        raise ArgumentError(f"split must leave images for {split[0]!r}, but it has none.")
+    return order
 
 
 def _check_suffixes(suffixes: Sequence[str]) -> tuple[str, ...]:

@@ -11,7 +11,12 @@ import numpy as np
 from headrace.arrays import Array
 from headrace.errors import ArgumentError, bad_type
 from headrace.pytree import Tree, map_leaves, named_leaves
-from headrace.readers.access import fingerprint_of, ids_fingerprint_of, ids_of
+from headrace.readers.access import (
+    fingerprint_of,
+    ids_fingerprint_of,
+    ids_of,
+    part_readers_of,
+)
 from headrace.readers.array import ArrayReader
 from headrace.readers.reader import Reader, Spec, Specs, is_specs
 from headrace.readers.shared.fingerprints import fingerprint
@@ -19,11 +24,13 @@ from headrace.readers.shared.frames import has_default_index, ids_of_frame, is_f
 from headrace.readers.shared.ids import first_difference
 
 
-def readers_of(source: object, *, match_ids: bool = False) -> Tree[Reader]:
-    """The readers of a source, in its structure.
+def readers_of(
+    source: object, argument: str = "source", *, match_ids: bool = False
+) -> Tree[Reader]:
+    """The readers of a source, in its structure: one for each part that is read by itself.
 
     Args:
-        source: as `Loader` takes it.
+        argument: what to call it in errors.
         match_ids: whether Series and DataFrames of pandas are brought into the order of the ids of
             the other parts, if they have the same.
 
@@ -31,15 +38,16 @@ def readers_of(source: object, *, match_ids: bool = False) -> Tree[Reader]:
         ArgumentTypeError: (a TypeError) a part of it is neither a reader nor an array.
         ArgumentError: (a ValueError) the order and the index of a frame would give different rows.
     """
-    names = iter([name for name, _ in named_leaves(source, "source")])
+    leaves = list(named_leaves(source, argument))
+    names = iter([name for name, _ in leaves])
     readers = map_leaves(lambda leaf: _reader_of(leaf, next(names)), source)
-    frames = {name: leaf for name, leaf in named_leaves(source, "source") if is_frame(leaf)}
+    frames = {name: leaf for name, leaf in leaves if is_frame(leaf)}
     if not frames or not match_ids:
         return readers
-    ids = _ids_to_follow(readers, frames)
+    ids = _ids_to_follow(readers, frames, argument)
     if ids is None:
         return readers
-    names = iter([name for name, _ in named_leaves(source, "source")])
+    names = iter([name for name, _ in leaves])
 
     def in_order(leaf: object) -> Tree[Reader]:
         name = next(names)
@@ -48,9 +56,11 @@ def readers_of(source: object, *, match_ids: bool = False) -> Tree[Reader]:
     return map_leaves(in_order, source)
 
 
-def _ids_to_follow(readers: Tree[Reader], frames: Mapping[str, object]) -> list[str] | None:
+def _ids_to_follow(
+    readers: Tree[Reader], frames: Mapping[str, object], argument: str
+) -> list[str] | None:
     """The ids of the first part that is no frame; of the first frame if there is no other."""
-    known = {name: ids for name, ids in _known_ids(readers) if ids is not None}
+    known = {name: ids for name, ids in _known_ids(readers, argument) if ids is not None}
     others = [ids for name, ids in known.items() if name not in frames]
     first = next(iter(others or known.values()), None)
     return None if first is None else list(map(str, first))
@@ -67,11 +77,13 @@ def _by_index(frame: Any, ids: list[str], name: str) -> object:
     return frame if rows is None else frame.iloc[rows]
 
 
-def _known_ids(readers: Tree[Reader]) -> list[tuple[str, Sequence[object] | None]]:
-    return [(name, ids_of(reader)) for name, reader in named_leaves(readers, "source")]
+def _known_ids(
+    readers: Tree[Reader], argument: str = "source"
+) -> list[tuple[str, Sequence[object] | None]]:
+    return [(name, ids_of(reader)) for name, reader in named_leaves(readers, argument)]
 
 
-def _reader_of(leaf: object, name: str) -> Reader:
+def _reader_of(leaf: object, name: str) -> Tree[Reader]:
     if isinstance(leaf, np.ndarray):
         return ArrayReader(leaf)
     if isinstance(leaf, list) or _library_of(leaf) in _LIBRARIES_OF_ARRAYS:
@@ -81,7 +93,7 @@ def _reader_of(leaf: object, name: str) -> Reader:
     if isinstance(leaf, Reader) and not isinstance(leaf, type):
         if not is_specs(leaf.spec):
             raise bad_type(f"{name}.spec", leaf.spec, "a headrace.Spec, or a tuple or dict of them")
-        return leaf
+        return part_readers_of(leaf)
     remedy = "Pass numpy.asarray(...) of it, if it fits in memory."
     if hasattr(leaf, "__fspath__") or isinstance(leaf, str):
         remedy = "Pass a reader, such as NpyFiles(root) or Hdf5(path); docs/formats.md has all."
@@ -150,6 +162,11 @@ def _check_ids(readers: Tree[Reader]) -> None:
                 f"{first[index]!r} in {first_name} and {ids[index]!r} in {name}. Give both the "
                 "same ids; or pass match_ids=False to pair them by position."
             )
+
+
+def samples_hash(readers: Tree[Reader]) -> str:
+    """A hash of all that tells the samples of readers from others, for fingerprints of views."""
+    return data_hash(readers) + ids_hash(readers)
 
 
 def ids_hash(readers: Tree[Reader]) -> str:
