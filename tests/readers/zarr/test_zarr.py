@@ -246,7 +246,7 @@ def test_what_is_there_and_no_chunk_is_not_the_fill_value(root, instead):
     else:
         shutil.rmtree(file.parent)
         file.parent.write_bytes(b"")
-    with pytest.raises(hr.StorageError, match=r"c/0/0/0.*directory") as caught:
+    with pytest.raises(hr.StorageError, match=r"c/0/0/[01].*directory") as caught:
         read(hr.Zarr(root), [9, 3])
     assert "headrace: while reading sample 3" in caught.value.__notes__
     assert (read(hr.Zarr(root), [9]) == X[9]).all()

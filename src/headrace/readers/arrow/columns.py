@@ -1,6 +1,7 @@
 """The columns that are asked for of Arrow and Parquet files, as samples. Requires pyarrow."""
 
 import contextlib
+import re
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -9,7 +10,13 @@ import pyarrow as pa
 
 from headrace.arguments import check_dtype, keeps_kind
 from headrace.arrays import DType
-from headrace.errors import ArgumentError, HeadraceError, SampleFormatError, bad_value
+from headrace.errors import (
+    ArgumentError,
+    HeadraceError,
+    MissingExtraError,
+    SampleFormatError,
+    bad_value,
+)
 from headrace.readers.arrow.decoding import shape_of_first, whole
 from headrace.readers.arrow.types import Stored, stored_as
 from headrace.readers.arrow.values import Column, Wanted
@@ -17,10 +24,19 @@ from headrace.readers.reader import Spec
 from headrace.readers.shared.format_error import FormatError, bad_sample
 from headrace.readers.shared.named_arrays import DTypes, dtypes_by_key
 
+# What pyarrow says of a codec that it was built without, and of one that no version has.
+_NO_CODEC = re.compile(
+    "Support for codec .* not built|compression is supported by the Parquet format in"
+)
+
 
 @contextlib.contextmanager
 def explained() -> Iterator[None]:
-    """What pyarrow raises within of damaged bytes comes as a `FormatError`."""
+    """What pyarrow raises within of damaged bytes comes as a `FormatError`.
+
+    Raises:
+        MissingExtraError: this pyarrow was built without what the bytes are compressed with.
+    """
     try:
         yield
     except HeadraceError:
@@ -28,6 +44,9 @@ def explained() -> Iterator[None]:
     except (pa.ArrowException, OSError, EOFError, UnicodeDecodeError) as error:
         if isinstance(error, OSError) and error.errno:
             raise  # which is the system's
+        if _NO_CODEC.search(str(error)):
+            remedy = "Install a pyarrow that has it, or compress with another, such as ZSTD"
+            raise MissingExtraError(f"{error}. {remedy}") from None
         raise FormatError(str(error)) from None
 
 

@@ -10,7 +10,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from headrace.arrays import Indices
-from headrace.errors import MissingExtraError
 from headrace.readers.arrow.columns import explained
 from headrace.readers.shared.format_error import FormatError, bad_file
 from headrace.storage.ranged_file import RangedFile
@@ -72,31 +71,6 @@ def check_group(
     unread = opened(_Unread(storage, name, size, {}), footer, buffer_size=1)
     with contextlib.suppress(_ReachedError):
         next(unread.iter_batches(1, [group], columns, use_threads=False), None)
-
-
-def check_codecs(footer: pq.FileMetaData, columns: list[int], location: str) -> None:
-    """Raises a MissingExtraError if pyarrow was built without what these columns are packed with.
-
-    The first row group stands for all, as writers take one codec for a column.
-    """
-    if not footer.num_row_groups:
-        return
-    group = footer.row_group(0)
-    for number in columns:
-        column = group.column(number)
-        if column.compression != "UNCOMPRESSED" and not _has_codec(column.compression):
-            raise MissingExtraError(
-                f"{location!r} can't be read: column {column.path_in_schema!r} is compressed with "
-                f"{column.compression}, which this pyarrow was built without. Install one that has "
-                "it, or write the file with another, such as ZSTD"
-            )
-
-
-def _has_codec(name: str) -> bool:
-    try:
-        return bool(pa.Codec.is_available(name.lower()))
-    except ValueError:  # one that no pyarrow has
-        return False
 
 
 def group_rows(footer: pq.FileMetaData) -> Indices:

@@ -14,7 +14,6 @@ from headrace.readers.arrow.columns import columns_of_files, explained
 from headrace.readers.arrow.decoding import decode, whole
 from headrace.readers.arrow.parquet_file import (
     Pieces,
-    check_codecs,
     check_group,
     column_numbers,
     group_rows,
@@ -62,8 +61,6 @@ class ParquetFiles(Tables):
         self.columns = columns_of_files(wanted, schemas, locations, lengths, first_rows)
         names = self._column_names(0)
         self._numbers = [column_numbers(footer, names) for footer in self._footers]
-        for footer, numbers, location in zip(self._footers, self._numbers, locations, strict=True):
-            check_codecs(footer, numbers, location)
 
     def table(self, file: int, number: int, names: list[str]) -> pa.Table:
         return self._row_group(file, number, names, {})

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, TypeAlias
 import numpy as np
 
 from headrace.arrays import Indices
-from headrace.errors import ArgumentError, StorageError
+from headrace.errors import ArgumentError, MissingExtraError, StorageError
 from headrace.readers.arrow.folders.folder_columns import (
     FolderColumn,
     folder_column,
@@ -229,6 +229,9 @@ class TableReader:
             yield
         except StorageError:
             raise
+        except MissingExtraError as error:
+            location = self._location(self._file_and_number(block)[0])
+            raise MissingExtraError(f"{location!r} can't be read: {error}") from None
         except (OSError, FormatError) as error:
             file, number = self._file_and_number(block)
             part = f"{self._block_name} {number}"
