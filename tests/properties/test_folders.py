@@ -20,7 +20,7 @@ from reading import read
 from written import write_tar_of
 
 import headrace as hr
-from headrace.passed_over import PassedOverWarning
+from headrace.storage.passed_over import PassedOverWarning
 
 
 def write_npy(path, number):

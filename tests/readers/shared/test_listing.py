@@ -12,7 +12,7 @@ from headrace.readers.shared.listing import counted, instead_of, is_bookkeeping
         (["a"], "1 other file"),
         (["a.npy", "b/c.npy"], "2 .npy files"),
         (["a.tar.gz", "b.TAR.GZ", "c.tar.gz"], "2 .tar.gz and 1 .TAR.GZ files"),
-        (["v1.2.npy", "a.tgz", "x.y/a", ".gz"], "1 .npy, 1 .tgz and 2 other files"),
+        (["v1.2.npy", "a.tgz", "x.y/a", ".gz"], "2 other, 1 .npy and 1 .tgz files"),
         ([f"a.{letter}" for letter in "abcdefghij"],
          "1 .a, 1 .b, 1 .c, 1 .d, 1 .e, 1 .f, 1 .g, 1 .h and 2 more files"),
     ],

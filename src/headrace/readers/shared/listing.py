@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from headrace.errors import ArgumentError
-from headrace.passed_over import warn_passed_over
+from headrace.storage.passed_over import warn_passed_over
 from headrace.storage.storage import Storage
 
 # What holds other files, or one, in compressed form. A .zip may be an array of Zarr.
