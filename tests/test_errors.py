@@ -25,6 +25,7 @@ BUILTINS = {
     hr.StateError: ValueError,
     hr.ExecutorClosedError: RuntimeError,
     hr.LoaderMovedError: RuntimeError,
+    hr.StoppedEarlyError: RuntimeError,
     hr.WorkerDiedError: RuntimeError,
     hr.SharedMemoryError: MemoryError,
     hr.MissingExtraError: ImportError,

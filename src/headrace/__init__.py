@@ -6,7 +6,6 @@ from headrace.lazy import lazy_names
 
 if TYPE_CHECKING:
     from headrace.batching.bad_samples import BadSample, BadSampleWarning
-    from headrace.batching.read_amplification import ReadAmplificationWarning
     from headrace.batching.stats import Stats
     from headrace.batching.transforms import per_sample
     from headrace.errors import (
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
         SampleNotFoundError,
         SharedMemoryError,
         StateError,
+        StoppedEarlyError,
         StorageError,
         WorkerDiedError,
     )
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from headrace.loader import Loader
     from headrace.readers import (
         Arrow,
+        Concat,
         GetItem,
         Hdf5,
         ImageDecoder,
@@ -46,9 +47,14 @@ if TYPE_CHECKING:
         Parquet,
         Reader,
         Spec,
+        Subset,
         TarFiles,
+        Windows,
         Zarr,
+        folds,
+        split,
     )
+    from headrace.readers.access import ReadAmplificationWarning
     from headrace.sampling.batch_sampler import BatchSampler
     from headrace.sampling.block_shuffle import BlockShuffle
     from headrace.sampling.order import Order, Sampling
@@ -60,7 +66,6 @@ else:
         __name__,
         {
             "headrace.batching.bad_samples": ["BadSample", "BadSampleWarning"],
-            "headrace.batching.read_amplification": ["ReadAmplificationWarning"],
             "headrace.batching.stats": ["Stats"],
             "headrace.batching.transforms": ["per_sample"],
             "headrace.errors": [
@@ -79,6 +84,7 @@ else:
                 "SampleNotFoundError",
                 "SharedMemoryError",
                 "StateError",
+                "StoppedEarlyError",
                 "StorageError",
                 "WorkerDiedError",
             ],
@@ -87,6 +93,7 @@ else:
             "headrace.loader": ["Loader"],
             "headrace.readers": [
                 "Arrow",
+                "Concat",
                 "GetItem",
                 "Hdf5",
                 "ImageDecoder",
@@ -100,9 +107,14 @@ else:
                 "Parquet",
                 "Reader",
                 "Spec",
+                "Subset",
                 "TarFiles",
+                "Windows",
                 "Zarr",
+                "folds",
+                "split",
             ],
+            "headrace.readers.access": ["ReadAmplificationWarning"],
             "headrace.sampling.batch_sampler": ["BatchSampler"],
             "headrace.sampling.block_shuffle": ["BlockShuffle"],
             "headrace.sampling.order": ["Order", "Sampling"],
@@ -123,6 +135,7 @@ __all__ = [
     "BlockShuffle",
     "Cache",
     "ChecksumError",
+    "Concat",
     "Executor",
     "ExecutorClosedError",
     "FileMissingError",
@@ -159,15 +172,20 @@ __all__ = [
     "Spec",
     "StateError",
     "Stats",
+    "StoppedEarlyError",
     "StorageError",
+    "Subset",
     "TarFiles",
     "Threads",
     "Verified",
+    "Windows",
     "WorkerDiedError",
     "World",
     "Zarr",
+    "folds",
     "open",
     "per_sample",
+    "split",
     "world",
 ]
 __version__ = "0.1.0"

@@ -6,6 +6,7 @@ message, so that it survives pickling and PyTorch's re-raising from a worker pro
 
 import errno
 import os
+import traceback
 from typing import Self
 
 
@@ -87,6 +88,10 @@ class ExecutorClosedError(HeadraceError, RuntimeError):
     """An executor was closed while batches were still being taken from it."""
 
 
+class StoppedEarlyError(HeadraceError, RuntimeError):
+    """Something raised `StopIteration`, which would have ended an epoch before its last batch."""
+
+
 class WorkerDiedError(HeadraceError, RuntimeError):
     """Worker processes died, and their work can't be done again."""
 
@@ -141,6 +146,21 @@ _REMEDIES = {
     errno.EMFILE: "Raise the limit of this process, as with `ulimit -n`",
     errno.ESTALE: "It was replaced where it is served from: open it again, or mount that again",
 }
+
+
+def stopped_early(error: StopIteration, where: str) -> StoppedEarlyError:
+    """The error for what raised `StopIteration`, to be raised from it.
+
+    Args:
+        error: what was raised.
+        where: what was called, such as "the transform".
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    line = f", in {frames[-1].name} ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
+    return StoppedEarlyError(
+        f"{where} raised {error!r}{line}, by which Python ends a loop: it would have ended the "
+        "epoch early. If it is of a call of next(), give that a default or catch it."
+    )
 
 
 def _explain(argument: str, received: str, allowed: str, remedy: str) -> str:

@@ -19,13 +19,13 @@ from headrace.batching.batch_maker import BatchMaker
 from headrace.batching.cursor import Identity, State
 from headrace.batching.feed import Feed
 from headrace.batching.read_amplification import natural_block, warn_of_amplification
-from headrace.batching.source import common_length, readers_of
 from headrace.batching.stats import Stats
 from headrace.batching.transforms import Transform, check_transform, per_sample
 from headrace.errors import ArgumentError
 from headrace.executors.executor import Executor, check_executor
 from headrace.executors.threads import Threads
 from headrace.loader_options import Part, WithAnyTail, WithoutPadding
+from headrace.readers.source import common_length, readers_of
 from headrace.sampling.batch_sampler import BatchSampler, Tail
 from headrace.sampling.keys import Place
 from headrace.sampling.order import Sampling

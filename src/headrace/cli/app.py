@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 import headrace as hr
-from headrace.cli.arguments import parse_bytes, parse_options
+from headrace.cli.arguments import parse_bytes, parse_options, parse_subset
 from headrace.cli.demo import run
 from headrace.cli.info import run_info
 from headrace.cli.pack import run_pack
@@ -47,6 +47,14 @@ _Missing = Annotated[
         metavar="fill|error",
         help="What a chunk of Zarr is that is not there. Default: fill; for verify, error, unless "
         "there is a manifest, which knows what there should be.",
+    ),
+]
+_Subset = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SLICE|FILE",
+        help="Only some samples: a slice, such as 1000:2000 or ::10, or a file of their numbers, "
+        "as .npy, a JSON list or in lines.",
     ),
 ]
 _Workers = Annotated[
@@ -116,6 +124,7 @@ def pack(
     dtype: _Dtype = None,
     size: _Size = None,
     missing: _Missing = None,
+    subset: _Subset = None,
     labels: Annotated[
         Path | None,
         typer.Option(help="A .json, .npy or .csv file of labels, by id or in the samples' order."),
@@ -146,6 +155,7 @@ def pack(
             target,
             format_name=format_name,
             options=parse_options(ids, columns, dtype, size, missing),
+            subset=parse_subset(subset),
             labels=labels,
             label_field=label_field,
             shape=Shape(
@@ -170,6 +180,7 @@ def verify(
     dtype: _Dtype = None,
     size: _Size = None,
     missing: _Missing = None,
+    subset: _Subset = None,
     manifest: Annotated[
         str | None,
         typer.Option(
@@ -182,14 +193,15 @@ def verify(
 ) -> None:
     """Read every sample, and list the bad ones by name and reason.
 
-    Files that a manifest names are compared with their checksums. Exits with 0 if all is good, with
-    1 if something is bad, and with 2 if that could not be told.
+    Files that a manifest names are compared with their checksums, but with --subset none is. Exits
+    with 0 if all is good, with 1 if something is bad, and with 2 if that could not be told.
     """
     try:
         good = run_verify(
             path,
             format_name=format_name,
             options=parse_options(ids, columns, dtype, size, missing),
+            subset=parse_subset(subset),
             manifest=manifest,
             workers=workers,
             as_json=as_json,

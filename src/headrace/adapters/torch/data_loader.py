@@ -22,6 +22,7 @@ from headrace.adapters.adapter import deliver, one_ahead
 from headrace.adapters.torch.dataset import Collate, Dataset, counted
 from headrace.adapters.torch.device import Copier
 from headrace.adapters.torch.sampler import BatchNumbers, numbers_of
+from headrace.adapters.torch.travel import WorkerInit
 from headrace.batching.cursor import State
 from headrace.batching.feed import HasFeed
 from headrace.errors import ArgumentError, bad_value
@@ -67,6 +68,8 @@ def make_data_loader(
         remedy = "Batches are delivered in their order, so that a state says which came."
         raise bad_value("in_order", options["in_order"], "True", remedy)
     options["collate_fn"] = Collate(options.get("collate_fn"))
+    if options.get("worker_init_fn") is not None:
+        options["worker_init_fn"] = WorkerInit(options["worker_init_fn"])
     kind: Any = HeadraceDataLoader
     if not issubclass(kind, loader_class):
         kind = type(kind.__name__, (kind, loader_class), {})

@@ -1,0 +1,119 @@
+"""Subset: some samples of a source, in an order of one's own."""
+
+import functools
+import warnings
+
+from headrace.arrays import Indices
+from headrace.errors import SampleError
+from headrace.pytree import Tree, map_leaves
+from headrace.readers.access import Access, ReadAmplificationWarning
+from headrace.readers.reader import Arrays, Reader, Specs, check_read
+from headrace.readers.shared.fingerprints import fingerprint
+from headrace.readers.source import common_length, data_hash, readers_of
+from headrace.readers.views.chosen import Choice, Chosen
+from headrace.readers.views.parts import (
+    access_of_parts,
+    ids_of_parts,
+    read_parts,
+    renumber,
+    spec_of_parts,
+)
+from headrace.readers.views.starts import Starts
+
+# With less, sorted indices would gain hardly anything.
+_LEAST_WARNED_OF = 1.5
+
+
+class Subset:
+    """The samples `indices` of a source: sample i is sample `indices[i]` of the source.
+
+    It is a reader, whose samples have the structure of the source. It keeps 8 bytes for each index,
+    and nothing for a slice or a range. Errors name the file and the index of the sample in the
+    source.
+
+    Where samples are stored in blocks, such as chunks, give sorted indices: a loader with
+    `BlockShuffle` can then read those of a block together. It warns if it could not
+    (`ReadAmplificationWarning`).
+
+    Args:
+        source: what a `Loader` takes: a reader, an array, or a tuple or dict of them.
+        indices: ints in range(n), n the samples of the source, in any order, repeats allowed; or a
+            range; or a slice. Of a mask, `numpy.flatnonzero(mask)`.
+
+    Raises:
+        ArgumentError, ArgumentTypeError: (a ValueError, a TypeError) an argument is not allowed.
+
+    Example:
+        >>> import headrace as hr
+        >>> import numpy as np
+        >>> x, y = np.arange(10.0) / 10, np.arange(10)
+        >>> subset = hr.Subset((x, y), [7, 2, 5])
+        >>> hr.Loader(subset, batch_size=3, shuffle=False).batch(0, 0)
+        (array([0.7, 0.2, 0.5]), array([7, 2, 5]))
+        >>> len(hr.Subset(x, slice(None, None, 2)))
+        5
+    """
+
+    def __init__(self, source: object, indices: Choice) -> None:
+        self._readers = readers_of(source)
+        n = common_length(self._readers)
+        self._chosen: Chosen | Starts = Chosen(indices, n)
+        self._spec = spec_of_parts(self._readers)
+        access = access_of_parts(self._readers)
+        times = self._chosen.times_met(access.block)
+        if times > _LEAST_WARNED_OF and access.blocks_kept * access.block < n:
+            warnings.warn(
+                f"the samples of source lie in blocks of {access.block}, each of which is read as "
+                f"a whole, and indices come back to each about {times:.3g} times. Sort them, as "
+                "with numpy.sort(indices), so that a loader can have a block read once.",
+                ReadAmplificationWarning,
+                stacklevel=2,
+            )
+
+    @property
+    def spec(self) -> Specs:
+        return self._spec
+
+    @property
+    def ids(self) -> list[str] | None:
+        """The names of the samples, in order, in a new list; None if they have none."""
+        ids = ids_of_parts(self._readers)
+        return None if ids is None else [ids[index] for index in self._chosen.all().tolist()]
+
+    @functools.cached_property
+    def access(self) -> Access:
+        """How the samples are accessed."""
+        return self._chosen.access(access_of_parts(self._readers))
+
+    @property
+    def part_readers(self) -> Tree[Reader]:
+        """A subset of each part of the source."""
+        if not isinstance(self._readers, tuple | dict):
+            return self
+        return map_leaves(lambda reader: chosen_of(reader, self._chosen), self._readers)
+
+    def __len__(self) -> int:
+        return len(self._chosen)
+
+    def __repr__(self) -> str:
+        return f"Subset({self._readers!r}, n={len(self)})"
+
+    def fingerprint(self) -> str:
+        """A hash of what names the samples of the source, and of the indices."""
+        return fingerprint(data_hash(self._readers), self._chosen.fingerprint())
+
+    def read(self, indices: Indices, out: Arrays) -> None:
+        check_read(len(self), self.spec, indices, out)
+        of_source = self._chosen.at(indices)
+        try:
+            read_parts(self._readers, of_source, out)
+        except SampleError as error:
+            renumber(error, "sample {} of the subset", indices, of_source)
+            raise
+
+
+def chosen_of(reader: Reader, chosen: Chosen | Starts) -> Subset:
+    """The samples of a reader that were chosen by checked indices, which several may share."""
+    subset = Subset.__new__(Subset)
+    subset._readers, subset._chosen, subset._spec = reader, chosen, reader.spec
+    return subset
