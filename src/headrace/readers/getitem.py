@@ -18,7 +18,9 @@ from headrace.errors import ArgumentError, SampleFormatError, bad_type, bad_valu
 from headrace.per_process import PerProcess
 from headrace.pytree import map_leaves
 from headrace.readers.reader import Arrays, Spec, Specs, check_read, is_specs
+from headrace.readers.shared.fingerprints import fingerprint
 
+_MOST_SUBSETS = 16  # of one another
 _NUMBERS = int | float | complex | np.generic
 
 
@@ -120,6 +122,18 @@ class GetItem:
         if hasattr(self._dataset, "fingerprint") and callable(self._dataset.fingerprint):
             return str(self._dataset.fingerprint())
         return ""
+
+    def ids_fingerprint(self) -> str:
+        """A hash of the indices of a subset of a dataset, such as PyTorch's; nothing of others."""
+        found: list[str] = []
+        dataset = self._dataset
+        while len(found) < _MOST_SUBSETS:
+            indices = getattr(dataset, "indices", None)
+            if not isinstance(indices, Sequence | np.ndarray) or len(indices) != len(dataset):
+                break
+            found.append(fingerprint(repr([int(index) for index in indices])))
+            dataset = getattr(dataset, "dataset", None)
+        return fingerprint(*found) if found else ""
 
     def read(self, indices: Indices, out: Arrays) -> None:
         check_read(len(self), self.spec, indices, out)

@@ -16,7 +16,7 @@ from headrace.readers.access import Access
 from headrace.readers.reader import Arrays, Reader, Spec, Specs, check_read
 from headrace.readers.shared.block_cache import rows_of_blocks
 from headrace.readers.shared.fingerprints import fingerprint
-from headrace.readers.source import common_length, data_hash, readers_of
+from headrace.readers.source import common_length, readers_of, samples_hash
 from headrace.readers.views.parts import (
     access_of_parts,
     ids_of_parts,
@@ -126,7 +126,7 @@ class Concat:
     def fingerprint(self) -> str:
         """A hash of what names the samples of the sources, and of their numbers."""
         parts = [
-            (n, data_hash(source)) for n, source in zip(self.lengths, self._sources, strict=True)
+            (n, samples_hash(source)) for n, source in zip(self.lengths, self._sources, strict=True)
         ]
         return fingerprint(repr(parts))
 

@@ -9,7 +9,7 @@ from headrace.pytree import Tree, map_leaves
 from headrace.readers.access import Access, ReadAmplificationWarning
 from headrace.readers.reader import Arrays, Reader, Specs, check_read
 from headrace.readers.shared.fingerprints import fingerprint
-from headrace.readers.source import common_length, data_hash, readers_of
+from headrace.readers.source import common_length, readers_of, samples_hash
 from headrace.readers.views.chosen import Choice, Chosen
 from headrace.readers.views.parts import (
     access_of_parts,
@@ -100,7 +100,7 @@ class Subset:
 
     def fingerprint(self) -> str:
         """A hash of what names the samples of the source, and of the indices."""
-        return fingerprint(data_hash(self._readers), self._chosen.fingerprint())
+        return fingerprint(samples_hash(self._readers), self._chosen.fingerprint())
 
     def read(self, indices: Indices, out: Arrays) -> None:
         check_read(len(self), self.spec, indices, out)

@@ -15,7 +15,7 @@ from headrace.readers.access import Access, access_of, read_windows_of
 from headrace.readers.array import take_rows
 from headrace.readers.reader import Arrays, Reader, Spec, Specs, check_read
 from headrace.readers.shared.fingerprints import fingerprint
-from headrace.readers.source import common_length, data_hash, readers_of
+from headrace.readers.source import common_length, readers_of, samples_hash
 from headrace.readers.views.parts import (
     access_of_parts,
     ids_of_parts,
@@ -162,9 +162,9 @@ class Windows:
     def fingerprint(self) -> str:
         """A hash of what names the samples of the source and the targets, and of the windows."""
         offsets = [(int(steps[0]), int(steps[-1]), len(steps)) for steps in self._offsets]
-        targets = "" if self._targets is None else data_hash(self._targets)
+        targets = "" if self._targets is None else samples_hash(self._targets)
         return fingerprint(
-            data_hash(self._readers), repr(offsets), self._starts.fingerprint(), targets
+            samples_hash(self._readers), repr(offsets), self._starts.fingerprint(), targets
         )
 
     def read(self, indices: Indices, out: Any) -> None:
