@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from headrace.batching.stats import Stats
     from headrace.batching.transforms import per_sample
     from headrace.errors import (
+        AccessDeniedError,
         ArgumentError,
         ArgumentTypeError,
         ChecksumError,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
         SampleNotFoundError,
         SharedMemoryError,
         StateError,
+        StoppedEarlyError,
         StorageError,
         WorkerDiedError,
     )
@@ -58,7 +60,7 @@ if TYPE_CHECKING:
     from headrace.sampling.order import Order, Sampling
     from headrace.sampling.permutation import Permutation
     from headrace.sampling.world import World, world
-    from headrace.storage import Cache, Remote
+    from headrace.storage import Cache, Remote, Verified
 else:
     __getattr__, __dir__ = lazy_names(
         __name__,
@@ -67,6 +69,7 @@ else:
             "headrace.batching.stats": ["Stats"],
             "headrace.batching.transforms": ["per_sample"],
             "headrace.errors": [
+                "AccessDeniedError",
                 "ArgumentError",
                 "ArgumentTypeError",
                 "ChecksumError",
@@ -81,6 +84,7 @@ else:
                 "SampleNotFoundError",
                 "SharedMemoryError",
                 "StateError",
+                "StoppedEarlyError",
                 "StorageError",
                 "WorkerDiedError",
             ],
@@ -116,11 +120,12 @@ else:
             "headrace.sampling.order": ["Order", "Sampling"],
             "headrace.sampling.permutation": ["Permutation"],
             "headrace.sampling.world": ["World", "world"],
-            "headrace.storage": ["Cache", "Remote"],
+            "headrace.storage": ["Cache", "Remote", "Verified"],
         },
     )
 
 __all__ = [
+    "AccessDeniedError",
     "ArgumentError",
     "ArgumentTypeError",
     "Arrow",
@@ -167,10 +172,12 @@ __all__ = [
     "Spec",
     "StateError",
     "Stats",
+    "StoppedEarlyError",
     "StorageError",
     "Subset",
     "TarFiles",
     "Threads",
+    "Verified",
     "Windows",
     "WorkerDiedError",
     "World",
