@@ -18,6 +18,7 @@ from headrace.errors import ArgumentError, SampleFormatError, bad_type, bad_valu
 from headrace.per_process import PerProcess
 from headrace.pytree import map_leaves
 from headrace.readers.reader import Arrays, Spec, Specs, check_read, is_specs
+from headrace.readers.shared.format_error import while_reading
 
 _NUMBERS = int | float | complex | np.generic
 
@@ -166,7 +167,7 @@ class GetItem:
             with self._lock.get():
                 return self._dataset[index]
         except Exception as error:
-            error.add_note(f"headrace: while reading sample {index} of {len(self)} of the dataset")
+            while_reading(error, index, f" of {len(self)} of the dataset")
             raise
 
     def _batch(self, numbers: list[int]) -> Sequence[object] | Mapping[str, object]:

@@ -46,7 +46,7 @@ class TestWindowsOfFiles(ReaderContract):
         return hr.Windows(hr.NpyFiles(folder, ids=ids), length, stride=length)
 
     def sample_file(self, folder, index):
-        return folder / f"{index}-1.npy"
+        return folder / f"{index}-0.npy"
 
 
 class Counted:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from headrace.arguments import MAX_SAMPLES, check_int
 from headrace.arrays import Array, Indices
-from headrace.errors import ArgumentError, SampleError
+from headrace.errors import ArgumentError
 from headrace.pytree import Tree, leaves, map_leaves
 from headrace.readers.access import Access, access_of, read_windows_of
 from headrace.readers.array import take_rows
@@ -20,7 +20,7 @@ from headrace.readers.views.parts import (
     access_of_parts,
     ids_of_parts,
     read_parts,
-    renumber,
+    renumber_in,
     spec_of_parts,
 )
 from headrace.readers.views.starts import Starts, lengths_of
@@ -175,14 +175,14 @@ class Windows:
         rows = _Rows(starts, self._offsets)
         try:
             map_leaves(rows.read, self._readers, *parts[: len(self._offsets)])
-        except SampleError as error:
-            renumber(error, "window {}", indices, *rows.positions)
+        except Exception as error:
+            renumber_in(error, "window {}", indices, *rows.positions)
             raise
         if self._targets is not None:
             try:
                 read_parts(self._targets, starts, parts[-1])
-            except SampleError as error:
-                renumber(error, "window {}", indices, starts)
+            except Exception as error:
+                renumber_in(error, "window {}", indices, starts)
                 raise
 
 
