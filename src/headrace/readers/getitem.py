@@ -19,6 +19,7 @@ from headrace.per_process import PerProcess
 from headrace.pytree import map_leaves
 from headrace.readers.reader import Arrays, Spec, Specs, check_read, is_specs
 from headrace.readers.shared.fingerprints import fingerprint
+from headrace.readers.shared.format_error import while_reading
 
 _MOST_SUBSETS = 16  # of one another
 _NUMBERS = int | float | complex | np.generic
@@ -180,7 +181,7 @@ class GetItem:
             with self._lock.get():
                 return self._dataset[index]
         except Exception as error:
-            error.add_note(f"headrace: while reading sample {index} of {len(self)} of the dataset")
+            while_reading(error, index, f" of {len(self)} of the dataset")
             raise
 
     def _batch(self, numbers: list[int]) -> Sequence[object] | Mapping[str, object]:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from headrace.arguments import check_dtype, keeps_kind
 from headrace.arrays import Array, Indices
-from headrace.errors import ArgumentError, SampleError, bad_value
+from headrace.errors import ArgumentError, bad_value
 from headrace.pytree import Tree, map_leaves, named_leaves
 from headrace.readers.access import Access
 from headrace.readers.reader import Arrays, Reader, Spec, Specs, check_read
@@ -21,7 +21,7 @@ from headrace.readers.views.parts import (
     access_of_parts,
     ids_of_parts,
     read_parts,
-    renumber,
+    renumber_in,
     spec_of_parts,
 )
 
@@ -150,8 +150,8 @@ class Concat:
             target = map_leaves(lambda spec: np.empty((n, *spec.shape), spec.dtype), specs)
         try:
             read_parts(self._sources[source], of_source, target)
-        except SampleError as error:
-            renumber(error, "sample {} of the concatenation", indices, of_source)
+        except Exception as error:
+            renumber_in(error, "sample {} of the concatenation", indices, of_source)
             raise
         if not directly:
             map_leaves(lambda part, read: _put(part, rows, read), out, target)

@@ -4,7 +4,6 @@ import functools
 import warnings
 
 from headrace.arrays import Indices
-from headrace.errors import SampleError
 from headrace.pytree import Tree, map_leaves
 from headrace.readers.access import Access, ReadAmplificationWarning
 from headrace.readers.reader import Arrays, Reader, Specs, check_read
@@ -15,7 +14,7 @@ from headrace.readers.views.parts import (
     access_of_parts,
     ids_of_parts,
     read_parts,
-    renumber,
+    renumber_in,
     spec_of_parts,
 )
 from headrace.readers.views.starts import Starts
@@ -107,8 +106,8 @@ class Subset:
         of_source = self._chosen.at(indices)
         try:
             read_parts(self._readers, of_source, out)
-        except SampleError as error:
-            renumber(error, "sample {} of the subset", indices, of_source)
+        except Exception as error:
+            renumber_in(error, "sample {} of the subset", indices, of_source)
             raise
 
 
