@@ -219,3 +219,15 @@ def test_unknown_columns(tmp_path, format_name):
         hr.open(path, columns="nope.npy", format=format_name)
     for name in ("nope.npy", options["columns"], other):
         assert name in str(caught.value)
+
+
+@pytest.mark.fault("parts of other ids", "error", "a file for each sample", "tar")
+def test_parts_of_other_ids(tmp_path, format_name):
+    path, options = written(tmp_path, format_name)
+    reader = hr.open(path, format=format_name, **options)
+    first, *others = reader.ids
+    labels = hr.Labels(list(range(N)), ids=[*others, first])
+    with pytest.raises(hr.ArgumentError, match="parts of source must have the same ids"):
+        hr.Loader((reader, labels), 2)
+    hr.Loader((reader, labels), 2, match_ids=False)
+    hr.Loader((reader, hr.Labels(list(range(N)), ids=reader.ids)), 2)

@@ -78,6 +78,7 @@ def test_a_failure_comes_at_its_turn():
     assert loader.place == (0, 4)
 
 
+@pytest.mark.fault("`StopIteration` where a batch is made", "error", "JAX")
 @pytest.mark.parametrize("what", STOPPING)
 def test_a_stop_iteration_does_not_end_an_epoch(what):
     loader = stopping_loader(what)

@@ -31,6 +31,7 @@ def fails(batches, message, error=Exception):
     return len(seen)
 
 
+@pytest.mark.fault("`StopIteration` where a batch is made", "error", "PyTorch")
 @WORKERS
 @pytest.mark.parametrize("what", STOPPING)
 def test_a_stop_iteration_does_not_end_an_epoch(what, workers):
@@ -83,6 +84,7 @@ def test_samples_by_number_end_at_no_error(what):
     assert fails(numbers, "list index", IndexError) == 5
 
 
+@pytest.mark.fault("an error that can't be pickled", "error", "PyTorch")
 @pytest.mark.parametrize("what", ERRORS)
 def test_an_error_that_can_not_be_pickled_arrives_with_its_text(what):
     batches = loader(transform=Raises(what)).to_torch(num_workers=2)

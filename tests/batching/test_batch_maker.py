@@ -19,6 +19,7 @@ def executor(request):
     executor.close()
 
 
+@pytest.mark.fault("`StopIteration` where a batch is made", "error", "executors")
 @pytest.mark.parametrize("what", STOPPING)
 def test_a_stop_iteration_does_not_end_an_epoch(executor, what):
     loader = stopping_loader(what, executor)
@@ -48,6 +49,7 @@ def test_an_executor_that_ends_before_its_keys_does_not_end_an_epoch():
         list(loader)
 
 
+@pytest.mark.fault("an error that can't be pickled", "error", "executors")
 @pytest.mark.parametrize("what", ["a class without a name", "a lock in it"])
 def test_an_error_that_can_not_be_pickled_arrives_with_its_text(executor, what):
     loader = hr.Loader(

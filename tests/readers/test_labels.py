@@ -260,6 +260,7 @@ def test_a_series_without_ids_is_taken_in_its_order_and_its_index_has_them(serie
     assert hr.Labels(series([5, 6])).ids is None
 
 
+@pytest.mark.fault("a Series whose index and order differ", "error", "labels")
 def test_a_series_with_the_default_index_is_taken_in_the_order_of_the_ids(series):
     assert read(hr.Labels(series([5, 6, 7]), ids=["x", "y", "z"])).tolist() == [5, 6, 7]
     assert read(hr.Labels(series([5, 6, 7]), ids=[0, 1, 2])).tolist() == [5, 6, 7]
