@@ -40,7 +40,7 @@ def compiled(model, loss):
     keras.utils.set_random_seed(1)
     for weight in model.trainable_weights:
         weight.assign(keras.random.normal(weight.shape))
-    model.compile(keras.optimizers.SGD(0.1), loss, jit_compile=False)
+    model.compile(keras.optimizers.SGD(0.1), loss, jit_compile=BACKEND == "jax")
     return model
 
 

@@ -41,7 +41,7 @@ def dataset(*lengths, tail="drop", **options):
 
 
 def compiled(model):
-    model.compile("sgd", "sparse_categorical_crossentropy", jit_compile=False)
+    model.compile("sgd", "sparse_categorical_crossentropy", jit_compile=BACKEND == "jax")
     return model
 
 
