@@ -218,6 +218,16 @@ def test_a_window_has_the_name_of_its_first_sample(tmp_path):
     assert ids_of(hr.Windows(X, 2)) is None
 
 
+def test_targets_may_be_named_otherwise_as_they_are_of_a_later_time():
+    pandas = pytest.importorskip("pandas", reason="needs pandas")
+    frame = pandas.DataFrame({"x": range(9), "y": range(9)}, index=list("abcdefghi"))
+    windows = hr.Windows(frame[:-2], length=2, targets=frame["y"][2:])
+    x, y = hr.Loader(windows, batch_size=6, shuffle=False).batch(0, 0)
+    assert x[:, 0, 0].tolist() == [0, 1, 2, 3, 4, 5]
+    assert y.tolist() == [2, 3, 4, 5, 6, 7]
+    assert ids_of(windows) == list("abcdef")
+
+
 def test_windows_that_start_in_one_block_are_a_block():
     class Chunks(Counted):
         block, blocks_kept = 8, 4

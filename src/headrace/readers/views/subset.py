@@ -53,6 +53,8 @@ class Subset:
         5
     """
 
+    _named = True
+
     def __init__(self, source: object, indices: Choice) -> None:
         self._readers = readers_of(source)
         n = common_length(self._readers)
@@ -76,7 +78,7 @@ class Subset:
     @property
     def ids(self) -> list[str] | None:
         """The names of the samples, in order, in a new list; None if they have none."""
-        ids = ids_of_parts(self._readers)
+        ids = ids_of_parts(self._readers) if self._named else None
         return None if ids is None else [ids[index] for index in self._chosen.all().tolist()]
 
     @functools.cached_property
@@ -111,8 +113,13 @@ class Subset:
             raise
 
 
-def chosen_of(reader: Reader, chosen: Chosen | Starts) -> Subset:
-    """The samples of a reader that were chosen by checked indices, which several may share."""
+def chosen_of(reader: Reader, chosen: Chosen | Starts, named: bool = True) -> Subset:
+    """The samples of a reader that were chosen by checked indices, which several may share.
+
+    Args:
+        named: whether they have the names that they have in the reader.
+    """
     subset = Subset.__new__(Subset)
     subset._readers, subset._chosen, subset._spec = reader, chosen, reader.spec
+    subset._named = named
     return subset

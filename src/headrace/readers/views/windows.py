@@ -138,8 +138,11 @@ class Windows:
         """Windows of each part of the source, and the targets, if nothing is then read twice."""
         windows = [self._alone(offsets) for offsets in self._offsets]
         if self._targets is not None:
+            # Targets may be shifted, so that a window is not called as its target is.
             starts = self._starts
-            return windows[0], map_leaves(lambda part: chosen_of(part, starts), self._targets)
+            return windows[0], map_leaves(
+                lambda part: chosen_of(part, starts, named=False), self._targets
+            )
         if len(windows) == 1:
             return windows[0]
         in_memory = all(access_of(reader).in_memory for reader in leaves(self._readers))
