@@ -11,7 +11,7 @@ from headrace.pytree import Tree, map_leaves, named_leaves
 from headrace.readers.access import fingerprint_of
 from headrace.readers.array import ArrayReader
 from headrace.readers.reader import Reader, Spec, Specs, is_specs
-from headrace.readers.shared.fingerprints import fingerprint
+from headrace.fingerprints import fingerprint
 
 
 def readers_of(source: object) -> Tree[Reader]:

@@ -11,7 +11,7 @@ from headrace.arrays import Array, DType, Indices
 from headrace.errors import ArgumentError, bad_type, bad_value
 from headrace.readers.array import take_rows
 from headrace.readers.reader import Spec, check_read
-from headrace.readers.shared.fingerprints import fingerprint
+from headrace.fingerprints import fingerprint
 
 
 class Labels:

@@ -20,7 +20,7 @@ from headrace.errors import bad_type, bad_value
 from headrace.readers.npy.decoder import NpyDecoder
 from headrace.readers.npy.header import MAX_START_BYTES, parse_header, read_header
 from headrace.readers.reader import Arrays, Specs, check_read
-from headrace.readers.shared.fingerprints import fingerprint
+from headrace.fingerprints import fingerprint
 from headrace.readers.shared.format_error import FormatError
 from headrace.readers.shared.named_arrays import DTypes, dtypes_by_key, part_of
 from headrace.readers.shared.sample_files import SampleFiles

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from headrace.arguments import check_ids
 from headrace.arrays import Indices
 from headrace.errors import bad_type, bad_value
-from headrace.readers.shared.fingerprints import fingerprint
+from headrace.fingerprints import fingerprint
 
 Unsigned: TypeAlias = npt.NDArray[np.unsignedinteger[Any]]
 

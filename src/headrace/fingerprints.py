@@ -1,4 +1,4 @@
-"""Fingerprints: short hashes of what names the samples of a reader, for the states of loaders."""
+"""Fingerprints: short hashes of what names samples or an order, for the states of loaders."""
 
 import hashlib
 
