@@ -48,10 +48,14 @@ if TYPE_CHECKING:
         TarFiles,
         Zarr,
     )
+    from headrace.sampling.balanced import Balanced
     from headrace.sampling.batch_sampler import BatchSampler
     from headrace.sampling.block_shuffle import BlockShuffle
+    from headrace.sampling.keys import Found
+    from headrace.sampling.mix.mix import Mix
     from headrace.sampling.order import Order, Sampling
     from headrace.sampling.permutation import Permutation
+    from headrace.sampling.weighted import Weighted
     from headrace.sampling.world import World, world
     from headrace.storage import Cache, Remote
 else:
@@ -101,10 +105,14 @@ else:
                 "TarFiles",
                 "Zarr",
             ],
+            "headrace.sampling.balanced": ["Balanced"],
             "headrace.sampling.batch_sampler": ["BatchSampler"],
             "headrace.sampling.block_shuffle": ["BlockShuffle"],
+            "headrace.sampling.keys": ["Found"],
+            "headrace.sampling.mix.mix": ["Mix"],
             "headrace.sampling.order": ["Order", "Sampling"],
             "headrace.sampling.permutation": ["Permutation"],
+            "headrace.sampling.weighted": ["Weighted"],
             "headrace.sampling.world": ["World", "world"],
             "headrace.storage": ["Cache", "Remote"],
         },
@@ -123,6 +131,7 @@ __all__ = [
     "Executor",
     "ExecutorClosedError",
     "FileMissingError",
+    "Found",
     "GetItem",
     "Hdf5",
     "HeadraceError",
@@ -134,6 +143,7 @@ __all__ = [
     "Loader",
     "LoaderMovedError",
     "MissingExtraError",
+    "Mix",
     "NpyFile",
     "NpyFiles",
     "NpyShards",
@@ -159,6 +169,7 @@ __all__ = [
     "StorageError",
     "TarFiles",
     "Threads",
+    "Weighted",
     "WorkerDiedError",
     "World",
     "Zarr",

@@ -21,6 +21,8 @@ from headrace.pytree import Tree
 from headrace.readers.reader import Reader
 from headrace.sampling.batch_sampler import BatchSampler
 from headrace.sampling.keys import Place
+from headrace.sampling.left_out import parsed
+from headrace.sampling.order import describe_until
 
 _STATE_FORMAT = 1
 
@@ -43,16 +45,20 @@ class Identity:
         self._sampler = sampler
         self._transform_version = transform_version
 
-    @functools.cached_property
-    def entries(self) -> State:
-        """The entries of a state. Computed once, as hashing ids and labels takes a while."""
+    def entries(self, place: Place) -> State:
+        """The entries of a state of that place."""
         return {
             "samples": self._sampler.n,
-            "order": self._sampler.order.describe(),
+            "order": describe_until(self._sampler.order, *place),
             "seed": self._sampler.seed,
-            "data": data_hash(self._readers),
+            "data": self._data_hash,
             "transform_version": self._transform_version,
         }
+
+    @functools.cached_property
+    def _data_hash(self) -> str:
+        """Computed once, as hashing ids and labels takes a while."""
+        return data_hash(self._readers)
 
 
 class Cursor:
@@ -98,7 +104,9 @@ class Cursor:
     def start(self) -> Place:
         """Where a pass starts that begins now: here, or at the next epoch if one was left here."""
         place, sought = self._at
-        return place if sought or not place.position else Place(place.epoch + 1, 0)
+        if sought or not place.position:
+            return place
+        return self.sampler.normal(Place(place.epoch + 1, 0))
 
     def copy(self, place: Place | None = None) -> "Cursor":
         """Another cursor, at the same place or at another one."""
@@ -185,6 +193,8 @@ class Cursor:
         self._followed_elsewhere = False
 
     def _set(self, place: Place) -> None:
+        if self.sampler.left_out:
+            place = self.sampler.normal(place)  # all steps from there on may be left out
         with self._lock.get():
             self._at = place, True
             self._followed_elsewhere = False
@@ -203,12 +213,13 @@ class Cursor:
                 "iterate over to_torch() itself, of a loader with this process's rank= and "
                 "world_size=."
             )
-        epoch, position = self.place  # once, as another thread may move it meanwhile
+        place = self.place  # once, as another thread may move it meanwhile
+        left_out = self.sampler.left_out
         return {
             "format": _STATE_FORMAT,
-            "epoch": epoch,
-            "position": position,
-            **self._identity.entries,
+            **place._asdict(),
+            **self._identity.entries(place),
+            **({"skip": left_out.as_list()} if left_out else {}),
         }
 
     def load_state_dict(self, state: State) -> None:
@@ -218,7 +229,14 @@ class Cursor:
             StateError: (a ValueError) the state is damaged, or of other samples, another order or
                 another version of the transform.
         """
-        expected = {"format": _STATE_FORMAT, **self._identity.entries}
+        place, left_out, problem = Place(0, 0), [], None
+        try:
+            entries = state if isinstance(state, dict) else {}
+            place = _checked_place(entries.get("epoch", -1), entries.get("position", -1))
+            left_out = parsed("skip", entries.get("skip", ()))
+        except (ArgumentError, ArgumentTypeError) as error:
+            problem = error  # if the state is one of such a loader at all
+        expected = {"format": _STATE_FORMAT, **self._identity.entries(place)}
         for key, ours in expected.items():
             theirs = state.get(key) if isinstance(state, dict) else None
             if theirs != ours:
@@ -228,10 +246,20 @@ class Cursor:
                     f"is {ours!r}."
                 )
         try:
-            self.place = Place(state.get("epoch", -1), state.get("position", -1))
+            if problem is not None:
+                raise problem
+            self.sampler.check_place(place)
         except (ArgumentError, ArgumentTypeError) as error:
             raise StateError(f"state can't be gone on with here: {error}") from None
+        self.sampler.left_out.add(left_out)
+        self.place = place
         self._loaded = self.place
+
+
+def _checked_place(epoch: Any, position: Any) -> Place:
+    return Place(
+        check_int("epoch", epoch, 0, MAX_SAMPLES), check_int("position", position, 0, MAX_SAMPLES)
+    )
 
 
 _Parts = tuple[BatchSampler, Identity, tuple[Place, bool], Place | None, int, int]
