@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from headrace.loader import Loader
     from headrace.readers import (
         Arrow,
+        Concat,
         GetItem,
         Hdf5,
         ImageDecoder,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
         Parquet,
         Reader,
         Spec,
+        Subset,
         TarFiles,
         Zarr,
     )
@@ -89,6 +91,7 @@ else:
             "headrace.loader": ["Loader"],
             "headrace.readers": [
                 "Arrow",
+                "Concat",
                 "GetItem",
                 "Hdf5",
                 "ImageDecoder",
@@ -102,6 +105,7 @@ else:
                 "Parquet",
                 "Reader",
                 "Spec",
+                "Subset",
                 "TarFiles",
                 "Zarr",
             ],
@@ -124,10 +128,12 @@ __all__ = [
     "Arrow",
     "BadSample",
     "BadSampleWarning",
+    "Balanced",
     "BatchSampler",
     "BlockShuffle",
     "Cache",
     "ChecksumError",
+    "Concat",
     "Executor",
     "ExecutorClosedError",
     "FileMissingError",
@@ -167,6 +173,7 @@ __all__ = [
     "StateError",
     "Stats",
     "StorageError",
+    "Subset",
     "TarFiles",
     "Threads",
     "Weighted",

@@ -20,13 +20,15 @@ from headrace.batching.cursor import Identity
 from headrace.batching.feed import Feed
 from headrace.batching.read_amplification import natural_block, warn_of_amplification
 from headrace.batching.resumable import Resumable
-from headrace.batching.source import common_length, first_ids, natural_parts, readers_of
 from headrace.batching.stats import Stats
 from headrace.batching.transforms import Transform, check_transform, per_sample
 from headrace.errors import ArgumentError
 from headrace.executors.executor import Executor, check_executor
 from headrace.executors.threads import Threads
 from headrace.loader_options import Part, WithAnyTail, WithoutPadding
+from headrace.readers.access import parts_of_source
+from headrace.readers.source import common_length, readers_of
+from headrace.readers.views.parts import ids_of_parts
 from headrace.sampling.batch_sampler import BatchSampler, Tail
 from headrace.sampling.keys import Found
 from headrace.sampling.order import Sampling
@@ -182,7 +184,7 @@ class Loader(Resumable, Generic[B]):
     ) -> None:
         readers = readers_of(source)
         n = common_length(readers)
-        block, parts = natural_block(readers), natural_parts(readers)
+        block, parts = natural_block(readers), parts_of_source(readers)
         sampler = BatchSampler(
             n, batch_size, shuffle, seed, tail, rank, world_size, block, parts, skip
         )
@@ -203,7 +205,7 @@ class Loader(Resumable, Generic[B]):
         maker = BatchMaker(
             readers, transform, seed, tail == "pad", memory, substitution, with_indices
         )
-        self._ids = first_ids(readers)
+        self._readers = readers
         identity = Identity(readers, sampler, transform_version)
         self._feed = Feed(sampler, maker, executor, BadSamples(max_bad_samples or 0), identity)
 
@@ -272,7 +274,7 @@ class Loader(Resumable, Generic[B]):
         Raises:
             ArgumentError: (a ValueError) no reader of the source has names for its samples.
         """
-        ids = self._ids()
+        ids = ids_of_parts(self._readers)
         if ids is None:
             raise ArgumentError(
                 "source must have a reader with names for its samples, such as NpyFiles, but none "

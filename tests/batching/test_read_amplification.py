@@ -11,6 +11,7 @@ import pytest
 
 import headrace as hr
 from headrace.batching.read_amplification import read_amplification
+from headrace.readers.access import Access, access_of
 
 
 class InBlocks:
@@ -35,6 +36,10 @@ class InBlocks:
             self._kept.move_to_end(block)
             while len(self._kept) > self.blocks_kept:
                 self._kept.popitem(last=False)
+
+
+def in_blocks(block, kept):
+    return Access(block=block, blocks_kept=kept)
 
 
 def warned(*arguments, **options):
@@ -123,14 +128,18 @@ def test_what_to_pass_fits_in_what_each_part_keeps():
 
 def test_of_many_ranks_each_reads_the_blocks_of_its_windows():
     order = hr.BlockShuffle(1000, 16)
-    alone = read_amplification(10**6, 1000, 32, order, 64)
+    alone = read_amplification(10**6, in_blocks(1000, 32), order, 64)
     assert alone == 1
-    assert read_amplification(10**6, 1000, 32, order, 64, world_size=8) == pytest.approx(8, 0.01)
+    assert read_amplification(10**6, in_blocks(1000, 32), order, 64, world_size=8) == pytest.approx(
+        8, 0.01
+    )
 
 
 def test_ranks_do_not_share_windows_that_are_no_larger_than_their_batches():
     order = hr.BlockShuffle(10, 4)
-    assert read_amplification(10**5, 10, 8, order, 400, world_size=8) == pytest.approx(1, 0.01)
+    assert read_amplification(10**5, in_blocks(10, 8), order, 400, world_size=8) == pytest.approx(
+        1, 0.01
+    )
     reader = InBlocks(10**5, 10, 8)
     loader = hr.Loader(reader, 400, shuffle=order, rank=3, world_size=8, executor=hr.Inline())
     for _ in loader:
@@ -168,12 +177,54 @@ def test_what_is_computed_is_what_a_reader_meets(order, block, kept):
     for _ in loader:
         pass
     met = reader.decoded * block / n
-    computed = read_amplification(n, block, kept, order, batch)
+    computed = read_amplification(n, in_blocks(block, kept), order, batch)
     assert computed == pytest.approx(met, rel=0.2)
+
+
+VIEWS = {
+    "from within a block on": lambda reader: hr.Subset(reader, slice(1037, None)),
+    "every fourth": lambda reader: hr.Subset(reader, range(0, len(reader), 4)),
+    "four of five, sorted": lambda reader: hr.Subset(reader, some(len(reader), 0.8)),
+    "one of twenty, sorted": lambda reader: hr.Subset(reader, some(len(reader), 0.05)),
+    "in random order": lambda reader: hr.Subset(
+        reader, np.random.default_rng(0).permutation(len(reader))
+    ),
+    "in two passes": lambda reader: hr.Subset(
+        reader, [*range(0, len(reader), 2), *range(1, len(reader), 2)]
+    ),
+    "joined, within a block": lambda reader: hr.Concat(hr.Subset(reader, range(3150)), reader),
+    "of a subset": lambda reader: hr.Subset(
+        hr.Subset(reader, some(len(reader), 0.5)), slice(0, None, 2)
+    ),
+}
+
+
+def some(n, share):
+    return np.flatnonzero(np.random.default_rng(0).random(n) < share)
+
+
+@pytest.mark.parametrize("order", [None, hr.BlockShuffle(window=8)], ids=["full", "in blocks"])
+@pytest.mark.parametrize("view", VIEWS)
+def test_what_is_computed_of_a_view_is_what_its_reader_meets(view, order):
+    block, batch = 100, 32
+    # In random order, no order of blocks helps.
+    reader = InBlocks(20_000, block, 40 if order and view != "in random order" else 1)
+    chosen = VIEWS[view](reader)
+    access = access_of(chosen)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", hr.ReadAmplificationWarning)
+        shuffle = True if order is None else order
+        loader = hr.Loader(chosen, batch, shuffle=shuffle, executor=hr.Inline())
+    for _ in loader:
+        pass
+    met = reader.decoded * block / len(chosen)
+    bound = order and hr.BlockShuffle(access.block, order.window)
+    computed = read_amplification(len(chosen), access, bound, batch)
+    assert computed == pytest.approx(met, rel=0.25)
 
 
 def test_huge_numbers_are_computed_at_once():
     order = hr.BlockShuffle(1000, 16)
-    assert read_amplification(2**62, 1000, 64, order, 128) == pytest.approx(1, 0.01)
-    assert read_amplification(2**62, 1000, 64, None, 128) == pytest.approx(1000, 0.01)
-    assert read_amplification(7, 1000, 0, None, 128) <= 1
+    assert read_amplification(2**62, in_blocks(1000, 64), order, 128) == pytest.approx(1, 0.01)
+    assert read_amplification(2**62, in_blocks(1000, 64), None, 128) == pytest.approx(1000, 0.01)
+    assert read_amplification(7, in_blocks(1000, 0), None, 128) <= 1

@@ -14,11 +14,11 @@ import threading
 from typing import Any
 
 from headrace.arguments import MAX_SAMPLES, check_int
-from headrace.batching.source import data_hash
 from headrace.errors import ArgumentError, ArgumentTypeError, LoaderMovedError, StateError
 from headrace.per_process import PerProcess
 from headrace.pytree import Tree
 from headrace.readers.reader import Reader
+from headrace.readers.source import data_hash
 from headrace.sampling.batch_sampler import BatchSampler
 from headrace.sampling.keys import Place
 from headrace.sampling.left_out import parsed

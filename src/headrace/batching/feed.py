@@ -57,9 +57,9 @@ class Feed:
         self.cursor: Cursor = Cursor(sampler, identity, start)
         self.meter: Meter = Meter()
         self._identity = identity
-        # The prefetched batches, with the place and the process that they are for, and what was left
-        # out when they were; or nothing. A list, as popping from it is atomic, also where threads
-        # run at once.
+        # The prefetched batches, with the place and the process that they are for, and how often
+        # steps had been left out by then; or nothing. A list, as popping from it is atomic, also
+        # where threads run at once.
         self._ahead: list[tuple[tuple[Place, int, int], Batches]] = []
 
     def make(self, key: BatchKey) -> Batch:

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterable
 
 from headrace.pytree import Tree, leaves, named_leaves
-from headrace.readers.access import access_of
+from headrace.readers.access import Access, access_of
 from headrace.readers.reader import Reader
 from headrace.sampling.batch_sampler import BatchSampler
 from headrace.sampling.block_shuffle import DEFAULT_WINDOW, BlockShuffle, BlockShuffled
@@ -30,8 +30,7 @@ def natural_block(readers: Tree[Reader]) -> int:
 
 def read_amplification(
     n: int,
-    block: int,
-    blocks_kept: int,
+    access: Access,
     order: BlockShuffle | None,
     batch_size: int,
     world_size: int = 1,
@@ -40,27 +39,29 @@ def read_amplification(
 
     Args:
         n: number of samples.
-        block: samples in a block of the reader.
-        blocks_kept: how many blocks the reader keeps in memory, those used last.
+        access: the reader's: samples in a block, what a block costs, where blocks begin, and how
+            many are kept in memory, those used last.
         order: with its block; None is a full shuffle.
         batch_size: of this rank.
         world_size: all ranks have their samples from the same windows.
     """
+    block = access.block
     blocks = -(-n // block)
-    if blocks_kept >= blocks:
+    if access.blocks_kept >= blocks:
         return 1.0  # after the first epoch, nothing is read
     touched, window = float(blocks), n
     if order is not None and order.block is not None and order.block > 1:
         # Where those of the order do not begin as the reader's do, some of them lie in one more.
-        of_each = 1 + (order.block - math.gcd(order.block, block)) / block
+        together = math.gcd(order.block, block) if access.blocks_aligned else 1
+        of_each = 1 + (order.block - together) / block
         touched = min(blocks, order.window * of_each)
         window = min(n, order.window * order.block)
     in_batch = _distinct(touched, batch_size)
-    missing = _missing(touched, in_batch, blocks_kept)
+    missing = _missing(touched, in_batch, access.blocks_kept)
     each_batch = in_batch * missing / batch_size
     share = min(window, max(batch_size, window // world_size))  # of a window, for one rank
     once_each = _distinct(touched, share) / share if world_size > 1 else touched / window
-    return max(each_batch, once_each) * min(block, n)
+    return max(each_batch, once_each) * min(access.cost, n * access.cost / block)
 
 
 def warn_of_amplification(
@@ -79,41 +80,38 @@ def warn_of_amplification(
     order = sampler.order.sampling if isinstance(sampler.order, BlockShuffled) else None
     n, batch_size, world_size = sampler.n, sampler.batch_size, sampler.world_size
     accesses = {name: access_of(reader) for name, reader in named_leaves(readers, "source")}
-    blocked = {
-        name: (access.block, access.blocks_kept)
-        for name, access in accesses.items()
-        if access.block > 1
-    }
+    blocked = {name: access for name, access in accesses.items() if access.block > 1}
     # Not always of the largest block: its reader may keep all, as of labels in one row group.
-    sizes = sorted({block for block, _ in blocked.values()}, reverse=True)
+    sizes = sorted({access.block for access in blocked.values()}, reverse=True)
     orders = [BlockShuffle(size, _fitting(size, n, blocked.values())) for size in sizes]
 
-    def times_read(order: BlockShuffle | None, block: int, kept: int) -> float:
-        return read_amplification(n, block, kept, order, batch_size, world_size)
+    def times_read(order: BlockShuffle | None, access: Access) -> float:
+        return read_amplification(n, access, order, batch_size, world_size)
 
-    for name, (block, kept) in blocked.items():
-        advised = min(orders, key=lambda o: max(times_read(o, *of) for of in blocked.values()))
-        times, better = times_read(order, block, kept), times_read(advised, block, kept)
+    for name, access in blocked.items():
+        advised = min(orders, key=lambda o: max(times_read(o, of) for of in blocked.values()))
+        times, better = times_read(order, access), times_read(advised, access)
         if times > _LEAST_WARNED_OF and times > _LEAST_WARNED_OF * better:
             given = "True" if order is None else f"hr.{order}"
             warnings.warn(
                 f"with shuffle={given}, batches of {batch_size} take reading about {times:.3g} "
-                f"times the samples that they hold from {name}: those lie in {-(-n // block)} "
-                f"blocks of {block}, each of which is read as a whole, and {kept} are kept in "
-                f"memory. With shuffle=hr.{advised} it is about {better:.3g} times; or have the "
-                "reader keep more blocks.",
+                f"times the samples that they hold from {name}: those lie in "
+                f"{-(-n // access.block)} blocks of {access.block}, each of which is read as a "
+                f"whole, and {access.blocks_kept} are kept in memory. With shuffle=hr.{advised} it "
+                f"is about {better:.3g} times; or have the reader keep more blocks.",
                 ReadAmplificationWarning,
                 stacklevel=stacklevel + 1,
             )
             return
 
 
-def _fitting(size: int, n: int, blocked: Iterable[tuple[int, int]]) -> int:
-    """A window of blocks of `size` of which each reader of (block, blocks kept) can keep two.
+def _fitting(size: int, n: int, blocked: Iterable[Access]) -> int:
+    """A window of blocks of `size` of which each reader can keep two.
 
     Where a window ends, two of them are read at a time.
     """
-    fitting = [kept * block // size // 2 for block, kept in blocked if kept * block < n]
+    kept = [access.blocks_kept * access.block for access in blocked]
+    fitting = [samples // size // 2 for samples in kept if samples < n]
     return max(1, min([DEFAULT_WINDOW, *fitting]))
 
 

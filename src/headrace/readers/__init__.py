@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from headrace.readers.shared.format_error import FormatError
     from headrace.readers.shared.sample_files import SampleFiles
     from headrace.readers.tar.tar_files import TarFiles
+    from headrace.readers.views.concat import Concat
+    from headrace.readers.views.subset import Subset
     from headrace.readers.zarr.zarr import Zarr
 else:
     __getattr__, __dir__ = lazy_names(
@@ -46,6 +48,8 @@ else:
             "headrace.readers.shared.format_error": ["FormatError"],
             "headrace.readers.shared.sample_files": ["SampleFiles"],
             "headrace.readers.tar.tar_files": ["TarFiles"],
+            "headrace.readers.views.concat": ["Concat"],
+            "headrace.readers.views.subset": ["Subset"],
             "headrace.readers.zarr.zarr": ["Zarr"],
         },
     )
@@ -54,6 +58,7 @@ __all__ = [
     "ArrayReader",
     "Arrow",
     "BlockCache",
+    "Concat",
     "FormatError",
     "GetItem",
     "Hdf5",
@@ -69,6 +74,7 @@ __all__ = [
     "Reader",
     "SampleFiles",
     "Spec",
+    "Subset",
     "TarFiles",
     "Zarr",
     "check_read",

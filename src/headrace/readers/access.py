@@ -6,7 +6,10 @@ alone, so that nothing else has to know what is left out.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
+from headrace.errors import ArgumentError
+from headrace.pytree import Tree, named_leaves
 from headrace.readers.reader import Reader
 
 
@@ -19,15 +22,43 @@ class Access:
         block: how many samples are stored together, such as in a chunk, and are read as a whole to
             read one of them; 1 if any sample is read by itself.
         blocks_kept: how many blocks the reader keeps in memory.
+        block_cost: how many samples' worth is read with a block. More than `block` in a view that
+            leaves out some samples of each; 0 stands for `block`.
+        blocks_aligned: whether blocks begin at the multiples of `block`. Not in a view that begins
+            within a block, or whose blocks have different lengths, `block` on average.
     """
 
     in_memory: bool = False
     block: int = 1
     blocks_kept: int = 0
+    block_cost: float = 0
+    blocks_aligned: bool = True
+
+    @property
+    def cost(self) -> float:
+        """How many samples' worth is read with a block."""
+        return self.block_cost or self.block
+
+
+class Part(NamedTuple):
+    """Samples of one source that follow one another.
+
+    Attributes:
+        length: how many samples.
+        block: how many of them are stored together.
+        name: of the source, or "" without one.
+    """
+
+    length: int
+    block: int = 1
+    name: str = ""
 
 
 def access_of(reader: Reader) -> Access:
-    """What the attributes `in_memory`, `block` and `blocks_kept` say, of those that there are."""
+    """What `access` is, or `in_memory`, `block` and `blocks_kept`, of those that there are."""
+    access = getattr(reader, "access", None)
+    if isinstance(access, Access):
+        return access
     return Access(
         in_memory=getattr(reader, "in_memory", False),
         block=max(1, getattr(reader, "block", 1)),
@@ -45,3 +76,40 @@ def ids_of(reader: Reader) -> Sequence[str] | None:
     """The names of the samples, in order, if `ids` has them."""
     ids: Sequence[str] | None = getattr(reader, "ids", None)
     return ids
+
+
+def parts_of(reader: Reader) -> Sequence[Part]:
+    """The sources of which the samples are, one after another, if `parts` has them."""
+    parts: Sequence[Part] = getattr(reader, "parts", ())
+    return parts
+
+
+def parts_of_source(readers: Tree[Reader]) -> Sequence[Part]:
+    """The sources of which the samples are, as the readers say that know it.
+
+    Raises:
+        ArgumentError: (a ValueError) two of them have sources of different lengths or names.
+    """
+    known = [(name, parts_of(reader)) for name, reader in named_leaves(readers, "source")]
+    known = [(name, parts) for name, parts in known if parts]
+    joined = [list(parts) for _, parts in known[:1]]
+    for name, parts in known[1:]:
+        if [part[::2] for part in parts] != [part[::2] for part in joined[0]]:
+            first = ", ".join(f"{part.name}: {part.length}".lstrip(": ") for part in joined[0])
+            other = ", ".join(f"{part.name}: {part.length}".lstrip(": ") for part in parts)
+            raise ArgumentError(
+                f"all parts of source must be of the same sources, but {known[0][0]} is of "
+                f"sources with these samples: {first}; and {name} of {other}."
+            )
+        blocks = [max(one.block, two.block) for one, two in zip(joined[0], parts, strict=True)]
+        joined[0] = [part._replace(block=b) for part, b in zip(parts, blocks, strict=True)]
+    return joined[0] if joined else ()
+
+
+def part_readers_of(reader: Reader) -> Tree[Reader]:
+    """The reader; or `part_readers`, where each part of its samples can be read by itself.
+
+    Those are a tuple or dict of readers, as long as the reader, of the structure of its `spec`.
+    """
+    parts: Tree[Reader] = getattr(reader, "part_readers", reader)
+    return parts

@@ -18,9 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from headrace.arguments import MAX_SAMPLES, check_int, check_seed
-from headrace.arrays import Array, Indices
+from headrace.arrays import Array, Indices, fingerprint
 from headrace.errors import ArgumentError, bad_type, bad_value
-from headrace.fingerprints import fingerprint
 from headrace.sampling import streams
 from headrace.sampling.order import Order
 from headrace.sampling.permutation import Permutation
@@ -49,7 +48,8 @@ class Balanced:
         labels: of the samples, in their order: numbers or strings, shape (n,).
         classes_per_batch: different classes in a block. Default: all.
         samples_per_class: samples of each class in a block. Default: 1.
-        length: positions of an epoch. Default: n.
+        length: positions of an epoch. Default: n, rounded up to whole blocks. With another one,
+            what is left of an epoch's last block is not given.
 
     Raises:
         ArgumentError, ArgumentTypeError: (a ValueError, a TypeError) an argument is not allowed;
@@ -83,7 +83,8 @@ class Balanced:
             samples_per_class = 1
         self._samples_per_class = check_int("samples_per_class", samples_per_class, 1, 2**31)
         if length is None:
-            length = len(self._members)
+            size = self._classes_per_batch * self._samples_per_class
+            length = -(-len(self._members) // size) * size
         self._length = check_int("length", length, 1, MAX_SAMPLES)
 
     def __repr__(self) -> str:
@@ -170,7 +171,8 @@ class BalancedOrder:
         spans, counts = numbers // self._span_of[classes], self._count_of[classes]
         found = self._samples(classes, spans * self._classes + classes, numbers % counts)
         found += self._start_of[classes]
-        return self._members[found].reshape(positions.shape)
+        samples: Indices = self._members[found].reshape(positions.shape)
+        return samples
 
     def describe(self) -> str:
         return (
@@ -198,7 +200,8 @@ class BalancedOrder:
             table = np.stack([_shuffle(row, size, self._seed) for row in rows.tolist()])
         else:
             table = _shuffles(rows, size, self._seed)
-        return table[passes, slots]
+        shuffled: Indices = table[passes, slots]
+        return shuffled
 
 
 def _shuffles(numbers: Indices, size: int, seed: int) -> Indices:
@@ -208,13 +211,15 @@ def _shuffles(numbers: Indices, size: int, seed: int) -> Indices:
 @functools.lru_cache(maxsize=4)
 def _shuffle(number: int, size: int, seed: int) -> Indices:
     """One of many classes is kept, as it takes much longer than a batch."""
-    return _shuffles(np.array([number]), size, seed)[0]
+    order: Indices = _shuffles(np.array([number]), size, seed)[0]
+    return order
 
 
 @functools.lru_cache(maxsize=256)
 def _word(seed: int) -> np.uint64:
     key = np.random.SeedSequence(seed, spawn_key=(streams.BALANCED_BLOCKS,))
-    return key.generate_state(1, np.uint64)[0]
+    word: np.uint64 = key.generate_state(1, np.uint64)[0]
+    return word
 
 
 def _classes(labels: npt.ArrayLike) -> Indices:

@@ -24,10 +24,9 @@ import numpy as np
 from headrace.arguments import MAX_SAMPLES, check_int, check_seed
 from headrace.arrays import Indices, Weights
 from headrace.errors import OutOfRangeError, bad_value
-from headrace.part import Part
 from headrace.sampling.keys import BatchKey, Block, Found, Place, padding_weights
 from headrace.sampling.left_out import LeftOut, Steps, parsed
-from headrace.sampling.order import Order, Sampling, order_of, positions_of
+from headrace.sampling.order import Order, Parts, Sampling, order_of, positions_of
 
 Tail = Literal["drop", "partial", "pad"]
 
@@ -51,7 +50,8 @@ class BatchSampler:
         rank: which rank this is, 0 to world_size - 1.
         world_size: number of ranks, each of which takes its part of every step.
         block: how many samples lie together in the data, for a `Sampling` that is not told.
-        parts: the sources that the samples are of, one after another, for a `Mix`.
+        parts: the sources that the samples are of, one after another, for a `Mix`: of each how many
+            samples it has, how many of them lie together, and its name or "".
         skip: (epoch, first step, last step) for each run of steps that is left out.
 
     Raises:
@@ -77,7 +77,7 @@ class BatchSampler:
         rank: int = 0,
         world_size: int = 1,
         block: int | None = None,
-        parts: Sequence[Part] = (),
+        parts: Parts = (),
         skip: Sequence[tuple[int, int, int]] = (),
     ) -> None:
         self.n: int = check_int("n", n, 1, MAX_SAMPLES)
@@ -152,7 +152,7 @@ class BatchSampler:
         """Where `sample` comes in `epoch`, in the order of the steps; as `Loader.find`."""
         sample = check_int("sample", sample, 0, self.n - 1)
         epoch = check_int("epoch", epoch, 0, MAX_SAMPLES)
-        taken = [run for run in self._runs(Place(epoch, 0))]
+        taken = list(self._runs(Place(epoch, 0)))
         found = []
         for position in positions_of(self.order, epoch, sample).tolist():
             step, within = divmod(position, self.global_batch_size)

@@ -95,5 +95,6 @@ def parsed(argument: str, entries: Any, size: int | None = None) -> list[Steps]:
             check_int(f"{name} of {argument}[{number}]", value, low, MAX_SAMPLES)
             for name, value, low in zip(names, entry, least[: len(names)], strict=True)
         ]
-        found.append(Steps(*numbers) if size is None else Steps(*numbers, size))
+        epoch, first, last, *of_state = numbers
+        found.append(Steps(epoch, first, last, size or of_state[0]))
     return found

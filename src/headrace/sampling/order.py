@@ -5,16 +5,19 @@ holds nothing of size n that it was not given.
 """
 
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
 from headrace.arguments import check_seed
 from headrace.arrays import Indices
 from headrace.errors import bad_type
-from headrace.part import Part
 from headrace.sampling import streams
 from headrace.sampling.permutation import Permutation
+
+# The sources that the samples are of, one after another: how many samples each has, how many of
+# them are stored together, and its name, or "".
+Parts: TypeAlias = Sequence[tuple[int, int, str]]
 
 # Positions that are looked at together, where an order is gone through.
 _AT_ONCE = 2**16
@@ -100,7 +103,7 @@ class Sampling(Protocol):
 class PartsSampling(Protocol):
     """A `Sampling` that goes by the sources of which the data are."""
 
-    def order_of_parts(self, parts: Sequence[Part], seed: int) -> Order:
+    def order_of_parts(self, parts: Parts, seed: int) -> Order:
         """The order of the samples of `parts`, which lie one after another."""
         ...
 
@@ -164,7 +167,7 @@ def order_of(
     n: int,
     seed: int,
     block: int | None = None,
-    parts: Sequence[Part] = (),
+    parts: Parts = (),
 ) -> Order:
     """The order that `shuffle=` asks for.
 

@@ -13,9 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from headrace.arguments import MAX_SAMPLES, check_bool, check_int, check_seed
-from headrace.arrays import Array, Indices
+from headrace.arrays import Array, Indices, fingerprint
 from headrace.errors import ArgumentError, bad_type, bad_value
-from headrace.fingerprints import fingerprint
 from headrace.sampling import streams
 from headrace.sampling.order import Order
 from headrace.sampling.permutation import Permutation
@@ -86,8 +85,7 @@ class Weighted:
 
     def __repr__(self) -> str:
         return (
-            f"Weighted(n={len(self._sums)}, length={self._length}, "
-            f"replacement={self._replacement})"
+            f"Weighted(n={len(self._sums)}, length={self._length}, replacement={self._replacement})"
         )
 
     def order(self, n: int, seed: int, block: int | None = None) -> Order:
@@ -171,7 +169,8 @@ class WithReplacement(_ByWeight):
         left = np.flatnonzero(low < high)
         if left.size:
             low[left] = self._sums.searchsorted(drawn[left], "right")
-        return low
+        samples: Indices = low
+        return samples
 
 
 class WithoutReplacement(_ByWeight):
@@ -189,7 +188,8 @@ class WithoutReplacement(_ByWeight):
         if latest is None or latest[0] != epoch:
             latest = epoch, self._samples(epoch)
             self._latest = latest  # one tuple, as threads may be at different epochs
-        return latest[1][positions].astype(np.int64)
+        samples: Indices = latest[1][positions].astype(np.int64)
+        return samples
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_latest": None}
@@ -282,7 +282,8 @@ def _share(draws: Indices, total: int) -> Indices:
     high, low = numbers >> half, numbers & low_bits
     total_high, total_low = np.uint64(total) >> half, np.uint64(total) & low_bits
     middle = high * total_low + low * total_high + (low * total_low >> half)
-    return (high * total_high + (middle >> half)).view(np.int64)
+    share: Indices = (high * total_high + (middle >> half)).view(np.int64)
+    return share
 
 
 def _exponential(draws: Indices) -> npt.NDArray[np.float64]:
@@ -300,4 +301,5 @@ def _exponential(draws: Indices) -> npt.NDArray[np.float64]:
     series = np.zeros_like(z)
     for odd in range(17, 0, -2):  # log(m) = 2 * (z + z**3 / 3 + z**5 / 5 + ...)
         series = series * square + 1 / odd
-    return -(exponents * math.log(2) + 2 * z * series)
+    exponential: npt.NDArray[np.float64] = -(exponents * math.log(2) + 2 * z * series)
+    return exponential

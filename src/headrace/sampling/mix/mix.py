@@ -9,9 +9,8 @@ from typing import Any, NamedTuple, TypeAlias
 
 from headrace.arguments import MAX_SAMPLES, check_int
 from headrace.errors import ArgumentError, bad_type, bad_value
-from headrace.part import Part
 from headrace.sampling.mix.mix_order import MixOrder
-from headrace.sampling.order import Order, Sampling
+from headrace.sampling.order import Order, Parts, Sampling
 
 # By number of the source, or by its name.
 OfSources: TypeAlias = "Sequence[float] | Mapping[str, float]"
@@ -36,9 +35,8 @@ class Mix:
             from 0 on, in whatever unit. Decimals are taken as they are written: 0.1 is one tenth.
         length: positions of an epoch. Default: as many as there are samples.
         stages: (start, shares) for each change of the shares, in order. `start` counts samples
-            over all ranks and epochs: with epochs of `length` positions, it is `epoch * length +
-            step * batch_size * world_size`. A state may be loaded by a loader with other stages, if
-            they begin at its position or later.
+            over all ranks and epochs: `epoch * length + step * batch_size * world_size`. A state
+            may be loaded by a loader with other stages, if they begin at its position or later.
         passes: how many passes over a source there are at most, in the whole run, by number or
             name; None is no limit. When a source is used up, the others share its share.
         shuffle: the order within each pass: a new one in each, that of the source, or a `Sampling`
@@ -81,7 +79,9 @@ class Mix:
         self._shuffle = shuffle
 
     def __repr__(self) -> str:
-        more = f", stages={[tuple(stage) for stage in self._stages[1:]]}" if self._stages[1:] else ""
+        more = (
+            f", stages={[tuple(stage) for stage in self._stages[1:]]}" if self._stages[1:] else ""
+        )
         length = "" if self._length is None else f", length={self._length}"
         return f"Mix({self._stages[0].shares}{length}{more})"
 
@@ -94,7 +94,7 @@ class Mix:
             "Pass hr.Concat(...) of the sources to the loader.",
         )
 
-    def order_of_parts(self, parts: Sequence[Part], seed: int) -> Order:
+    def order_of_parts(self, parts: Parts, seed: int) -> Order:
         """The order of the samples of sources that lie one after another."""
         stages = [
             (start, [_fraction(share) for share in _by_part("shares", shares, parts)])
@@ -106,14 +106,14 @@ class Mix:
                 None if limit is None else check_int("passes", limit, 0, MAX_SAMPLES)
                 for limit in _by_part("passes", self._passes, parts)
             ]
-        length = self._length or sum(part.length for part in parts)
+        length = self._length or sum(length for length, _, _ in parts)
         return MixOrder(parts, seed, stages, limits, self._shuffle, length)
 
 
-def _by_part(argument: str, given: Any, parts: Sequence[Part]) -> list[Any]:
+def _by_part(argument: str, given: Any, parts: Parts) -> list[Any]:
     """What is given for each source, in their order."""
     if isinstance(given, Mapping):
-        names = [part.name for part in parts]
+        names = [name for _, _, name in parts]
         if set(given) != set(names):
             named = f"{names}" if any(names) else "no names: pass hr.Concat(name=source, ...)"
             raise ArgumentError(
@@ -124,7 +124,7 @@ def _by_part(argument: str, given: Any, parts: Sequence[Part]) -> list[Any]:
     if len(given) != len(parts):
         raise ArgumentError(
             f"{argument} must be one for each source, but {len(given)} were given for "
-            f"{len(parts)} sources, of {', '.join(str(part.length) for part in parts)} samples."
+            f"{len(parts)} sources, of {', '.join(str(length) for length, _, _ in parts)} samples."
         )
     return list(given)
 
@@ -132,7 +132,7 @@ def _by_part(argument: str, given: Any, parts: Sequence[Part]) -> list[Any]:
 def _check_shares(argument: str, shares: OfSources) -> None:
     values = list(shares.values() if isinstance(shares, Mapping) else shares)
     for value in values:
-        if not 0 <= _fraction(value):
+        if not _fraction(value) >= 0:
             raise bad_value(argument, shares, "numbers from 0 on")
     if not any(values):
         raise bad_value(argument, shares, "numbers of which one is above 0")

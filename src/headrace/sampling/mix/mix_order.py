@@ -20,13 +20,11 @@ from typing import NamedTuple
 import numpy as np
 
 from headrace.arguments import MAX_SAMPLES, check_seed
-from headrace.arrays import Indices
+from headrace.arrays import Indices, fingerprint
 from headrace.errors import ArgumentError
-from headrace.fingerprints import fingerprint
-from headrace.part import Part
 from headrace.sampling import streams
 from headrace.sampling.mix.shares import Shares
-from headrace.sampling.order import Order, Sampling, order_of
+from headrace.sampling.order import Order, Parts, Sampling, order_of
 from headrace.sampling.permutations import Permutations
 
 
@@ -54,7 +52,7 @@ class MixOrder:
 
     def __init__(
         self,
-        parts: Sequence[Part],
+        parts: Parts,
         seed: int,
         stages: Sequence[tuple[int, Sequence[Fraction]]],
         limits: Sequence[int | None],
@@ -62,7 +60,7 @@ class MixOrder:
         length: int,
     ) -> None:
         self._length = length
-        sizes = np.array([part.length for part in parts])
+        sizes = np.array([length for length, _, _ in parts])
         self._starts = np.cumsum(sizes) - sizes
         self._orders: list[Order] | None = None
         order = "shuffled"
@@ -73,12 +71,15 @@ class MixOrder:
             self._sizes = sizes
         else:
             self._orders = [
-                order_of(shuffle, part.length, _seed_of(seed, number), part.block)
-                for number, part in enumerate(parts)
+                order_of(shuffle, length, _seed_of(seed, number), block)
+                for number, (length, block, _) in enumerate(parts)
             ]
             order = repr([order.describe() for order in self._orders])
             self._sizes = np.array([len(order) for order in self._orders])
-        most = [None if k is None else k * size for k, size in zip(limits, self._sizes.tolist())]
+        most = [
+            None if k is None else k * size
+            for k, size in zip(limits, self._sizes.tolist(), strict=True)
+        ]
         self._spans = _spans(stages, most, self._sizes.tolist())
         self._span_starts = np.array([span.start for span in self._spans])
         said = (order, sizes.tolist(), most, length)
@@ -93,15 +94,15 @@ class MixOrder:
         of_run = positions.reshape(-1) + epoch % (MAX_SAMPLES // self._length) * self._length
         sources, numbers = self._shared_out(of_run)
         passes, offsets = np.divmod(numbers, self._sizes[sources])
-        return (self._of_sources(sources, passes, offsets) + self._starts[sources]).reshape(
-            positions.shape
-        )
+        samples = self._of_sources(sources, passes, offsets)
+        samples += self._starts[sources]
+        return samples.reshape(positions.shape)
 
     def describe(self) -> str:
         return self._described(len(self._hashes))
 
     def describe_until(self, epoch: int, position: int) -> str:
-        """What tells the samples before a place from others: no stage that begins there or later."""
+        """What tells the samples before a place from others: stages that begin before it."""
         before = epoch * self._length + position
         return self._described(max(1, sum(start < before for start in self._stage_starts)))
 
@@ -122,7 +123,7 @@ class MixOrder:
         """The samples at offsets in passes over sources, by their number in the source."""
         if self._orders is None:
             return self._permutations(sources, passes * len(self._sizes) + sources, offsets)
-        samples = np.empty_like(offsets)
+        samples: Indices = np.empty_like(offsets)
         for source in np.unique(sources).tolist():
             rows = np.flatnonzero(sources == source)
             for number in np.unique(passes[rows]).tolist():

@@ -5,26 +5,28 @@ Requires the readers. A source is a reader, an array, or a structure of them, al
 
 import numpy as np
 
-from headrace.arrays import Array
+from headrace.arrays import Array, fingerprint
 from headrace.errors import ArgumentError, bad_type
 from headrace.pytree import Tree, map_leaves, named_leaves
-from headrace.readers.access import fingerprint_of
+from headrace.readers.access import fingerprint_of, part_readers_of
 from headrace.readers.array import ArrayReader
 from headrace.readers.reader import Reader, Spec, Specs, is_specs
-from headrace.fingerprints import fingerprint
 
 
-def readers_of(source: object) -> Tree[Reader]:
-    """The readers of a source, in its structure.
+def readers_of(source: object, argument: str = "source") -> Tree[Reader]:
+    """The readers of a source, in its structure: one for each part that is read by itself.
+
+    Args:
+        argument: what to call it in errors.
 
     Raises:
         ArgumentTypeError: (a TypeError) a part of it is neither a reader nor an array.
     """
-    names = iter([name for name, _ in named_leaves(source, "source")])
+    names = iter([name for name, _ in named_leaves(source, argument)])
     return map_leaves(lambda leaf: _reader_of(leaf, next(names)), source)
 
 
-def _reader_of(leaf: object, name: str) -> Reader:
+def _reader_of(leaf: object, name: str) -> Tree[Reader]:
     if isinstance(leaf, np.ndarray):
         return ArrayReader(leaf)
     if isinstance(leaf, list) or _library_of(leaf) in _LIBRARIES_OF_ARRAYS:
@@ -34,7 +36,7 @@ def _reader_of(leaf: object, name: str) -> Reader:
     if isinstance(leaf, Reader) and not isinstance(leaf, type):
         if not is_specs(leaf.spec):
             raise bad_type(f"{name}.spec", leaf.spec, "a headrace.Spec, or a tuple or dict of them")
-        return leaf
+        return part_readers_of(leaf)
     remedy = "Pass numpy.asarray(...) of it, if it fits in memory."
     if hasattr(leaf, "__fspath__") or isinstance(leaf, str):
         remedy = "Pass a reader, such as NpyFiles(root) or Hdf5(path); docs/formats.md has all."

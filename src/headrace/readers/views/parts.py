@@ -1,0 +1,61 @@
+"""The parts of a source that a view is of: what is asked of all of them at once."""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from headrace.arrays import Indices
+from headrace.errors import SampleError
+from headrace.pytree import Tree, leaves, map_leaves
+from headrace.readers.access import Access, access_of, ids_of
+from headrace.readers.reader import Arrays, Reader, Specs
+
+
+def spec_of_parts(readers: Tree[Reader]) -> Specs:
+    """The specs of the readers, in their structure."""
+    return map_leaves(lambda reader: reader.spec, readers)
+
+
+def read_parts(readers: Tree[Reader], indices: Indices, out: Arrays) -> None:
+    """Has each reader read into its part of `out`."""
+    map_leaves(lambda reader, part: reader.read(indices, part), readers, out)
+
+
+def ids_of_parts(readers: Tree[Reader]) -> Sequence[str] | None:
+    """The names of the samples, as the first part that has some says."""
+    return next((ids for ids in map(ids_of, leaves(readers)) if ids is not None), None)
+
+
+def access_of_parts(readers: Tree[Reader]) -> Access:
+    """That of the part with the largest blocks; in memory if all are."""
+    accesses = [access_of(reader) for reader in leaves(readers)]
+    largest = max(accesses, key=lambda access: access.block)
+    if all(access.in_memory for access in accesses) == largest.in_memory:
+        return largest
+    return Access(False, *_blocks_of(largest))
+
+
+def _blocks_of(access: Access) -> tuple[int, int, float, bool]:
+    return access.block, access.blocks_kept, access.block_cost, access.blocks_aligned
+
+
+@contextlib.contextmanager
+def numbered_as(view: str, indices: Indices, of_source: Indices) -> Iterator[None]:
+    """Has errors about samples of the source be about those of the view, and name both.
+
+    Args:
+        view: what the view is called in messages.
+        indices: of samples of the view.
+        of_source: those of the source that they are, one for each of `indices`; or a row for each,
+            of those that it takes.
+    """
+    try:
+        yield
+    except SampleError as error:
+        rows = np.flatnonzero((of_source == error.index).reshape(len(indices), -1).any(axis=1))
+        if error.index is not None and rows.size:
+            index = int(indices[rows[0]])
+            error.args = (f"{error} (sample {index} of the {view})",)
+            error.index = index
+        raise
