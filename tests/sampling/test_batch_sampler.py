@@ -4,7 +4,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twice import Twice
 
@@ -164,6 +164,7 @@ def test_a_rank_or_a_tail_that_can_not_be_is_an_error():
         sampler.with_tail("partial").of_rank(1, 2)
 
 
+@settings(max_examples=30)
 @given(sizes, batch_sizes, worlds, seeds, epochs, samplings, st.data())
 def test_a_sample_is_found_in_the_batches_that_hold_it(
     n, batch_size, world_size, seed, epoch, shuffle, data

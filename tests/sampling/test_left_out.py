@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import headrace as hr
@@ -33,6 +33,7 @@ skips = st.lists(
 )
 
 
+@settings(max_examples=25)
 @given(skips, st.sampled_from(["drop", "partial", "pad"]))
 def test_all_other_batches_come_in_passes_streams_and_by_keys(skip, tail):
     made, plain = loader(skip=skip, tail=tail), loader(tail=tail)
@@ -56,6 +57,7 @@ def test_all_other_batches_come_in_passes_streams_and_by_keys(skip, tail):
         assert made.indices(*at).tolist() == plain.indices(*at).tolist()
 
 
+@settings(max_examples=25)
 @given(skips, st.integers(0, 20))
 def test_a_state_goes_on_without_them(skip, stop):
     made = loader(skip=skip)

@@ -7,7 +7,7 @@ import threading
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twice import EachTwice, Twice, drawn
 
@@ -80,6 +80,7 @@ class TestEveryOrder:
         assert [order.indices(epoch, np.array([p])).item() for p in drawn] == whole[drawn].tolist()
         assert order.indices(epoch, np.arange(0)).shape == (0,)
 
+    @settings(max_examples=30)
     @given(n=sizes, seed=seeds, epoch=epochs)
     def test_a_sample_is_found_where_it_comes(self, make, n, seed, epoch):
         order = make(n, seed)

@@ -135,16 +135,14 @@ def test_it_takes_8_bytes_a_sample_or_12_without_replacement(replacement):
     weights = np.ones(n, np.float32)
     tracemalloc.start()
     try:
-        loader = hr.Loader(np.arange(n), 128, shuffle=hr.Weighted(weights, replacement=replacement))
-        before = tracemalloc.get_traced_memory()[1]
-        for step in (0, len(loader) // 2):
-            loader.indices(0, step)
-        del weights
-        left = tracemalloc.get_traced_memory()[0]
+        order = order_of(weights, replacement=replacement)
+        made = tracemalloc.get_traced_memory()[1]
+        order.indices(0, np.array([0, n // 2]))
+        kept = tracemalloc.get_traced_memory()[0]
     finally:
         tracemalloc.stop()
-    assert before < 10 * n + 8 * n  # the source of this test has 8 bytes a sample
-    assert left < (10 if replacement else 13) * n + 8 * n
+    assert made < 11 * n  # also while it is made
+    assert kept < (9 if replacement else 13) * n
 
 
 def test_a_state_of_other_weights_is_refused_and_both_are_named():

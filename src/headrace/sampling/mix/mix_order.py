@@ -71,11 +71,12 @@ class MixOrder:
             self._sizes = sizes
         else:
             self._orders = [
-                order_of(shuffle, length, _seed_of(seed, number), block)
+                order_of(shuffle, max(length, 1), _seed_of(seed, number), block)
                 for number, (length, block, _) in enumerate(parts)
             ]
             order = repr([order.describe() for order in self._orders])
-            self._sizes = np.array([len(order) for order in self._orders])
+            # A source without samples, as a subset may leave one, has no positions.
+            self._sizes = np.array([len(order) for order in self._orders]) * (sizes > 0)
         most = [
             None if k is None else k * size
             for k, size in zip(limits, self._sizes.tolist(), strict=True)
