@@ -78,9 +78,7 @@ def test_a_loader_tells_the_sources_of_a_concat_by_name():
     loader = named()
     for batch in loader:
         assert (batch >= 100).sum() == 1
-    with pytest.raises(
-        hr.ArgumentError, match=r"and the sources have \[.web., .books"):
-    ):
+    with pytest.raises(hr.ArgumentError, match=r"and the sources have \['web', 'books'\]"):
         hr.Loader(hr.Concat(web=np.arange(3), books=np.arange(3)), 2, shuffle=hr.Mix({"web": 1}))
     with pytest.raises(hr.ArgumentError, match=r"Concat\(name=source"):
         hr.Loader(hr.Concat(np.arange(3), np.arange(3)), 2, shuffle=hr.Mix({"web": 1}))
@@ -116,9 +114,7 @@ def test_stages_may_be_added_removed_and_changed_beyond_the_position_of_a_state(
         named(length=40, stages=[(12, {"web": 1, "books": 1})]),
         named(passes={"web": None, "books": 4}, stages=[(12, {"web": 1, "books": 1})]),
     ):
-        with pytest.raises(
-            hr.StateError, match=r"'order' is 'mix\(\w+, stages=2, .*is 'mix\(\w+, "
-        ):
+        with pytest.raises(hr.StateError, match=r"is 'mix\(\w+, stages=2, .*is 'mix\(\w+, "):
             refusing.load_state_dict(state)
 
 
