@@ -39,7 +39,11 @@ FORMATS = ("hdf5", "zarr", "arrow", "images", "remote")
 GETITEM = "tests/readers/test_getitem_frameworks.py"
 COLLECTION = "tests/test_collection.py"
 DEMO = "tests/cli/test_demo.py"
-KERAS_IMAGES = "tests/adapters/keras/test_images.py"
+# What Keras does with TensorFlow on any backend.
+KERAS_ONCE = (
+    "tests/adapters/keras/test_images.py",
+    "tests/adapters/keras/test_timeseries.py",
+)
 # A file of tests at a time for each of two processes.
 PARALLEL = ("-n", "2", "--dist", "loadfile")
 # What a framework must be there for. The backends of Keras, and JAX, need processes of their own.
@@ -243,7 +247,7 @@ def adapter_runs() -> list[Run]:
         pytest(*files("test_torch"), "tests/test_imports.py", **asked),
         pytest(*files("test_jax")),
         *(pytest(*keras_tests(), **backend(name)) for name in READING_BACKENDS),
-        pytest(KERAS_IMAGES, **backend("tensorflow")),
+        pytest(*KERAS_ONCE, **backend("tensorflow")),
         pytest(DEMO, **backend("jax")),
     ]
 
@@ -388,7 +392,7 @@ def files(start: str) -> list[str]:
 def keras_tests() -> list[str]:
     """Those that each backend runs."""
     found = sorted(str(path) for path in Path("tests/adapters/keras").glob("test_*.py"))
-    return [path for path in found if path != KERAS_IMAGES]
+    return [path for path in found if path not in KERAS_ONCE]
 
 
 def backend(name: str) -> dict[str, str]:

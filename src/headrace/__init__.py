@@ -6,7 +6,6 @@ from headrace.lazy import lazy_names
 
 if TYPE_CHECKING:
     from headrace.batching.bad_samples import BadSample, BadSampleWarning
-    from headrace.batching.read_amplification import ReadAmplificationWarning
     from headrace.batching.stats import Stats
     from headrace.batching.transforms import per_sample
     from headrace.errors import (
@@ -48,8 +47,12 @@ if TYPE_CHECKING:
         Spec,
         Subset,
         TarFiles,
+        Windows,
         Zarr,
+        folds,
+        split,
     )
+    from headrace.readers.access import ReadAmplificationWarning
     from headrace.sampling.balanced import Balanced
     from headrace.sampling.batch_sampler import BatchSampler
     from headrace.sampling.block_shuffle import BlockShuffle
@@ -65,7 +68,6 @@ else:
         __name__,
         {
             "headrace.batching.bad_samples": ["BadSample", "BadSampleWarning"],
-            "headrace.batching.read_amplification": ["ReadAmplificationWarning"],
             "headrace.batching.stats": ["Stats"],
             "headrace.batching.transforms": ["per_sample"],
             "headrace.errors": [
@@ -107,9 +109,13 @@ else:
                 "Spec",
                 "Subset",
                 "TarFiles",
+                "Windows",
                 "Zarr",
+                "folds",
+                "split",
             ],
             "headrace.sampling.balanced": ["Balanced"],
+            "headrace.readers.access": ["ReadAmplificationWarning"],
             "headrace.sampling.batch_sampler": ["BatchSampler"],
             "headrace.sampling.block_shuffle": ["BlockShuffle"],
             "headrace.sampling.keys": ["Found"],
@@ -177,11 +183,14 @@ __all__ = [
     "TarFiles",
     "Threads",
     "Weighted",
+    "Windows",
     "WorkerDiedError",
     "World",
     "Zarr",
+    "folds",
     "open",
     "per_sample",
+    "split",
     "world",
 ]
 __version__ = "0.1.0"

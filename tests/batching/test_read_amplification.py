@@ -203,6 +203,7 @@ def some(n, share):
     return np.flatnonzero(np.random.default_rng(0).random(n) < share)
 
 
+@pytest.mark.filterwarnings("ignore:the samples of source lie in blocks")
 @pytest.mark.parametrize("order", [None, hr.BlockShuffle(window=8)], ids=["full", "in blocks"])
 @pytest.mark.parametrize("view", VIEWS)
 def test_what_is_computed_of_a_view_is_what_its_reader_meets(view, order):

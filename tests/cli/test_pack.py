@@ -23,6 +23,25 @@ from packed import assert_manifests_hold, columns_in, needed
 import headrace as hr
 
 
+def test_a_subset_is_packed_with_its_ids_and_labels(tmp_path):
+    root = tmp_path / "data"
+    root.mkdir()
+    for index in range(9):
+        np.save(root / f"{index}.npy", np.full(3, index))
+    (tmp_path / "labels.json").write_text(json.dumps({str(index): -index for index in range(9)}))
+    np.save(tmp_path / "some.npy", [8, 1, 4])
+    options = ("--labels", tmp_path / "labels.json")
+    for subset, expected in ((tmp_path / "some.npy", [8, 1, 4]), ("2::3", [2, 5, 8])):
+        done = run("pack", root, tmp_path / "x.npy", "--subset", subset, "--force", *options)
+        assert done.returncode == 0, done.stderr
+        assert np.load(tmp_path / "x.npy")[:, 0].tolist() == expected
+        assert np.load(tmp_path / "x.labels.npy").tolist() == [-index for index in expected]
+        assert json.loads((tmp_path / "x.ids.json").read_text()) == list(map(str, expected))
+    (root / "5.npy").write_bytes(b"?")
+    done = run("pack", root, tmp_path / "y.npy", "--subset", "2::3")
+    assert_refused(done, "sample 5 can't be read", "verify", "with the same options")
+
+
 class TestSamplesOfSeveralArrays:
     @pytest.fixture
     def archives(self, tmp_path):

@@ -71,6 +71,27 @@ def test_all_good(folder):
     assert "40 samples (npy-files): all good" in done.stdout
 
 
+def test_of_a_subset_nothing_else_is_read(folder, tmp_path):
+    for name in ("00.npy", "03.npy", "17.npy", "30.npy"):
+        damage(folder, name, "cut")
+    (tmp_path / "some.json").write_text("[17, 0, 5]")
+    (tmp_path / "some.txt").write_text("17\n0\n5\n")
+    np.save(tmp_path / "some.npy", [17, 0, 5])
+    for some in ("some.json", "some.txt", "some.npy"):
+        found = json.loads(run(folder, "--json", "--subset", tmp_path / some).stdout)
+        assert [(bad["sample"], bad["name"]) for bad in found["bad"]] == [(0, "00"), (17, "17")]
+        assert found["samples"] == 3
+    assert "11 samples (npy-files): 1 bad" in run(folder, "--subset", "16:27").stdout
+    assert run(folder, "--subset", "4:16").returncode == 0
+    for wrong in ("30:50:0", "none.txt", tmp_path / "data"):
+        done = run(folder, "--subset", wrong)
+        assert (done.returncode, "--subset must be a slice" in done.stderr) == (2, True)
+    (tmp_path / "some.txt").write_text("40")
+    assert "--subset must be in range(40)" in run(folder, "--subset", tmp_path / "some.txt").stderr
+    done = run(folder, "--subset", ":9", "--manifest", "x")
+    assert "--manifest must be left out with --subset" in done.stderr
+
+
 REASONS = {
     "empty": "ends within its header",
     "cut": "it ends after",

@@ -179,3 +179,24 @@ print(peak() - before)
     assert (rows[:, -1] == np.arange(512) % 251).all()
     if sys.platform == "linux":  # elsewhere the unit is another
         assert int(done.stdout) < rows.nbytes // 2
+
+
+def test_a_subset_is_a_source_and_another_one_does_not_go_on_with_it(tmp_path):
+    rows = np.arange(40.0).reshape(20, 2)
+    subset = hr.Subset((rows, np.arange(20)), [3, 1, 7])
+    packed = pack(subset, tmp_path / "x.npy", label_field="1")
+    assert packed.samples == 3
+    assert np.array_equal(np.load(tmp_path / "x.npy"), rows[[3, 1, 7]])
+    assert np.load(tmp_path / "x.labels.npy").tolist() == [3, 1, 7]
+
+    class Stop(Exception):
+        pass
+
+    def stop(samples):
+        raise Stop
+
+    with pytest.raises(Stop):
+        pack(hr.Subset(rows, [3, 1, 7]), tmp_path / "y.npy", progress=stop)
+    with pytest.raises(hr.ArgumentError, match="has another source"):
+        pack(hr.Subset(rows, [3, 1, 8]), tmp_path / "y.npy")
+    assert pack(hr.Subset(rows, [3, 1, 7]), tmp_path / "y.npy").samples == 3

@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 
 import headrace as hr
-from headrace.readers.access import Access, access_of, fingerprint_of, ids_of
+from headrace.readers.access import (
+    Access,
+    access_of,
+    fingerprint_of,
+    ids_of,
+    part_readers_of,
+    read_windows_of,
+)
+from headrace.readers.source import readers_of
 
 
 class Bare:
@@ -35,6 +43,9 @@ def test_a_reader_of_three_members_has_the_usual_of_all():
     assert access_of(Bare()) == Access(in_memory=False, block=1, blocks_kept=0)
     assert fingerprint_of(Bare()) == ""
     assert ids_of(Bare()) is None
+    bare = Bare()
+    assert part_readers_of(bare) is bare
+    assert read_windows_of(bare) is None
     with hr.Loader(Bare(), batch_size=5, shuffle=False) as loader:
         assert loader.batch(0, 0)[:, 0].tolist() == [0, 1, 2, 3, 4]
 
@@ -54,3 +65,24 @@ def test_a_block_has_a_sample_at_least():
 def test_an_access_does_not_change():
     with pytest.raises(dataclasses.FrozenInstanceError):
         Access().block = 2
+
+
+def test_an_access_may_be_said_at_once():
+    reader = Full()
+    reader.access = Access(block=7, block_cost=9.5, blocks_aligned=False)
+    assert access_of(reader) is reader.access
+    assert reader.access.cost == 9.5
+    assert Access(block=7).cost == 7
+    reader.access = "a member of its own"
+    assert access_of(reader).block == 4
+
+
+def test_a_reader_of_several_parts_may_name_a_reader_of_each():
+    class Pairs(Bare):
+        spec = (Bare.spec, Bare.spec)
+        part_readers = (Bare(), Full())
+
+    first, second = readers_of(Pairs())
+    assert (type(first), type(second)) == (Bare, Full)
+    x, y = hr.Loader({"pair": Pairs()}, batch_size=5, shuffle=False).batch(0, 0)["pair"]
+    assert x.tolist() == y.tolist() == [[i, i] for i in range(5)]

@@ -195,3 +195,23 @@ def test_load_with_mmap_mode_is_a_map_too(tmp_path):
 
 def test_repr_names_shape_and_dtype():
     assert repr(ArrayReader(np.zeros((3, 2), np.float32))) == "ArrayReader((3, 2), float32)"
+
+
+@pytest.mark.parametrize("rate", [1, 3])
+@pytest.mark.parametrize("view", VIEWS)
+def test_windows_are_the_rows_of_each_whatever_the_layout(mapped, view, rate):
+    array = VIEWS[view](mapped)
+    n = len(array) - 2 * rate
+    if n <= 0:
+        return
+    starts = np.array([n - 1, 0, n // 2, 0])
+    out = np.zeros((4, 3, *array.shape[1:]), array.dtype.newbyteorder("="))
+    ArrayReader(array).read_windows(starts, rate, out)
+    assert np.array_equal(out, array[starts[:, None] + rate * np.arange(3)])
+
+
+def test_windows_of_the_other_byte_order_become_the_machines():
+    array = np.arange(10, dtype=">i4")
+    out = np.zeros((2, 3), np.int32)
+    ArrayReader(array).read_windows(np.array([7, 2]), 1, out)
+    assert out.tolist() == [[7, 8, 9], [2, 3, 4]]

@@ -122,7 +122,7 @@ def is_same(batches, samples):
 @pytest.mark.parametrize(
     "executor", [hr.Inline(), hr.Threads(2), hr.Processes(2)], ids=lambda e: type(e).__name__
 )
-@pytest.mark.filterwarnings("ignore::headrace.batching.read_amplification.ReadAmplificationWarning")
+@pytest.mark.filterwarnings("ignore::headrace.ReadAmplificationWarning")
 def test_batches_are_those_in_memory(s3, stored, executor, tmp_path):
     samples, make_reader, folder = stored
     with FaultProxy(s3, every_other_time) as proxy:
@@ -133,7 +133,7 @@ def test_batches_are_those_in_memory(s3, stored, executor, tmp_path):
         assert sum(proxy.done.values()) > 3, "it met no faults"
 
 
-@pytest.mark.filterwarnings("ignore::headrace.batching.read_amplification.ReadAmplificationWarning")
+@pytest.mark.filterwarnings("ignore::headrace.ReadAmplificationWarning")
 @pytest.mark.parametrize("workers", [0, 1, 2])
 def test_in_workers_of_pytorch(s3, stored, workers):
     """They are forked from a process that has read from the server."""

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterable
 
 from headrace.pytree import Tree, leaves, named_leaves
-from headrace.readers.access import Access, access_of
+from headrace.readers.access import Access, ReadAmplificationWarning, access_of
 from headrace.readers.reader import Reader
 from headrace.sampling.batch_sampler import BatchSampler
 from headrace.sampling.block_shuffle import DEFAULT_WINDOW, BlockShuffle, BlockShuffled
@@ -17,10 +17,6 @@ from headrace.sampling.order import Sequential
 
 # With less, other orders would gain hardly anything.
 _LEAST_WARNED_OF = 1.5
-
-
-class ReadAmplificationWarning(UserWarning):
-    """A shuffled loader will read much more than its samples, and another order would not."""
 
 
 def natural_block(readers: Tree[Reader]) -> int:

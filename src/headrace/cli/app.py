@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 import headrace as hr
-from headrace.cli.arguments import parse_bytes, parse_options
+from headrace.cli.arguments import parse_bytes, parse_options, parse_subset
 from headrace.cli.demo import run
 from headrace.cli.info import run_info
 from headrace.cli.pack import run_pack
@@ -39,6 +39,14 @@ _Size = Annotated[
     str | None,
     typer.Option(
         help="Height and width of images, such as 224x224. Default, but not for pack: the first's."
+    ),
+]
+_Subset = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SLICE|FILE",
+        help="Only some samples: a slice, such as 1000:2000 or ::10, or a file of their numbers, "
+        "as .npy, a JSON list or in lines.",
     ),
 ]
 _Workers = Annotated[
@@ -107,6 +115,7 @@ def pack(
     columns: _Columns = None,
     dtype: _Dtype = None,
     size: _Size = None,
+    subset: _Subset = None,
     labels: Annotated[
         Path | None,
         typer.Option(help="A .json, .npy or .csv file of labels, by id or in the samples' order."),
@@ -137,6 +146,7 @@ def pack(
             target,
             format_name=format_name,
             options=parse_options(ids, columns, dtype, size),
+            subset=parse_subset(subset),
             labels=labels,
             label_field=label_field,
             shape=Shape(
@@ -160,6 +170,7 @@ def verify(
     columns: _Columns = None,
     dtype: _Dtype = None,
     size: _Size = None,
+    subset: _Subset = None,
     manifest: Annotated[
         str | None,
         typer.Option(
@@ -172,14 +183,15 @@ def verify(
 ) -> None:
     """Read every sample, and list the bad ones by name and reason.
 
-    Files that a manifest names are compared with their checksums. Exits with 0 if all is good, with
-    1 if something is bad, and with 2 if that could not be told.
+    Files that a manifest names are compared with their checksums, but with --subset none is. Exits
+    with 0 if all is good, with 1 if something is bad, and with 2 if that could not be told.
     """
     try:
         good = run_verify(
             path,
             format_name=format_name,
             options=parse_options(ids, columns, dtype, size),
+            subset=parse_subset(subset),
             manifest=manifest,
             workers=workers,
             as_json=as_json,

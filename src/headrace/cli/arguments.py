@@ -4,9 +4,13 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
+
 from headrace.cli.opening import TypedOptions
 from headrace.errors import ArgumentError, bad_value
+from headrace.readers.views.chosen import Choice
 
+_SLICE = re.compile(r"-?\d*:-?\d*(:-?\d*)?")
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
 
 
@@ -44,6 +48,33 @@ def read_ids(path: Path) -> list[str]:
     if not isinstance(ids, list):
         raise bad_value("--ids", str(path), "a JSON list of ids, or a text file of an id a line")
     return [str(name) for name in ids]
+
+
+def parse_subset(text: str | None) -> Choice | None:
+    """A slice, such as "1000:2000"; or the ints in a file: .npy, a JSON list, or lines."""
+    if text is None:
+        return None
+    if _SLICE.fullmatch(text):
+        bounds = [int(bound) if bound else None for bound in text.split(":")]
+        if bounds[2:] != [0]:
+            return slice(*bounds)
+    try:
+        path = Path(text)
+        if path.suffix.lower() == ".npy":
+            indices: Choice = np.load(path, allow_pickle=False)
+        elif path.suffix.lower() == ".json":
+            indices = json.loads(path.read_text(encoding="utf-8-sig"))
+        else:
+            lines = path.read_text(encoding="utf-8-sig").splitlines()
+            indices = [int(line) for line in lines if line.strip()]
+    except (OSError, ValueError) as error:
+        raise bad_value(
+            "--subset",
+            text,
+            "a slice, such as 1000:2000 or ::10, or a file of the samples' numbers",
+            f"It can't be read: {error}.",
+        ) from None
+    return indices
 
 
 def _parse_columns(text: str) -> str | list[str]:

@@ -6,6 +6,7 @@ import os
 import shlex
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from headrace.errors import ArgumentError, bad_value
 from headrace.packing import Shape, pack
 from headrace.readers.access import ids_of
 from headrace.readers.reader import sample_nbytes
+from headrace.readers.views.chosen import Choice, Chosen
+from headrace.readers.views.subset import chosen_of
 from headrace.storage.opening import is_url
 
 # By id, or in the order of the samples.
@@ -33,6 +36,7 @@ def run_pack(
     *,
     format_name: str | None,
     options: TypedOptions,
+    subset: Choice | None,
     labels: Path | None,
     label_field: str | None,
     shape: Shape,
@@ -55,20 +59,24 @@ def run_pack(
     started = time.perf_counter()
     try:
         opened = open_reader(source, format_name, options)
-        reader = opened.reader
+        reader: hr.Reader = opened.reader
         if opened.format.guesses_size and options.size is None:
             assert isinstance(reader.spec, hr.Spec)
             height, width, _ = reader.spec.shape
             raise bad_value("--size", None, IMAGE_SIZE, f"The first is of {height}x{width}.")
-        texts = {}
-        ids = ids_of(reader)
-        if ids is not None:
-            texts["ids"] = ids
+        texts: dict[str, Sequence[str]] = {}
         labels_reader: hr.Reader | None = None
         if labels is not None:
             labels_reader = read_labels(labels, reader)
         elif isinstance(reader, hr.ImageFolder):
             labels_reader, texts["classes"] = reader.labels(), reader.class_names
+        if subset is not None:
+            chosen = Chosen(subset, len(reader), "--subset")
+            reader = chosen_of(reader, chosen)
+            labels_reader = labels_reader and chosen_of(labels_reader, chosen)
+        ids = ids_of(reader)
+        if ids is not None:
+            texts["ids"] = ids
         nbytes = sample_nbytes(reader.spec)
         with transfer("packing", nbytes * len(reader)) as show:
             packed = pack(
@@ -83,7 +91,8 @@ def run_pack(
                 progress=lambda samples: show(samples * nbytes),
             )
     except hr.SampleError as error:
-        alike = ", with the same options" if format_name or options.given() else ""
+        given = format_name or options.given() or subset is not None
+        alike = ", with the same options" if given else ""
         raise type(error)(
             f"{str(error).rstrip('.')}. To list all bad samples: "
             f"{shlex.join(['headrace', 'verify', source])}{alike}"

@@ -25,6 +25,7 @@ from headrace.pytree import Tree, map_leaves
 from headrace.readers.access import access_of, ids_of
 from headrace.readers.format import MANIFESTS, with_manifest
 from headrace.readers.reader import sample_nbytes
+from headrace.readers.views.chosen import Choice, Chosen
 from headrace.storage import Request, Storage, open_storage
 from headrace.storage.manifest import Manifest, file_sums
 from headrace.storage.opening import is_url
@@ -69,6 +70,7 @@ def run_verify(
     *,
     format_name: str | None,
     options: TypedOptions,
+    subset: Choice | None,
     manifest: str | None,
     workers: int | None,
     as_json: bool,
@@ -78,7 +80,7 @@ def run_verify(
     Raises:
         HeadraceError: it could not be verified.
     """
-    found = verify(path, format_name, options, manifest, workers)
+    found = verify(path, format_name, options, manifest, workers, subset)
     if as_json:
         print(json.dumps({"path": path, "good": not found.bad, **_as_dict(found)}, indent=1))
         return not found.bad
@@ -104,24 +106,34 @@ def verify(
     options: TypedOptions = NONE,
     manifest: str | None = None,
     workers: int | None = None,
+    subset: Choice | None = None,
 ) -> Verified:
     """Reads all samples at `path`, and compares the files with a manifest, where there is one.
+
+    Args:
+        subset: read only these samples, and compare no files, as most would not be theirs.
 
     Raises:
         HeadraceError: it could not be verified, as nothing is there, or the network fails.
     """
     workers = min(8, available_cpus()) if workers is None else workers
     format_name = format_name or guess_format(path).name
-    manifests = _manifests(path, manifest)
+    if subset is not None and manifest is not None:
+        raise bad_value("--manifest", manifest, "left out with --subset")
+    manifests = _manifests(path, manifest) if subset is None else []
     reader, bad = _open(path, format_name, options, bool(manifests))
-    samples = sum(one.sample is not None for one in bad)
+    first = sum(one.sample is not None for one in bad)
+    n = first + (0 if reader is None else len(reader))
+    # Of what can't be opened, no samples are known.
+    chosen = Chosen(slice(None) if subset is None or not n else subset, n, "--subset")
+    if subset is not None:
+        bad = [one for one in bad if one.sample is None or one.sample in chosen.all()]
     if reader is not None:
-        bad += _read_all(path, reader, len(bad), workers)
-        samples += len(reader)
+        bad += _read_all(path, reader, chosen, first, workers)
     files = sum(len(listed) for _, listed in manifests)
     for root, listed in manifests:
         bad += _compare_all(root, listed, workers)
-    return Verified(format_name, samples, files, bad)
+    return Verified(format_name, len(chosen), files, bad)
 
 
 def _open(
@@ -166,9 +178,9 @@ def _opened(path: str, format_name: str, options: TypedOptions) -> hr.Reader | E
         return error
 
 
-def _read_all(path: str, reader: hr.Reader, first: int, workers: int) -> list[Bad]:
-    """The bad samples of a reader whose samples are counted from `first` on."""
-    n, nbytes = len(reader), max(1, sample_nbytes(reader.spec))
+def _read_all(path: str, reader: hr.Reader, chosen: Chosen, first: int, workers: int) -> list[Bad]:
+    """The bad ones among chosen samples of a reader whose samples are counted from `first` on."""
+    n, nbytes = len(chosen), max(1, sample_nbytes(reader.spec))
     block = access_of(reader).block
     rows = max(1, min(_MOST_IN_A_BATCH, _BATCH_BYTES // nbytes))
     rows = max(rows // block, 1) * block if block * nbytes <= _MOST_BLOCK_BYTES else rows
@@ -179,7 +191,8 @@ def _read_all(path: str, reader: hr.Reader, first: int, workers: int) -> list[Ba
             kept.out = map_leaves(
                 lambda spec: np.empty((rows, *spec.shape), spec.dtype), reader.spec
             )
-        return _bad_among(path, reader, np.arange(start, min(n, start + rows)), kept.out)
+        indices = chosen.at(np.arange(start, min(n, start + rows)))
+        return _bad_among(path, reader, indices[indices >= first] - first, kept.out)
 
     found: list[tuple[int, str]] = []
     with transfer("reading samples", n * nbytes) as show:

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from headrace.readers.shared.sample_files import SampleFiles
     from headrace.readers.tar.tar_files import TarFiles
     from headrace.readers.views.concat import Concat
+    from headrace.readers.views.split import folds, split
     from headrace.readers.views.subset import Subset
+    from headrace.readers.views.windows import Windows
     from headrace.readers.zarr.zarr import Zarr
 else:
     __getattr__, __dir__ = lazy_names(
@@ -49,7 +51,9 @@ else:
             "headrace.readers.shared.sample_files": ["SampleFiles"],
             "headrace.readers.tar.tar_files": ["TarFiles"],
             "headrace.readers.views.concat": ["Concat"],
+            "headrace.readers.views.split": ["folds", "split"],
             "headrace.readers.views.subset": ["Subset"],
+            "headrace.readers.views.windows": ["Windows"],
             "headrace.readers.zarr.zarr": ["Zarr"],
         },
     )
@@ -76,6 +80,9 @@ __all__ = [
     "Spec",
     "Subset",
     "TarFiles",
+    "Windows",
     "Zarr",
     "check_read",
+    "folds",
+    "split",
 ]

@@ -4,13 +4,18 @@ A reader of anyone's has three members: `spec`, `len` and `read`. What more it h
 alone, so that nothing else has to know what is left out.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
+from headrace.arrays import Array, Indices
 from headrace.errors import ArgumentError
 from headrace.pytree import Tree, named_leaves
 from headrace.readers.reader import Reader
+
+
+class ReadAmplificationWarning(UserWarning):
+    """Much more than the samples will be read, and in another order it would not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,3 +118,16 @@ def part_readers_of(reader: Reader) -> Tree[Reader]:
     """
     parts: Tree[Reader] = getattr(reader, "part_readers", reader)
     return parts
+
+
+ReadWindows: TypeAlias = Callable[[Indices, int, Array], None]
+
+
+def read_windows_of(reader: Reader) -> ReadWindows | None:
+    """The method `read_windows(starts, rate, out)`, if windows of its samples cost less than these.
+
+    It writes the samples `start`, `start + rate`, ... into `out[i]`, shape (length, *sample), for
+    each of the starts. All of them are in range.
+    """
+    read_windows: ReadWindows | None = getattr(reader, "read_windows", None)
+    return read_windows

@@ -1,5 +1,6 @@
 """ArrayReader: samples that are the rows of one array, in memory or memory-mapped."""
 
+import math
 import mmap
 from typing import Any
 
@@ -54,6 +55,10 @@ class ArrayReader:
         check_read(len(self), self.spec, indices, out)
         take_rows(self._array, indices, out)
 
+    def read_windows(self, starts: Indices, rate: int, out: Array) -> None:
+        """Writes the rows `start`, `start + rate`, ... into `out[i]`, for each of the starts."""
+        take_windows(self._array, starts, rate, out)
+
     def __reduce__(self) -> tuple[object, ...]:
         mapped = _position_in_file(self._array)
         if mapped is None:
@@ -69,6 +74,33 @@ def take_rows(array: Array, indices: Indices, out: Array) -> None:
     else:
         # numpy.take would copy the whole of such an array first.
         out[...] = array[indices]
+
+
+# Of smaller rows, whole windows are copied in less time than each row by itself.
+_MOST_COPIED_TOGETHER_BYTES = 32
+
+
+def take_windows(array: Array, starts: Indices, rate: int, out: Array) -> None:
+    """Copies the rows `start`, `start + rate`, ... of `array` into `out[i]`, for each start.
+
+    All of them must be in range. `out` has shape (batch, length, *row).
+    """
+    batch, length = out.shape[:2]
+    shape, row_bytes = array.shape[1:], array.strides[0]
+    if row_bytes > _MOST_COPIED_TOGETHER_BYTES or not array.flags.c_contiguous or not out.size:
+        rows = (starts[:, None] + np.arange(length) * rate).reshape(-1)
+        take_rows(array, rows, out.reshape(batch * length, *shape))
+        return
+    # All windows that there are, in the memory of the array.
+    n, memory = len(array) - (length - 1) * rate, np.asarray(array)
+    if rate == 1:
+        items = length * math.prod(shape)
+        every = np.ndarray((n, items), array.dtype, memory, 0, (row_bytes, array.itemsize))
+        out.reshape(batch, items)[...] = every[starts]
+    else:
+        strides = (row_bytes, row_bytes * rate, *array.strides[1:])
+        every = np.ndarray((n, length, *shape), array.dtype, memory, 0, strides)
+        out[...] = every[starts]
 
 
 def _position_in_file(array: Array) -> tuple[object, ...] | None:

@@ -455,6 +455,25 @@ def test_the_subsets_have_all_files_between_them(classes):
     assert pickle.loads(pickle.dumps(train)).ids == train.ids
 
 
+def test_the_part_of_an_image_is_that_of_its_name_and_stays_when_others_come(classes):
+    shares = {"train": 0.5, "test": 0.3, "more": 0.2}
+
+    def part(name, **options):
+        return hr.ImageFolder(classes, 4, channels=1, split=(name, shares), **options)
+
+    ids = hr.ImageFolder(classes, 4).ids
+    before = {name: part(name).ids for name in shares}
+    expected = hr.split(12, shares, ids=ids)
+    assert before == {name: [ids[i] for i in indices] for name, indices in expected.items()}
+    assert part("test", seed=1).ids != before["test"]
+    for x, y in hr.Loader((part("train"), part("train").labels()), batch_size=1):
+        assert (x[:, 0, 0, 0] // 100 == y).all()
+    for index in range(20, 40):
+        Image.new("L", (6, 6)).save(classes / "dog" / f"{index}.png")
+    for name in shares:
+        assert [one for one in part(name).ids if one in ids] == before[name]
+
+
 def test_images_behind_a_url(classes):
     pytest.importorskip("obstore", reason="needs headrace[remote]")
     ids = ["cat/2.png", "ant/5.png", "dog/0.png"]
@@ -496,6 +515,19 @@ def test_far_away_they_are_the_same(classes):
             "must leave images for both subsets, but 0.01 of 12 are 0",
         ),
         ({"seed": -1}, ValueError, "seed must be an int from 0"),
+        ({"split": "train"}, ValueError, "split must be a part and the shares of all"),
+        ({"split": ("x", {"a": 1})}, ValueError, "split must be one of 'a', but 'x'"),
+        ({"split": ("a", {"a": 2})}, ValueError, "shares must be numbers above 0"),
+        (
+            {"split": ("a", {"a": 1e-9, "b": 1 - 1e-9})},
+            ValueError,
+            "split must leave images for 'a'",
+        ),
+        (
+            {"split": ("a", {"a": 1}), "validation_split": 0.2, "subset": "training", "seed": 1},
+            ValueError,
+            "validation_split must be left out with split",
+        ),
         ({"class_names": ["cat", "cow"]}, ValueError, r"class_names must be .*'ant', 'cat', 'dog'"),
         ({"class_names": ["cat", "cat"]}, ValueError, "class_names must be different ones"),
         ({"class_names": "cat"}, TypeError, "class_names"),

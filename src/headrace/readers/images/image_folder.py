@@ -16,6 +16,7 @@ from headrace.errors import ArgumentError, bad_type, bad_value
 from headrace.readers.images.decoder import ImageOptions
 from headrace.readers.images.images import SUFFIXES, Images, is_image
 from headrace.readers.labels import Labels
+from headrace.readers.views.split import Shares, part_of_ids
 from headrace.storage.opening import Root, open_storage
 from headrace.storage.storage import Storage
 
@@ -29,6 +30,9 @@ class ImageFolder(Images):
     `seed`, `validation_split` and `subset` only choose the files and their order in this reader;
     the order of batches is the loader's, whose seed is its own.
 
+    With `split`, an image stays in its part when others are added, as its name alone decides. With
+    `validation_split`, it may change to the other.
+
     Args:
         root: a folder, or a URL, that holds a folder for each class.
         size: (height, width) of the samples, or one int for both.
@@ -36,10 +40,14 @@ class ImageFolder(Images):
             name begins with a dot, sorted.
         validation_split: the share of the files, between 0 and 1, that are for validation.
         subset: "training" or "validation". Needed with `validation_split`.
+        split: which part of the images to take, and the shares of all parts, such as
+            ("train", {"train": 0.8, "test": 0.2}): those that `headrace.split` gives with
+            `ids=` the names of the files below root. The files stay sorted. In place of
+            `validation_split`.
         shuffle: whether the files are shuffled before they are split; otherwise they are sorted,
             and the last classes are for validation.
         seed: what to shuffle with, from 0 to 2**32 - 1. Needed with `validation_split`; without
-            either the files stay sorted.
+            either the files stay sorted. With `split`, its seed; 0 if left out.
         follow_links: whether links to folders within those of the classes are followed.
         suffixes: what the names of images end with, in lower or upper case. Keras passes over
             .webp; leave it out for the same split where there are some.
@@ -78,6 +86,7 @@ class ImageFolder(Images):
         class_names: Sequence[str] | None = None,
         validation_split: float | None = None,
         subset: Literal["training", "validation"] | None = None,
+        split: tuple[str, Shares] | None = None,
         shuffle: bool = True,
         seed: int | None = None,
         follow_links: bool = False,
@@ -95,11 +104,14 @@ class ImageFolder(Images):
                 f"root must contain images ({', '.join(endings)}) in a folder for each class, "
                 f"but {storage.root!r} has none."
             )
-        order = np.arange(len(names))
-        if shuffle and seed is not None:
-            # Keras' own generator, as the split must be Keras'.
-            np.random.RandomState(check_int("seed", seed, 0, 2**32 - 1)).shuffle(order)
-        order = _subset(order, validation_split, subset)
+        if split is not None:
+            order = _part(names, split, validation_split, seed)
+        else:
+            order = np.arange(len(names))
+            if shuffle and seed is not None:
+                # Keras' own generator, as the split must be Keras'.
+                np.random.RandomState(check_int("seed", seed, 0, 2**32 - 1)).shuffle(order)
+            order = _subset(order, validation_split, subset)
         super().__init__(storage, [names[index] for index in order.tolist()], size=size, **options)
         self._classes: npt.NDArray[np.int32] = classes[order]
 
@@ -196,6 +208,20 @@ def _check_split(split: float | None, subset: str | None, shuffle: bool, seed: i
             "given with validation_split",
             "Pass the same seed for both subsets, or shuffle=False.",
         )
+
+
+def _part(
+    names: list[str], split: object, validation_split: float | None, seed: int | None
+) -> Indices:
+    if validation_split is not None:
+        raise bad_value("validation_split", validation_split, "left out with split")
+    if not isinstance(split, tuple) or len(split) != 2:
+        allowed = 'a part and the shares of all, such as ("train", {"train": 0.8, "test": 0.2})'
+        raise bad_value("split", split, allowed)
+    order = part_of_ids(names, *split, seed=0 if seed is None else seed)
+    if not len(order):
+        raise ArgumentError(f"split must leave images for {split[0]!r}, but it has none.")
+    return order
 
 
 def _check_suffixes(suffixes: Sequence[str]) -> tuple[str, ...]:

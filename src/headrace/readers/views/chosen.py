@@ -22,18 +22,19 @@ class Chosen:
     Args:
         choice: a slice, a range, or ints in any order; repeats are allowed.
         n: samples of the source.
+        argument: what to call the choice in errors.
     """
 
-    def __init__(self, choice: Choice, n: int) -> None:
+    def __init__(self, choice: Choice, n: int, argument: str = "indices") -> None:
         if isinstance(choice, slice):
             choice = range(n)[choice]
         self._chosen: range | Indices
         if isinstance(choice, range):
             if choice:
-                _check_range(min(choice[0], choice[-1]), max(choice[0], choice[-1]), n)
+                _check_range(argument, min(choice[0], choice[-1]), max(choice[0], choice[-1]), n)
             self._chosen = choice
         else:
-            self._chosen = _compact(_array(choice, n))
+            self._chosen = _compact(_array(argument, choice, n))
 
     def __len__(self) -> int:
         return len(self._chosen)
@@ -65,51 +66,67 @@ class Chosen:
         The block of a view is how many of its samples in a row lie in one block of the source, on
         average: what an order can have read together. Of samples chosen in random order it is 1.
         """
-        block, kept, chosen = access.block, access.blocks_kept, self._chosen
-        if block == 1 or not len(chosen):
-            return replace(access, block=1, block_cost=access.cost, blocks_aligned=True)
+        chosen = self._chosen
         if isinstance(chosen, range):
-            step = abs(chosen.step)
-            run = max(1.0, block / step)
-            aligned = (
-                access.blocks_aligned
-                and chosen.step > 0
-                and block % step == 0
-                and chosen.start % block < step
-            )
-        else:
-            blocks = chosen // block
-            starts = np.flatnonzero(blocks[1:] != blocks[:-1]) + 1
-            run = len(chosen) / (1 + len(starts))
-            aligned = access.blocks_aligned and not (starts % max(1, round(run))).any()
-            if (blocks[1:] < blocks[:-1]).any():  # some blocks are met more than once
-                kept = kept * (1 + len(starts)) // len(np.unique(blocks))
-        return replace(
-            access,
-            block=max(1, round(run)),
-            blocks_kept=kept,
-            block_cost=access.cost * max(1, round(run)) / run,
-            blocks_aligned=aligned,
-        )
+            return every(chosen.step, chosen.start, access)
+        if access.block == 1 or not len(chosen):
+            return in_runs(1, access)
+        starts = _starts(chosen // access.block)
+        run = len(chosen) / (1 + len(starts))
+        # A block that is met in several runs is kept for all of them.
+        kept = int(access.blocks_kept * self.times_met(access.block))
+        aligned = not (starts % max(1, round(run))).any()
+        return in_runs(run, replace(access, blocks_kept=kept), aligned)
+
+    def times_met(self, block: int) -> float:
+        """In how many runs of samples each block of the source is met; in one if sorted."""
+        chosen = self._chosen
+        if isinstance(chosen, range) or block == 1 or (chosen[1:] >= chosen[:-1]).all():
+            return 1.0
+        blocks = chosen // block
+        return (1 + len(_starts(blocks))) / len(np.unique(blocks))
 
 
-def _array(choice: Any, n: int) -> Indices:
+def _starts(blocks: Indices) -> Indices:
+    """Where a run of samples of the same block begins, but for the first one."""
+    return np.flatnonzero(blocks[1:] != blocks[:-1]) + 1
+
+
+def every(step: int, start: int | None, access: Access) -> Access:
+    """The access of every so many samples, from `start` on; None stands for several starts."""
+    block = access.block
+    aligned = start is not None and step > 0 and block % step == 0 and start % block < step
+    return in_runs(max(1.0, block / abs(step)), access, aligned)
+
+
+def in_runs(run: float, access: Access, aligned: bool = True) -> Access:
+    """The access of a view, of which `run` samples lie in one block of the source."""
+    block = max(1, round(run))
+    return replace(
+        access,
+        block=block,
+        block_cost=access.cost * block / run,
+        blocks_aligned=block == 1 or (aligned and access.blocks_aligned),
+    )
+
+
+def _array(argument: str, choice: Any, n: int) -> Indices:
     """The ints, checked, in an array that no one else has."""
-    array = np.asarray(choice if isinstance(choice, np.ndarray) else check_ids(choice, "indices"))
+    array = np.asarray(choice if isinstance(choice, np.ndarray) else check_ids(choice, argument))
     if array.dtype.kind == "b":
         remedy = "Of a mask, pass numpy.flatnonzero(mask)."
-        raise bad_type("indices", choice, "ints, a range or a slice, and no bools", remedy)
+        raise bad_type(argument, choice, "ints, a range or a slice, and no bools", remedy)
     if array.ndim != 1 or (array.dtype.kind not in "iu" and array.size):
-        raise bad_value("indices", choice, "ints in one dimension, a range or a slice")
+        raise bad_value(argument, choice, "ints in one dimension, a range or a slice")
     if array.size:
-        _check_range(int(array.min()), int(array.max()), n)
+        _check_range(argument, int(array.min()), int(array.max()), n)
     return array.astype(np.int64)
 
 
-def _check_range(least: int, most: int, n: int) -> None:
+def _check_range(argument: str, least: int, most: int, n: int) -> None:
     if least < 0 or most >= n:
         wrong = least if least < 0 else most
-        raise bad_value("indices", wrong, f"in range({n}), as source has {n} samples")
+        raise bad_value(argument, wrong, f"in range({n}), as source has {n} samples")
 
 
 def _compact(array: Indices) -> range | Indices:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from headrace.arguments import check_dtype, keeps_kind
 from headrace.arrays import Array, Indices, fingerprint
-from headrace.errors import ArgumentError, bad_value
+from headrace.errors import ArgumentError, SampleError, bad_value
 from headrace.pytree import Tree, map_leaves, named_leaves
 from headrace.readers.access import Access, Part
 from headrace.readers.reader import Arrays, Reader, Spec, Specs, check_read
@@ -19,8 +19,8 @@ from headrace.readers.source import common_length, data_hash, readers_of
 from headrace.readers.views.parts import (
     access_of_parts,
     ids_of_parts,
-    numbered_as,
     read_parts,
+    renumber,
     spec_of_parts,
 )
 
@@ -164,8 +164,11 @@ class Concat:
             target = map_leaves(lambda part: part[first : first + n], out)
         else:
             target = map_leaves(lambda spec: np.empty((n, *spec.shape), spec.dtype), specs)
-        with numbered_as("concatenation", indices, of_source):
+        try:
             read_parts(self._sources[source], of_source, target)
+        except SampleError as error:
+            renumber(error, "sample {} of the concatenation", indices, of_source)
+            raise
         if not directly:
             map_leaves(lambda part, read: _put(part, rows, read), out, target)
 

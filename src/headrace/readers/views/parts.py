@@ -1,9 +1,6 @@
 """The parts of a source that a view is of: what is asked of all of them at once."""
 
-import contextlib
-from collections.abc import Iterator, Sequence
-
-import numpy as np
+from collections.abc import Sequence
 
 from headrace.arrays import Indices
 from headrace.errors import SampleError
@@ -40,22 +37,21 @@ def _blocks_of(access: Access) -> tuple[int, int, float, bool]:
     return access.block, access.blocks_kept, access.block_cost, access.blocks_aligned
 
 
-@contextlib.contextmanager
-def numbered_as(view: str, indices: Indices, of_source: Indices) -> Iterator[None]:
-    """Has errors about samples of the source be about those of the view, and name both.
+def renumber(error: SampleError, sample: str, indices: Indices, *of_source: Indices) -> None:
+    """Has an error about a sample of the source be about one of the view, and name both.
 
     Args:
-        view: what the view is called in messages.
+        error: raised by reading the source.
+        sample: what a sample of the view is called in messages, with {} for its index.
         indices: of samples of the view.
-        of_source: those of the source that they are, one for each of `indices`; or a row for each,
-            of those that it takes.
+        of_source: those of the source that each of `indices` takes: one for each, or a row of them.
     """
-    try:
-        yield
-    except SampleError as error:
-        rows = np.flatnonzero((of_source == error.index).reshape(len(indices), -1).any(axis=1))
-        if error.index is not None and rows.size:
-            index = int(indices[rows[0]])
-            error.args = (f"{error} (sample {index} of the {view})",)
+    if error.index is None:
+        return
+    for taken in of_source:
+        takes_it = (taken == error.index).reshape(len(indices), -1).any(axis=1)
+        if takes_it.any():
+            index = int(indices[takes_it.argmax()])
+            error.args = (f"{error} ({sample.format(index)})",)
             error.index = index
-        raise
+            return

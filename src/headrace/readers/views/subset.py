@@ -1,22 +1,28 @@
 """Subset: some samples of a source, in an order of one's own."""
 
 import functools
+import warnings
 
 import numpy as np
 
 from headrace.arrays import Indices, fingerprint
+from headrace.errors import SampleError
 from headrace.pytree import Tree, leaves, map_leaves
-from headrace.readers.access import Access, Part, parts_of
+from headrace.readers.access import Access, Part, ReadAmplificationWarning, parts_of
 from headrace.readers.reader import Arrays, Reader, Specs, check_read
 from headrace.readers.source import common_length, data_hash, readers_of
 from headrace.readers.views.chosen import Choice, Chosen
 from headrace.readers.views.parts import (
     access_of_parts,
     ids_of_parts,
-    numbered_as,
     read_parts,
+    renumber,
     spec_of_parts,
 )
+from headrace.readers.views.starts import Starts
+
+# With less, sorted indices would gain hardly anything.
+_LEAST_WARNED_OF = 1.5
 
 
 class Subset:
@@ -27,7 +33,8 @@ class Subset:
     source.
 
     Where samples are stored in blocks, such as chunks, give sorted indices: a loader with
-    `BlockShuffle` can then read those of a block together.
+    `BlockShuffle` can then read those of a block together. It warns if it could not
+    (`ReadAmplificationWarning`).
 
     Args:
         source: what a `Loader` takes: a reader, an array, or a tuple or dict of them.
@@ -50,8 +57,19 @@ class Subset:
 
     def __init__(self, source: object, indices: Choice) -> None:
         self._readers = readers_of(source)
-        self._chosen = Chosen(indices, common_length(self._readers))
+        n = common_length(self._readers)
+        self._chosen: Chosen | Starts = Chosen(indices, n)
         self._spec = spec_of_parts(self._readers)
+        access = access_of_parts(self._readers)
+        times = self._chosen.times_met(access.block)
+        if times > _LEAST_WARNED_OF and access.blocks_kept * access.block < n:
+            warnings.warn(
+                f"the samples of source lie in blocks of {access.block}, each of which is read as "
+                f"a whole, and indices come back to each about {times:.3g} times. Sort them, as "
+                "with numpy.sort(indices), so that a loader can have a block read once.",
+                ReadAmplificationWarning,
+                stacklevel=2,
+            )
 
     @property
     def spec(self) -> Specs:
@@ -87,7 +105,7 @@ class Subset:
         """A subset of each part of the source."""
         if not isinstance(self._readers, tuple | dict):
             return self
-        return map_leaves(lambda reader: _subset(reader, self._chosen), self._readers)
+        return map_leaves(lambda reader: chosen_of(reader, self._chosen), self._readers)
 
     def __len__(self) -> int:
         return len(self._chosen)
@@ -102,12 +120,15 @@ class Subset:
     def read(self, indices: Indices, out: Arrays) -> None:
         check_read(len(self), self.spec, indices, out)
         of_source = self._chosen.at(indices)
-        with numbered_as("subset", indices, of_source):
+        try:
             read_parts(self._readers, of_source, out)
+        except SampleError as error:
+            renumber(error, "sample {} of the subset", indices, of_source)
+            raise
 
 
-def _subset(reader: Reader, chosen: Chosen) -> Subset:
-    """A subset by indices that are checked already, and shared with other subsets."""
+def chosen_of(reader: Reader, chosen: Chosen | Starts) -> Subset:
+    """The samples of a reader that were chosen by checked indices, which several may share."""
     subset = Subset.__new__(Subset)
     subset._readers, subset._chosen, subset._spec = reader, chosen, reader.spec
     return subset
