@@ -13,7 +13,8 @@ from headrace.readers.access import Access, ReadAmplificationWarning, access_of
 from headrace.readers.reader import Reader
 from headrace.sampling.batch_sampler import BatchSampler
 from headrace.sampling.block_shuffle import DEFAULT_WINDOW, BlockShuffle, BlockShuffled
-from headrace.sampling.order import Sequential
+from headrace.sampling.mix.mix_order import MixOrder
+from headrace.sampling.order import Sequential, Shuffled
 
 # With less, other orders would gain hardly anything.
 _LEAST_WARNED_OF = 1.5
@@ -73,7 +74,14 @@ def warn_of_amplification(
     """
     if isinstance(sampler.order, Sequential):
         return
-    order = sampler.order.sampling if isinstance(sampler.order, BlockShuffled) else None
+    order, given, advice = None, f"in the order {sampler.order.describe()}", "hr.{}"
+    if isinstance(sampler.order, Shuffled):
+        given = "with shuffle=True"
+    elif isinstance(sampler.order, BlockShuffled):
+        order = sampler.order.sampling
+        given = f"with shuffle=hr.{order}"
+    elif isinstance(sampler.order, MixOrder):
+        order, advice = sampler.order.block_shuffle, "hr.Mix(..., shuffle=hr.{})"
     n, batch_size, world_size = sampler.n, sampler.batch_size, sampler.world_size
     accesses = {name: access_of(reader) for name, reader in named_leaves(readers, "source")}
     blocked = {name: access for name, access in accesses.items() if access.block > 1}
@@ -88,13 +96,12 @@ def warn_of_amplification(
         advised = min(orders, key=lambda o: max(times_read(o, of) for of in blocked.values()))
         times, better = times_read(order, access), times_read(advised, access)
         if times > _LEAST_WARNED_OF and times > _LEAST_WARNED_OF * better:
-            given = "True" if order is None else f"hr.{order}"
             warnings.warn(
-                f"with shuffle={given}, batches of {batch_size} take reading about {times:.3g} "
+                f"{given}, batches of {batch_size} take reading about {times:.3g} "
                 f"times the samples that they hold from {name}: those lie in "
                 f"{-(-n // access.block)} blocks of {access.block}, each of which is read as a "
-                f"whole, and {access.blocks_kept} are kept in memory. With shuffle=hr.{advised} it "
-                f"is about {better:.3g} times; or have the reader keep more blocks.",
+                f"whole, and {access.blocks_kept} are kept in memory. With shuffle="
+                f"{advice.format(advised)} it is about {better:.3g} times; or have the reader keep more blocks.",
                 ReadAmplificationWarning,
                 stacklevel=stacklevel + 1,
             )

@@ -14,6 +14,7 @@ has ended.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -23,6 +24,7 @@ from headrace.arguments import MAX_SAMPLES, check_seed
 from headrace.arrays import Indices, fingerprint
 from headrace.errors import ArgumentError
 from headrace.sampling import streams
+from headrace.sampling.block_shuffle import BlockShuffle
 from headrace.sampling.mix.shares import Shares
 from headrace.sampling.order import Order, Parts, Sampling, order_of
 from headrace.sampling.permutations import Permutations
@@ -46,6 +48,9 @@ class MixOrder:
         limits: of passes of each source.
         shuffle: as `Mix` takes it.
         length: positions of an epoch.
+
+    Attributes:
+        block_shuffle: how the samples of a source are read together; None if each comes by itself.
     """
 
     repeats = True
@@ -60,6 +65,12 @@ class MixOrder:
         length: int,
     ) -> None:
         self._length = length
+        self.block_shuffle: BlockShuffle | None = None
+        largest = max(block for _, block, _ in parts)
+        if isinstance(shuffle, BlockShuffle):
+            self.block_shuffle = replace(shuffle, block=shuffle.block or largest)
+        elif shuffle is False:
+            self.block_shuffle = BlockShuffle(largest, window=1)
         sizes = np.array([length for length, _, _ in parts])
         self._starts = np.cumsum(sizes) - sizes
         self._orders: list[Order] | None = None
