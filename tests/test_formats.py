@@ -9,7 +9,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from written import ROWS, WRITTEN, N, write_images, write_npy_files, write_npz_files, write_tar
+from written import (
+    ROWS,
+    WRITTEN,
+    N,
+    expected,
+    samples,
+    write_images,
+    write_npy_files,
+    write_npz_files,
+    write_tar,
+)
 
 import headrace as hr
 from headrace import formats as registry
@@ -21,18 +31,6 @@ from headrace.storage import Manifest
 DOCS = Path(__file__).parents[1] / "docs"
 ALL = sorted(WRITTEN)
 WITH_COLUMNS = [name for name in ALL if WRITTEN[name][2]]
-
-
-def samples(reader):
-    """All samples of a reader, as one batch."""
-    loader = hr.Loader(reader, len(reader), shuffle=False, executor=hr.Inline())
-    return loader.batch(0, 0)
-
-
-def expected(name):
-    if name == "images":
-        return np.broadcast_to(np.arange(N, dtype=np.uint8)[:, None, None, None], (N, 2, 3, 3))
-    return ROWS
 
 
 def assert_holds(reader, name):
@@ -233,12 +231,19 @@ class TestNotClear:
         ("names", "why"),
         [
             ([], "it has no files"),
-            (["a.txt", "b.txt", "c"], "it holds 2 .txt, 1 other files"),
-            (["a.h5"], "it holds 1 .h5 files"),
+            (["a.txt", "b.txt", "c"], "it holds 2 .txt and 1 other files"),
+            (["a.h5"], "it holds 1 .h5 file"),
+            (
+                ["a.tar.gz", "b.tar.gz"],
+                "it holds 2 .tar.gz files, and what is compressed as a whole can't be read at "
+                "random: decompress it",
+            ),
+            (["_a.npy", "b/_c/d.npy"], "it holds 2 .npy files"),
         ],
     )
     def test_a_folder_of_none(self, tmp_path, names, why):
         for name in names:
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / name).touch()
         with pytest.raises(hr.ArgumentError) as caught:
             hr.open(tmp_path)
@@ -280,7 +285,9 @@ class TestRefused:
             hr.open(tmp_path / write_npy_files(tmp_path), dtype={"x": "float32"})
 
     def test_a_tar_without_columns(self, tmp_path):
-        with pytest.raises(hr.ArgumentError, match=r"^columns must be some of .*: cls,x\.npy"):
+        with pytest.raises(
+            hr.ArgumentError, match=r"^columns must be some of .*: cls \(6\), x\.npy \(6\)"
+        ):
             hr.open(tmp_path / write_tar(tmp_path))
 
     def test_an_option_that_none_has(self, tmp_path):

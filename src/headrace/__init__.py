@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from headrace.batching.stats import Stats
     from headrace.batching.transforms import per_sample
     from headrace.errors import (
+        AccessDeniedError,
         ArgumentError,
         ArgumentTypeError,
         ChecksumError,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
         SampleNotFoundError,
         SharedMemoryError,
         StateError,
+        StoppedEarlyError,
         StorageError,
         WorkerDiedError,
     )
@@ -62,7 +64,7 @@ if TYPE_CHECKING:
     from headrace.sampling.permutation import Permutation
     from headrace.sampling.weighted import Weighted
     from headrace.sampling.world import World, world
-    from headrace.storage import Cache, Remote
+    from headrace.storage import Cache, Remote, Verified
 else:
     __getattr__, __dir__ = lazy_names(
         __name__,
@@ -71,6 +73,7 @@ else:
             "headrace.batching.stats": ["Stats"],
             "headrace.batching.transforms": ["per_sample"],
             "headrace.errors": [
+                "AccessDeniedError",
                 "ArgumentError",
                 "ArgumentTypeError",
                 "ChecksumError",
@@ -85,6 +88,7 @@ else:
                 "SampleNotFoundError",
                 "SharedMemoryError",
                 "StateError",
+                "StoppedEarlyError",
                 "StorageError",
                 "WorkerDiedError",
             ],
@@ -124,11 +128,12 @@ else:
             "headrace.sampling.permutation": ["Permutation"],
             "headrace.sampling.weighted": ["Weighted"],
             "headrace.sampling.world": ["World", "world"],
-            "headrace.storage": ["Cache", "Remote"],
+            "headrace.storage": ["Cache", "Remote", "Verified"],
         },
     )
 
 __all__ = [
+    "AccessDeniedError",
     "ArgumentError",
     "ArgumentTypeError",
     "Arrow",
@@ -178,10 +183,12 @@ __all__ = [
     "Spec",
     "StateError",
     "Stats",
+    "StoppedEarlyError",
     "StorageError",
     "Subset",
     "TarFiles",
     "Threads",
+    "Verified",
     "Weighted",
     "Windows",
     "WorkerDiedError",

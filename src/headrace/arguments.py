@@ -80,6 +80,18 @@ def check_dtype(dtype: npt.DTypeLike) -> DType:
     return checked
 
 
+def hint_of_raw(dtype: DType) -> str:
+    """What raw bytes may be, as the rest of a message; "" if the dtype is not one of raw bytes."""
+    types = {1: "float8 and other types of one byte", 2: "bfloat16"}
+    if dtype.kind != "V" or dtype.names is not None or dtype.itemsize not in types:
+        return ""
+    return (
+        f". {dtype.str[1:]} is what files have of {types[dtype.itemsize]}, which numpy can't name: "
+        "leave dtype= out, and view the batches as what they are in a transform, such as "
+        "x.view(ml_dtypes.bfloat16)"
+    )
+
+
 def keeps_kind(source: DType, target: DType) -> bool:
     """Whether numbers stay numbers of their kind, or of a more general one, and all else itself."""
     if source.kind in _NUMERIC and target.kind in _NUMERIC:

@@ -4,6 +4,9 @@ Each class inherits `HeadraceError` and the builtin that a user would catch, and
 message, so that it survives pickling and PyTorch's re-raising from a worker process.
 """
 
+import errno
+import os
+import traceback
 from typing import Self
 
 
@@ -45,9 +48,13 @@ class SampleFormatError(SampleError, ValueError):
 
 
 class StorageError(HeadraceError, OSError):
-    """A file can't be read from where it lies. `position` is that of the request it was for."""
+    """A file can't be read from where it lies, which says nothing of what it holds.
+
+    `position` is that of the request it was for, `errno` the system's number for it, if any.
+    """
 
     position: int | None = None
+    errno: int | None = None
 
     @classmethod
     def at(cls, position: int, message: str) -> Self:
@@ -59,6 +66,10 @@ class StorageError(HeadraceError, OSError):
 
 class FileMissingError(StorageError, FileNotFoundError):
     """There is no file of that name."""
+
+
+class AccessDeniedError(StorageError, PermissionError):
+    """A file is there, perhaps, but not for this user or with these credentials."""
 
 
 class ChecksumError(StorageError, ValueError):
@@ -75,6 +86,10 @@ class LoaderMovedError(HeadraceError, RuntimeError):
 
 class ExecutorClosedError(HeadraceError, RuntimeError):
     """An executor was closed while batches were still being taken from it."""
+
+
+class StoppedEarlyError(HeadraceError, RuntimeError):
+    """Something raised `StopIteration`, which would have ended an epoch before its last batch."""
 
 
 class WorkerDiedError(HeadraceError, RuntimeError):
@@ -104,6 +119,47 @@ def missing_extra(what: str, package: str, extra: str) -> MissingExtraError:
     return MissingExtraError(
         f"{what} needs {package}, which is not installed. "
         f"Install it with: pip install 'headrace[{extra}]'"
+    )
+
+
+def unreadable(path: str, error: OSError) -> StorageError:
+    """The error about a file or folder of this machine over which the system raised `error`."""
+    if isinstance(error, StorageError):
+        return error
+    if isinstance(error, FileNotFoundError):
+        return FileMissingError(f"there is no file {path!r}")
+    kind = AccessDeniedError if isinstance(error, PermissionError) else StorageError
+    number = error.errno or 0
+    reason = os.strerror(number) if number else str(error)
+    remedy = f". {_REMEDIES[number]}" if number in _REMEDIES else ""
+    explained = kind(f"{path!r} can't be read: {reason}{remedy}")
+    explained.errno = error.errno
+    return explained
+
+
+_RIGHTS = "This user needs the right to read it, and to enter the folders that it is in"
+# What helps, by the system's numbers, where its own words do not say it.
+_REMEDIES = {
+    errno.EACCES: _RIGHTS,
+    errno.EPERM: _RIGHTS,
+    errno.ELOOP: "A link leads back to itself",
+    errno.EMFILE: "Raise the limit of this process, as with `ulimit -n`",
+    errno.ESTALE: "It was replaced where it is served from: open it again, or mount that again",
+}
+
+
+def stopped_early(error: StopIteration, where: str) -> StoppedEarlyError:
+    """The error for what raised `StopIteration`, to be raised from it.
+
+    Args:
+        error: what was raised.
+        where: what was called, such as "the transform".
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    line = f", in {frames[-1].name} ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
+    return StoppedEarlyError(
+        f"{where} raised {error!r}{line}, by which Python ends a loop: it would have ended the "
+        "epoch early. If it is of a call of next(), give that a default or catch it."
     )
 
 

@@ -6,10 +6,9 @@ folder, and that module is listed here.
 
 import functools
 import os
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from importlib import import_module
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy.typing as npt
 
@@ -17,6 +16,14 @@ from headrace.arguments import check_ids
 from headrace.errors import ArgumentError, HeadraceError, bad_type, bad_value
 from headrace.readers.format import Format, Options, has_file, with_manifest
 from headrace.readers.reader import Reader
+from headrace.readers.shared.listing import (
+    DECOMPRESS,
+    counted,
+    is_bookkeeping,
+    is_compressed,
+    suffix_of,
+)
+from headrace.storage.local import paths
 from headrace.storage.opening import is_url, open_storage
 
 _DECLARED_IN = (
@@ -47,6 +54,7 @@ def open(  # noqa: A001
     columns: str | Iterable[str] | None = None,
     dtype: npt.DTypeLike | dict[str, npt.DTypeLike] | None = None,
     size: int | tuple[int, int] | None = None,
+    missing: Literal["fill", "error"] | None = None,
 ) -> Reader:
     """The reader of what lies at a path: `NpyFiles` of a folder of .npy files, and so on.
 
@@ -67,6 +75,8 @@ def open(  # noqa: A001
         dtype: of the samples that are read; of several arrays perhaps a dict. Default: as stored.
         size: (height, width) of images, or one int for both. Default for a folder: the size of the
             first image; tar shards of images need it.
+        missing: what a chunk of Zarr that is not there is: "fill", its fill value, as zarr has it,
+            or an "error". Default: "fill".
 
     Returns:
         The reader; of images in folders an `ImageFolder`, whose `labels()` are the classes.
@@ -77,7 +87,7 @@ def open(  # noqa: A001
             what could be meant.
         MissingExtraError: (an ImportError) the format's library is not installed.
         SampleError: the first sample, or the one file of all, can't be read.
-        StorageError: (an OSError) a file behind a URL can't be read.
+        StorageError: (an OSError) a file can't be read.
 
     Example:
         >>> import headrace as hr
@@ -106,7 +116,7 @@ def open(  # noqa: A001
     if not exists(path):
         raise bad_value("path", path, "that of an existing file or folder, or a URL")
     try:
-        return open_as(path, format, Options(ids, columns, dtype, size)).reader
+        return open_as(path, format, Options(ids, columns, dtype, size, missing)).reader
     except FormatNotClear as unclear:
         raise ArgumentError(_explain(unclear)) from unclear.__cause__
 
@@ -154,8 +164,12 @@ def open_as(path: str, format_name: str | None, options: Options) -> Opened:
 
 
 def exists(path: str) -> bool:
-    """Whether `path` is a URL, or something of this machine is there."""
-    return is_url(path) or os.path.exists(path)
+    """Whether `path` is a URL, or something of this machine is there.
+
+    Raises:
+        StorageError: (an OSError) that can't be told.
+    """
+    return is_url(path) or paths.exists(path)
 
 
 def find_format(path: str) -> Format:
@@ -163,29 +177,35 @@ def find_format(path: str) -> Format:
 
     Raises:
         FormatNotClear: it can't be told.
-        StorageError: (an OSError) a URL can't be asked.
+        StorageError: (an OSError) a URL can't be asked, or a folder can't be read.
     """
-    is_folder = not is_url(path) and os.path.isdir(path)
+    is_folder = not is_url(path) and paths.is_folder(path)
     suffix = os.path.splitext(path.rstrip("/").lower())[1]
     for each in formats().values():
         if suffix in each.path_suffixes and not (is_folder and each.is_file):
             return each
     if not is_url(path) and not is_folder:
-        raise FormatNotClear(path, f"its name ends with {suffix!r}", {})
+        ending = f"its name ends with {suffix_of(path)!r}"
+        raise FormatNotClear(path, ending + _if_compressed([path]), {})
     root = with_manifest(path)
     try:
         names = open_storage(root).names()
-    except (HeadraceError, OSError) as error:
+    except HeadraceError as error:
+        if not is_url(path):
+            raise  # and no name of a format would help
         raise FormatNotClear(path, f"its files can't be listed ({error})", {}) from error
     for each in formats().values():
         if any(has_file(path, name) for name in each.marks):
             return each
-    found = _formats_among(names)
+    found = _formats_among([name for name in names if not is_bookkeeping(name)])
     if len(found) == 1:
         return formats()[next(iter(found))]
-    suffixes = Counter(os.path.splitext(name.lower())[1] for name in names).most_common(8)
-    listed = ", ".join(f"{count} {suffix or 'other'}" for suffix, count in suffixes)
-    raise FormatNotClear(path, f"it holds {listed} files" if names else "it has no files", found)
+    held = f"it holds {counted(names)}{_if_compressed(names)}" if names else "it has no files"
+    raise FormatNotClear(path, held, found)
+
+
+def _if_compressed(names: list[str]) -> str:
+    return f", and {DECOMPRESS}" if any(map(is_compressed, names)) else ""
 
 
 def _formats_among(names: list[str]) -> dict[str, int]:

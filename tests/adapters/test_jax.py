@@ -10,6 +10,7 @@ import in_workers
 import numpy as np
 import pytest
 from batch_bytes import as_bytes
+from stopping import STOPPING, stopping_loader
 
 import headrace as hr
 from headrace.pytree import leaves
@@ -75,6 +76,16 @@ def test_a_failure_comes_at_its_turn():
     with pytest.raises(ValueError, match="bad"):
         next(batches)
     assert loader.place == (0, 4)
+
+
+@pytest.mark.parametrize("what", STOPPING)
+def test_a_stop_iteration_does_not_end_an_epoch(what):
+    loader = stopping_loader(what)
+    seen = []
+    with pytest.raises(hr.StoppedEarlyError, match="stopping.py"):
+        seen.extend(loader.to_jax())
+    assert len(seen) == 2
+    assert loader.place == (0, 2 * len(seen[0]))
 
 
 def test_moving_the_loader_within_an_iteration_is_refused():

@@ -13,6 +13,8 @@ import headrace as hr
 
 torch = pytest.importorskip("torch")
 
+from headrace.adapters.torch import as_tensor
+
 N, BATCH = 26, 4
 
 
@@ -138,6 +140,35 @@ def test_strings_stay_arrays_of_numpy():
     loader = hr.Loader((np.arange(4), np.array(list("abcd"))), batch_size=2, shuffle=False)
     numbers, names = next(iter(loader.to_torch()))
     assert (numbers.tolist(), names.tolist()) == ([0, 1], ["a", "b"])
+
+
+OF_ML_DTYPES = ("bfloat16", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("name", [*OF_ML_DTYPES, "uint8", "uint16", "uint32", "uint64"])
+def test_types_that_this_pytorch_has_become_tensors(name, workers):
+    ml_dtypes = pytest.importorskip("ml_dtypes") if name in OF_ML_DTYPES else np
+    x = np.arange(8, dtype="float32").astype(getattr(ml_dtypes, name)).reshape(4, 2)
+    loader = hr.Loader({"x": x}, batch_size=4, shuffle=False)
+    (batch,) = loader.to_torch(num_workers=workers)
+    if not hasattr(torch, name):
+        assert batch["x"].dtype == x.dtype
+    else:
+        assert batch["x"].dtype is getattr(torch, name)
+        assert batch["x"].float().tolist() == x.astype("float32").tolist()
+
+
+def test_types_that_pytorch_has_not_stay_arrays_of_numpy():
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    x = np.zeros(4, ml_dtypes.int4), np.zeros(4, "longdouble"), np.zeros(4, "M8[s]")
+    (batch,) = hr.Loader(x, batch_size=4).to_torch()
+    assert [leaf.dtype for leaf in batch] == [part.dtype for part in x]
+
+
+def test_tensors_of_bfloat16_share_the_memory_of_the_batch():
+    x = np.zeros((4, 2), pytest.importorskip("ml_dtypes").bfloat16)
+    assert as_tensor(x).data_ptr() == x.ctypes.data
 
 
 def test_two_iterations_at_once_are_refused():

@@ -153,7 +153,9 @@ def test_a_tar_tells_which_fields_there_are(tmp_path):
             member = tarfile.TarInfo(name)
             member.size = 1
             tar.addfile(member, io.BytesIO(b"7"))
-    assert_refused(run("pack", tmp_path / "a.tar", tmp_path / "x.npy"), "--columns", "cls,txt")
+    assert_refused(
+        run("pack", tmp_path / "a.tar", tmp_path / "x.npy"), "--columns", "cls (1), txt (1)"
+    )
 
 
 class TestRefused:
@@ -165,7 +167,7 @@ class TestRefused:
         (tmp_path / "mixed" / "a.npy").touch()
         (tmp_path / "mixed" / "a.npz").touch()
         done = run("pack", tmp_path / "mixed", tmp_path / "x.npy")
-        assert_refused(done, "1 .npy, 1 .npz", "--format", "npy-files")
+        assert_refused(done, "1 .npy and 1 .npz", "--format", "npy-files")
 
     @pytest.mark.parametrize("existing", ["x.npy", "x.ids.json", "x.npy.manifest.json"])
     def test_an_existing_target(self, tmp_path, source, existing):

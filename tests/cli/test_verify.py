@@ -294,6 +294,23 @@ class TestOtherFormats:
         found = verify(str(path))
         assert [bad.sample for bad in found.bad] == [10, 11, 12, 13, 14]
 
+    def test_a_lost_chunk_of_zarr(self, tmp_path):
+        zarr = pytest.importorskip("zarr", reason="needs headrace[zarr]")
+        root = tmp_path / "x.zarr"
+        zarr.create_array(root, data=np.arange(40).reshape(20, 2) + 1, chunks=(5, 2))
+        assert verify(str(root)).bad == []
+        manifest = Manifest.of(root)
+        (root / "c" / "1" / "0").unlink()
+        found = verify(str(root))
+        assert [bad.sample for bad in found.bad] == [5, 6, 7, 8, 9]
+        assert "'c/1/0'" in found.bad[0].reason
+        done = run(root, "--missing", "fill")
+        assert "all good" in done.stdout
+        manifest.save(root / "manifest.json")
+        assert bad_names(verify(str(root))) == {"c/1/0"}
+        done = run(root, "--missing", "zero")
+        assert (done.returncode, "--missing must be fill or error" in done.stderr) == (2, True)
+
     def test_a_whole_file(self, tmp_path):
         (tmp_path / "x.npy").write_bytes(b"nothing")
         found = verify(str(tmp_path / "x.npy"))

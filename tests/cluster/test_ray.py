@@ -14,6 +14,7 @@ import pytest
 ray = pytest.importorskip("ray", reason="needs headrace[ray]")
 
 from picklable import noisy_x
+from stopping import STOPPING, stopping_loader
 
 import headrace as hr
 from headrace.pytree import leaves
@@ -192,3 +193,11 @@ def test_torch_gets_tensors_that_may_be_written_to(executor, tail):
         for tensor, other in zip(leaves(batch), leaves(same), strict=True):
             assert torch.equal(tensor, other)
             tensor += 1
+
+
+@pytest.mark.parametrize("what", STOPPING)
+def test_a_stop_iteration_does_not_end_an_epoch(executor, what):
+    seen = []
+    with pytest.raises(hr.StoppedEarlyError, match="stopping.py"):
+        seen.extend(stopping_loader(what, executor))
+    assert len(seen) == 2

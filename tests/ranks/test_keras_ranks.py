@@ -37,6 +37,7 @@ def check_same(trained, alone):
     assert trained["place"] == alone["place"]
 
 
+@pytest.mark.cell("Keras", "2 processes with ranks")
 def test_data_parallel_trains_the_same_weights(run_ranks, free_port, one_device):
     (four_devices,) = run_ranks(SCRIPT, 1, 0, "data", **environment(4))
     assert four_devices["devices"] == 4

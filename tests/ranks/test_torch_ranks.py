@@ -34,6 +34,7 @@ def run_torch(run_ranks, tmp_path):
     return run
 
 
+@pytest.mark.cell("PyTorch", "2 processes with ranks")
 def test_ddp_trains_the_same_weights_on_1_2_and_4_ranks(run_torch):
     alone = run_torch("torch_train.py", 1, GLOBAL_BATCH)[0]
     order = hr.BatchSampler(90, GLOBAL_BATCH, seed=4)

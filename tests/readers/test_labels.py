@@ -131,7 +131,6 @@ def test_labels_are_converted_to_the_dtype(labels, dtype):
         ([3, 300], "uint8", "sample 1 has the label 300"),
         ([3, -1], "uint8", "sample 1 has the label -1"),
         ([0.0, 0.7], "int64", "sample 1 has the label 0.7"),
-        ([0.0, float("nan")], "int64", "sample 1 has the label nan"),
         ([[0, 2]], "bool", "sample 0 has the label 2"),
         ([1j], "float32", "complex128"),
         (["1", "2"], "int64", "<U1"),
@@ -168,7 +167,8 @@ def test_one_hot_is_of_numbers(dtype):
                           "and 1 ids were given"),
         (([1, [2, 3]],), "labels must all have the same shape"),
         (({"a": 1, "b": [1, 2]}, ["a", "b"]), "labels must all have the same shape"),
-        (([1, None],), "labels must be numbers"),
+        (([1, None],), "labels must have a label for each sample, but sample 1 has none: None was"),
+        (([1, print],), "labels must be numbers"),
         (({1, 2},), "labels must be numbers"),
         ((5,), "labels must be a mapping, or one label for each sample"),
         (("abc",), "labels must be a mapping, or one label for each sample"),
@@ -243,3 +243,43 @@ def test_labels_of_a_series_are_taken_by_id():
         hr.Labels(series)
     with pytest.raises(hr.ArgumentError, match="none for 'z', which is ids\\[0\\]"):
         hr.Labels(series, ids=["z"])
+
+
+@pytest.mark.fault("a label that is missing", "error", "labels")
+@pytest.mark.parametrize(
+    ("labels", "arguments", "shown"),
+    [
+        ([2, 0, None, 1], {}, "None"),
+        ([2, 0, None, None], {"n_classes": 3}, "None"),
+        ([2, 0, float("nan"), 1], {"n_classes": 3}, "nan"),
+        ([2, 0, float("nan"), 1], {"dtype": "int64"}, "nan"),
+        ([[2, 1], [0, 1], None, [1, 1]], {}, "None"),
+        ([[2, 1], [0, 1], [None, 1], [1, 1]], {}, "None"),
+        (["a", "b", None, "c"], {}, "None"),
+    ],
+    ids=str,
+)
+def test_a_missing_label_is_named_by_its_row_and_id(labels, arguments, shown):
+    with pytest.raises(hr.ArgumentError, match=f"sample 2 has none: .*{shown}"):
+        hr.Labels(labels, **arguments)
+    ids = ["w", "x", "y", "z"]
+    for given in (labels, dict(zip(ids, labels, strict=True))):
+        with pytest.raises(hr.ArgumentError, match=r"sample 2, ids\[2\] = 'y', has none"):
+            hr.Labels(given, ids, **arguments)
+
+
+def test_a_missing_label_of_pandas_is_named():
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    for dtype in ("float64", "Int64", "object"):
+        labels = pandas.Series([2, 0, None], index=["x", "y", "z"], dtype=dtype)
+        with pytest.raises(hr.ArgumentError, match=r"sample 1, ids\[1\] = 'z', has none"):
+            hr.Labels(labels, ["y", "z"], n_classes=3)
+        with pytest.raises(hr.ArgumentError, match="sample 2 has none"):
+            hr.Labels(labels.to_numpy(), n_classes=3)
+
+
+def test_labels_that_are_nan_may_be_floats():
+    """As where a model is told by them what not to learn."""
+    out = np.empty(2)
+    hr.Labels([float("nan"), 1.0]).read(np.arange(2), out)
+    assert np.isnan(out).tolist() == [True, False]

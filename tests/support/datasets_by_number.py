@@ -20,6 +20,8 @@ class Files:
 
     def __getitem__(self, index):
         path = self.folder / f"sample-{index:05}.npy"
+        if path.exists() and not path.is_file():
+            raise OSError(f"{path} is not a file")  # numpy would wait for a pipe
         try:
             with ONE_AT_A_TIME:
                 return np.load(path)

@@ -5,6 +5,7 @@ import http.client
 import http.server
 import re
 import socket
+import stat
 import struct
 import threading
 import time
@@ -19,13 +20,21 @@ FAULTS = (
 )
 
 
+# What S3's clients want to know of any object.
+_OF_OBJECTS = {"ETag": '"no-md5"', "Last-Modified": "Wed, 21 Oct 2015 07:28:00 GMT"}
+
+
 class FileServer(http.server.ThreadingHTTPServer):
-    """Serves the files below a folder, whole or in ranges. A context manager."""
+    """Serves the files below a folder, whole or in ranges, if it knows `ranges`. A context manager.
+
+    It is a web server, and enough of S3's to read objects by name, in buckets that are folders.
+    """
 
     request_queue_size = 256
 
-    def __init__(self, folder):
+    def __init__(self, folder, ranges=True):
         self.folder = Path(folder)
+        self.ranges = ranges
         super().__init__(("127.0.0.1", 0), _FileHandler)
 
     @property
@@ -49,7 +58,7 @@ class FaultProxy(FileServer):
 
     Args:
         plan: called with the name of an object (the end of its path) and how often it was asked
-            for before; one of FAULTS, or None.
+            for before; one of FAULTS, or None. A status may be followed by a code of S3's.
         delay_seconds: how far away the server is.
     """
 
@@ -98,13 +107,18 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 class _FileHandler(_Handler):
     def do_GET(self):
         name = urllib.parse.unquote(urllib.parse.urlsplit(self.path).path).lstrip("/")
+        path = self.server.folder / name
         try:
-            data = (self.server.folder / name).read_bytes()
-        except OSError:
+            data = path.read_bytes() if stat.S_ISREG(path.stat().st_mode) else None
+        except (FileNotFoundError, NotADirectoryError):
             return self.reply(404, {"Content-Length": "0"}, b"")
+        except OSError:
+            data = None
+        if data is None:
+            return self.reply(403, {"Content-Length": "0"}, b"")
         found = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
-        if not found:
-            return self.reply(200, {"Content-Length": str(len(data))}, data)
+        if not found or not self.server.ranges:
+            return self.reply(200, {"Content-Length": str(len(data)), **_OF_OBJECTS}, data)
         start = int(found[1])
         stop = min(len(data), int(found[2]) + 1 if found[2] else len(data))
         if start >= len(data):
@@ -133,8 +147,10 @@ class _FaultHandler(_Handler):
         # Some clients write the / between folders as %2F.
         name = urllib.parse.unquote(urllib.parse.urlsplit(self.path).path).rpartition("/")[2]
         fault = proxy.fault(name)
-        if fault and fault.isdigit():
-            return self.reply(int(fault), {"Content-Length": "4"}, b"busy")
+        status, _, code = (fault or "").partition(" ")
+        if status.isdigit():
+            body = f"<Error><Code>{code}</Code></Error>".encode() if code else b"busy"
+            return self.reply(int(status), {"Content-Length": str(len(body))}, body)
         if fault == "no answer":
             proxy.ended.wait()
             return self.drop()
@@ -187,5 +203,5 @@ def _range_headers(start, stop, size):
     return {
         "Content-Length": str(stop - start),
         "Content-Range": f"bytes {start}-{stop - 1}/{size}",
-        "ETag": '"no-md5"',
+        **_OF_OBJECTS,
     }

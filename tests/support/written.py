@@ -1,10 +1,12 @@
-"""Six samples in each of the formats, written without headrace."""
+"""Six samples in each of the formats, written without headrace, and read."""
 
 import io
 import tarfile
 
 import numpy as np
 import pytest
+
+import headrace as hr
 
 N = 6
 ROWS = np.arange(N * 4, dtype=np.uint8).reshape(N, 2, 2)
@@ -81,15 +83,22 @@ def write_images(folder):
 
 
 def write_tar(folder):
-    with tarfile.open(folder / "x.tar", "w") as tar:
-        for index, row in enumerate(ROWS):
-            file = io.BytesIO()
-            np.save(file, row)
-            for name, data in {"x.npy": file.getvalue(), "cls": str(index).encode()}.items():
-                member = tarfile.TarInfo(f"{index}.{name}")
-                member.size = len(data)
-                tar.addfile(member, io.BytesIO(data))
+    members = {}
+    for index, row in enumerate(ROWS):
+        file = io.BytesIO()
+        np.save(file, row)
+        members |= {f"{index}.x.npy": file.getvalue(), f"{index}.cls": str(index).encode()}
+    write_tar_of(folder / "x.tar", members)
     return "x.tar"
+
+
+def write_tar_of(path, members):
+    """Writes a tar of {name: bytes}."""
+    with tarfile.open(path, "w") as tar:
+        for name, data in members.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
 
 
 # What writes six samples of each format; its reader; the options that give the rows of `ROWS`.
@@ -105,3 +114,16 @@ WRITTEN = {
     "images": (write_images, "ImageFolder", {}),
     "tar": (write_tar, "TarFiles", {"columns": "x.npy"}),
 }
+
+
+def samples(reader):
+    """All samples of a reader, as one batch."""
+    loader = hr.Loader(reader, len(reader), shuffle=False, executor=hr.Inline())
+    return loader.batch(0, 0)
+
+
+def expected(name):
+    """The six samples, as that batch."""
+    if name == "images":
+        return np.broadcast_to(np.arange(N, dtype=np.uint8)[:, None, None, None], (N, 2, 3, 3))
+    return ROWS

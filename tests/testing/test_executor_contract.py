@@ -223,6 +223,7 @@ def run(kind, name, options):
         (EndsAtAFailure, "test_a_new_map_works_after_a_failure", {}),
         (EndsAtAFailure, "test_what_ends_an_interpreter_reaches_the_consumer", {}),
         (EndsAtAFailure, "test_a_stop_iteration_is_a_failure_and_not_the_end", {}),
+        (EndsAtAFailure, "test_an_error_that_can_not_be_pickled_arrives_with_its_text", {}),
         (NewWorkersForEachMap, "test_workers_stay_from_one_map_to_the_next", {}),
         (KeepsBatches, "test_a_batch_is_freed_once_its_consumer_drops_it", {}),
         *(

@@ -112,6 +112,38 @@ class HidesWhatIsBad(hr.NpyFiles):
             raise type(error)("a sample can't be read") from None
 
 
+class WaitsForPipes(hr.NpyFiles):
+    """Opens files as anybody would."""
+
+    def read(self, indices, out):
+        for index in indices.tolist():
+            with open(self.path(index), "rb") as file:
+                file.read(1)
+        super().read(indices, out)
+
+
+class TakesAllForDamage(hr.NpyFiles):
+    """Says of a file that can't be opened that it is a bad sample."""
+
+    def read(self, indices, out):
+        try:
+            super().read(indices, out)
+        except OSError as error:
+            raise hr.SampleFormatError(f"{error} {error.__notes__}") from None
+
+
+class FewerIds(hr.NpyFiles):
+    @property
+    def ids(self):
+        return super().ids[1:]
+
+
+class IdsOfOthers(hr.NpyFiles):
+    @property
+    def ids(self):
+        return super().ids[::-1]
+
+
 class ContractOf(ReaderContract):
     def __init__(self, kind):
         self.kind = kind
@@ -158,6 +190,11 @@ def run(kind, name, folder, options):
             (HidesWhatIsBad, "test_names_the_file_and_index_of_a_bad_sample", {"damage": damage})
             for damage in ("removed", "cut short", "emptied", "overwritten")
         ),
+        (WaitsForPipes, "test_refuses_what_can_not_be_read", {"kind": "a pipe"}),
+        (TakesAllForDamage, "test_refuses_what_can_not_be_read", {"kind": "a folder"}),
+        (TakesAllForDamage, "test_refuses_what_can_not_be_read", {"kind": "a link to itself"}),
+        (FewerIds, "test_ids_name_the_samples", {}),
+        (IdsOfOthers, "test_ids_name_the_samples", {}),
     ],
 )
 def test_broken_reader_is_found(tmp_path, broken, name, options):

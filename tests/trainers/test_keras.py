@@ -62,6 +62,8 @@ def numbering_model(n=N):
 
 
 def way(loader, name):
+    if name == "to_torch with a worker":  # which is not forked, as JAX has threads
+        return loader.to_torch(num_workers=1, multiprocessing_context="spawn")
     return getattr(loader, name)()
 
 
@@ -88,8 +90,8 @@ def test_fit_and_evaluate_take_all_samples_and_all_steps(to):
         assert measured["number"] == pytest.approx(mean)
 
 
-@pytest.mark.cell("Keras", "peek", "early stop")
-@both
+@pytest.mark.cell("Keras", "peek", "early stop", "workers")
+@pytest.mark.parametrize("to", ["to_keras", "to_torch", "to_torch with a worker"])
 def test_predict_gives_all_samples_in_their_order_also_after_a_look(to):
     model = numbering_model()
     batches = way(make_loader(shuffle=False), to)

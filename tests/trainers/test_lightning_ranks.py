@@ -162,6 +162,12 @@ def test_a_checkpoint_of_fabric_goes_on_with_the_next_batch_and_epochs(looped, g
         assert results[given][f"from {step}"] == expected(rank, to_the_third_epoch)
 
 
+@pytest.mark.cell("Lightning Fabric", "2 processes without ranks")
+def test_batches_that_nothing_shares_out_are_warned_of(looped):
+    for results in looped:
+        assert results["not shared out"] == [[], [True]]
+
+
 def test_fabric_says_when_ranks_are_asked_for_too_early(looped):
     assert looped[0]["early"] == [0, 1]
     assert "after fabric.launch()" in looped[1]["early"]

@@ -1,4 +1,4 @@
-"""The table of clients and habits in docs/trainers.md says what the tests here show."""
+"""The table of clients and habits in docs/trainers.md says what tests of trainers show."""
 
 import ast
 import os
@@ -6,8 +6,9 @@ from pathlib import Path
 
 from trainer_habits import HABITS
 
-FOLDER = Path(__file__).parent
-PAGE = FOLDER.parents[1] / "docs" / "trainers.md"
+TESTS = Path(__file__).parents[1]
+PAGE = TESTS.parent / "docs" / "trainers.md"
+FOLDERS = ("trainers", "ranks", "adapters")
 BEGIN, END = "<!-- The table: written by tests/trainers/test_matrix.py -->", "<!-- End -->"
 
 
@@ -45,7 +46,7 @@ def shown_in(file):
 def table():
     """Rows of clients and columns of habits; in each cell, how many tests show it."""
     cells = {}
-    for file in sorted(FOLDER.glob("test_*.py")):
+    for file in sorted(file for name in FOLDERS for file in (TESTS / name).rglob("test_*.py")):
         for client, habit, test in shown_in(file):
             assert habit in HABITS, f"{test}: {habit}"
             cells.setdefault(client, {}).setdefault(habit, set()).add(test)

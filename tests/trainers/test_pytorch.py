@@ -251,6 +251,7 @@ def test_the_parts_in_another_data_loader_give_its_batches(n_workers):
 
 
 @pytest.mark.cell("PyTorch (StatefulDataLoader)", "peek", "early stop", "workers")
+@pytest.mark.cell("PyTorch (StatefulDataLoader)", "limit", "evaluation twice")
 @pytest.mark.cell(
     "PyTorch (StatefulDataLoader)", "resume within an epoch", "resume at an epoch's end"
 )
@@ -270,6 +271,11 @@ def test_a_stateful_data_loader_of_ours_and_one_of_its_parts(n_workers):
     assert seen(ours) == epoch_of(loader, 1)[2:]
     ours.load_state_dict(after)
     assert seen(ours) == epoch_of(loader, 2)
+    assert seen(itertools.islice(ours, 3)) == epoch_of(loader, 3)[:3]
+    assert seen(ours) == epoch_of(loader, 4)
+    held_out = make_loader(shuffle=False)
+    evaluated = held_out.to_torch(loader_class=stateful.StatefulDataLoader, num_workers=n_workers)
+    assert [seen(evaluated) for _ in range(2)] == [epoch_of(held_out, 0)] * 2
 
     def of_parts(loader):
         batches = loader.to_torch()

@@ -19,7 +19,7 @@ if not all(importlib.util.find_spec(name) for name in ("ray", "torch")):
 
 N, BATCH = 26, 4
 SCRIPT = """
-import json, os, sys, tempfile
+import itertools, json, os, sys, tempfile
 import numpy as np
 import ray
 import ray.train
@@ -57,6 +57,8 @@ def train(config):
             batches.sampler.set_epoch(epoch)  # as Ray's documentation says
             passes["epochs"].append(numbers(batches))
             passes["evaluations"].append(numbers(evaluation))
+        passes["limited"] = numbers(itertools.islice(batches, 2))
+        passes["after it"] = numbers(batches)
         passes["peek"] = numbers([next(iter(evaluation))])
         passes["evaluations"].append(numbers(evaluation))
 
@@ -123,10 +125,13 @@ def epoch_of(loader, epoch, start=0):
 
 
 @pytest.mark.cell("Ray Train", "2 processes with ranks", "peek", "early stop", "evaluation twice")
+@pytest.mark.cell("Ray Train", "limit")
 def test_with_ranks_each_worker_has_the_batches_of_its_own(told):
     for rank, answers in enumerate(told):
         passes = answers["with ranks"]
         assert passes["epochs"] == [epoch_of(loader_of(rank), epoch) for epoch in range(3)]
+        assert passes["limited"] == epoch_of(loader_of(rank), 3)[:2]
+        assert passes["after it"] == epoch_of(loader_of(rank), 4)
         expected = epoch_of(loader_of(rank, shuffle=False), 0)
         assert passes["evaluations"] == [expected] * 4
         assert passes["peek"] == expected[:1]

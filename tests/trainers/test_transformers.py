@@ -33,10 +33,10 @@ def expected(processes):
     return [list(itertools.chain(*epochs)) for epochs in expected_epochs(len(processes), EPOCHS)]
 
 
-@cell("workers", "2 processes without ranks")
+@cell("peek", "workers", "2 processes without ranks")
 def test_it_trains_in_the_order_of_the_loader_and_counts_its_samples(processes, expected):
     for process, batches in zip(processes, expected, strict=True):
-        for habit in ("training", "workers"):
+        for habit in ("training", "peek", "workers"):
             seen, counted, trained, steps = process[habit]
             assert seen == batches
             assert counted == N

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from headrace.batching.feed import Feed
 from headrace.batching.transforms import Batch
+from headrace.errors import StoppedEarlyError
 from headrace.sampling.keys import Place
 
 S = TypeVar("S")
@@ -30,11 +31,14 @@ def deliver(
     Raises:
         LoaderMovedError: (a RuntimeError) something else, such as another pass, has moved the feed
             in between.
+        StoppedEarlyError: (a RuntimeError) the batches end before their epoch does.
     """
     cursor = feed.cursor
     left_at, place = cursor.place, cursor.start
+    epoch, steps, count = place.epoch, feed.sampler.steps_left(place), 0
     taken: Place | None = None  # of the batch that is yet to be delivered
     for batch in batches_from(place):
+        count += 1
         if taken is not None:
             left_at = cursor.deliver(left_at, taken)
         if taken_ahead:
@@ -44,6 +48,11 @@ def deliver(
         delivered = [batch]
         del batch
         yield delivered.pop()  # with no name for it here, it is the consumer's alone
+    if count < steps:
+        raise StoppedEarlyError(
+            f"the batches of epoch {epoch} ended after {count} of {steps}. Something that is called "
+            "for them, such as worker_init_fn or a sampler, has raised StopIteration."
+        )
     if taken is not None:
         cursor.deliver(left_at, taken)
 

@@ -12,7 +12,7 @@ import numpy as np
 from headrace.arrays import ALIGNMENT_BYTES, Array, Indices, MemoryPool
 from headrace.batching.bad_samples import BadSample, Substitution
 from headrace.batching.transforms import Batch, RandomStreams, Transform, apply, per_sample
-from headrace.errors import ArgumentError
+from headrace.errors import ArgumentError, stopped_early
 from headrace.pytree import Tree, leaves, map_leaves, nbytes
 from headrace.readers.access import access_of
 from headrace.readers.reader import Arrays, Reader, Spec, sample_nbytes
@@ -113,6 +113,8 @@ class BatchMaker:
                 batch = _with(batch, key.indices, "with_indices=True", "an index")
         except Exception as error:
             error.add_note(f"headrace: while making the batch of {key}")
+            if isinstance(error, StopIteration):  # it would end the loop of whoever asks for this
+                raise stopped_early(error, f"what makes the batch of {key}") from error
             raise
         taken = time.perf_counter() - read
         name = str(key) if bad_samples else ""

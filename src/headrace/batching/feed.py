@@ -15,7 +15,7 @@ from headrace.batching.batch_maker import BatchMaker, BlockResult, ReadyBatches
 from headrace.batching.cursor import Cursor, Identity
 from headrace.batching.stats import Meter
 from headrace.batching.transforms import Batch
-from headrace.errors import ExecutorClosedError
+from headrace.errors import ExecutorClosedError, stopped_early
 from headrace.executors.executor import Executor, Results, map_checked
 from headrace.executors.inline import Inline
 from headrace.sampling.batch_sampler import BatchSampler
@@ -86,6 +86,8 @@ class Feed:
         except ExecutorClosedError:  # by another loader that shares it
             batches = self.batches_from(place)
             batch = next(batches)
+        except StopIteration as error:  # the keys are endless
+            raise stopped_early(error, f"{self.executor!r}") from error
         self._ahead[:] = [((self.sampler.after(place), *here[1:]), batches)]
         return batch
 

@@ -5,10 +5,15 @@ what is missing is named together with the extra that brings it, and that import
 imports neither.
 """
 
+import contextlib
 import io
 import sys
+import warnings
+from collections.abc import Iterator
+from typing import TextIO
 
 from headrace.errors import HeadraceError, missing_extra
+from headrace.passed_over import PassedOverWarning
 
 
 def main() -> int:
@@ -24,9 +29,33 @@ def main() -> int:
             if package not in ("typer", "rich"):
                 raise
             raise missing_extra("The command line", package, "cli") from error
-        app()
+        with _warnings_in_words():
+            app()
     except HeadraceError as error:
         # Its message is written for users; a traceback would bury it.
         print(f"Error: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+@contextlib.contextmanager
+def _warnings_in_words() -> Iterator[None]:
+    """What is warned of files is told without the line of code that met them."""
+    with warnings.catch_warnings():
+        usual = warnings.showwarning
+
+        def show(
+            message: Warning | str,
+            category: type[Warning],
+            filename: str,
+            lineno: int,
+            file: TextIO | None = None,
+            line: str | None = None,
+        ) -> None:
+            if issubclass(category, PassedOverWarning):
+                print(f"Warning: {message}", file=sys.stderr)
+            else:
+                usual(message, category, filename, lineno, file, line)
+
+        warnings.showwarning = show
+        yield

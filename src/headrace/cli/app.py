@@ -41,6 +41,14 @@ _Size = Annotated[
         help="Height and width of images, such as 224x224. Default, but not for pack: the first's."
     ),
 ]
+_Missing = Annotated[
+    str | None,
+    typer.Option(
+        metavar="fill|error",
+        help="What a chunk of Zarr is that is not there. Default: fill; for verify, error, unless "
+        "there is a manifest, which knows what there should be.",
+    ),
+]
 _Subset = Annotated[
     str | None,
     typer.Option(
@@ -115,6 +123,7 @@ def pack(
     columns: _Columns = None,
     dtype: _Dtype = None,
     size: _Size = None,
+    missing: _Missing = None,
     subset: _Subset = None,
     labels: Annotated[
         Path | None,
@@ -145,7 +154,7 @@ def pack(
             source,
             target,
             format_name=format_name,
-            options=parse_options(ids, columns, dtype, size),
+            options=parse_options(ids, columns, dtype, size, missing),
             subset=parse_subset(subset),
             labels=labels,
             label_field=label_field,
@@ -170,6 +179,7 @@ def verify(
     columns: _Columns = None,
     dtype: _Dtype = None,
     size: _Size = None,
+    missing: _Missing = None,
     subset: _Subset = None,
     manifest: Annotated[
         str | None,
@@ -190,7 +200,7 @@ def verify(
         good = run_verify(
             path,
             format_name=format_name,
-            options=parse_options(ids, columns, dtype, size),
+            options=parse_options(ids, columns, dtype, size, missing),
             subset=parse_subset(subset),
             manifest=manifest,
             workers=workers,
@@ -210,6 +220,7 @@ def info(
     columns: _Columns = None,
     dtype: _Dtype = None,
     size: _Size = None,
+    missing: _Missing = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Of the batches that are timed.")] = 128,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -220,7 +231,7 @@ def info(
     run_info(
         path,
         format_name=format_name,
-        options=parse_options(ids, columns, dtype, size),
+        options=parse_options(ids, columns, dtype, size, missing),
         batch_size=batch_size,
         as_json=as_json,
     )

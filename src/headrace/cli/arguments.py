@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from headrace.cli.opening import TypedOptions
 from headrace.errors import ArgumentError, bad_value
 from headrace.readers.views.chosen import Choice
 
+_MISSING: dict[str, Literal["fill", "error"]] = {"fill": "fill", "error": "error"}
 _SLICE = re.compile(r"-?\d*:-?\d*(:-?\d*)?")
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
 
@@ -84,12 +86,19 @@ def _parse_columns(text: str) -> str | list[str]:
 
 
 def parse_options(
-    ids: Path | None, columns: str | None, dtype: str | None, size: str | None
+    ids: Path | None,
+    columns: str | None,
+    dtype: str | None,
+    size: str | None,
+    missing: str | None,
 ) -> TypedOptions:
     """The options of a reader."""
+    if missing is not None and missing not in _MISSING:
+        raise bad_value("--missing", missing, "fill or error")
     return TypedOptions(
         None if ids is None else read_ids(ids),
         None if columns is None else _parse_columns(columns),
         dtype,
         None if size is None else parse_image_size(size),
+        None if missing is None else _MISSING[missing],
     )

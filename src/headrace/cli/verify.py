@@ -25,6 +25,7 @@ from headrace.pytree import Tree, map_leaves
 from headrace.readers.access import access_of, ids_of
 from headrace.readers.format import MANIFESTS, with_manifest
 from headrace.readers.reader import sample_nbytes
+from headrace.readers.shared.listing import chosen_among
 from headrace.readers.views.chosen import Choice, Chosen
 from headrace.storage import Request, Storage, open_storage
 from headrace.storage.manifest import Manifest, file_sums
@@ -121,6 +122,9 @@ def verify(
     if subset is not None and manifest is not None:
         raise bad_value("--manifest", manifest, "left out with --subset")
     manifests = _manifests(path, manifest) if subset is None else []
+    found = formats().get(format_name)
+    if found and "missing" in found.options and options.missing is None and not manifests:
+        options = replace(options, missing="error")  # a manifest knows what there should be
     reader, bad = _open(path, format_name, options, bool(manifests))
     first = sum(one.sample is not None for one in bad)
     n = first + (0 if reader is None else len(reader))
@@ -153,7 +157,7 @@ def _open(
             raise opened  # there is nothing; a path of this machine was looked at before
         return None, [Bad(path, None, _reason(opened))]
     if options.ids is None:
-        names = open_storage(with_manifest(path)).names((suffix,))
+        names = chosen_among(open_storage(with_manifest(path)).names(), (suffix,))
         ids = sorted(name.removesuffix(suffix) for name in names)
     else:
         ids = [str(name) for name in options.ids]
@@ -246,13 +250,8 @@ def _manifests(path: str, given: str | None) -> list[tuple[str, Manifest]]:
     if given is not None:
         try:
             return [(path if is_folder else parent, Manifest.load(given))]
-        except OSError as error:
-            raise bad_value(
-                "--manifest",
-                given,
-                "a file that can be read",
-                f"The system says: {error.strerror}.",
-            ) from None
+        except hr.StorageError as error:
+            raise bad_value("--manifest", given, "a file that can be read", f"{error}.") from None
     # Next to the root of a server or bucket there is nothing.
     candidates = [(parent, f"{name}.manifest.json")] if is_url(parent) or not is_url(path) else []
     if is_folder:

@@ -22,7 +22,8 @@ class Failed(NamedTuple):
         lines = "".join(traceback.format_exception(error)).rstrip()
         try:
             pickled = dumps(error, 5)
-            pickle.loads(pickled)
+            if not isinstance(pickle.loads(pickled), BaseException):
+                raise TypeError("what is loaded of it is no exception")
         except Exception:
             summary = "".join(traceback.format_exception_only(error)).rstrip()
             pickled = pickle.dumps(HeadraceError(summary), 5)

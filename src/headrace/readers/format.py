@@ -8,11 +8,12 @@ import os
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
+from typing import Literal
 
 import numpy.typing as npt
 
 from headrace import storage
-from headrace.errors import FileMissingError, StorageError
+from headrace.errors import AccessDeniedError, FileMissingError
 from headrace.readers.reader import Reader
 from headrace.storage.opening import Root, is_url, open_storage
 
@@ -29,12 +30,14 @@ class Options:
         columns: the arrays of a sample: one, which then is the sample, or several.
         dtype: of the samples; of several arrays perhaps a dict.
         size: height and width of images, or one int for both.
+        missing: what a part that is not there is: its "fill" value, or an "error".
     """
 
     ids: Iterable[str | int] | None = None
     columns: str | Iterable[str] | None = None
     dtype: npt.DTypeLike | dict[str, npt.DTypeLike] | None = None
     size: int | tuple[int, int] | None = None
+    missing: Literal["fill", "error"] | None = None
 
     def given(self) -> dict[str, object]:
         """Those that are not left out, by name."""
@@ -101,10 +104,6 @@ def has_file(path: str, name: str) -> bool:
         return os.path.exists(os.path.join(path, name))
     try:
         open_storage(path).size(name)
-    except FileMissingError:
-        return False
-    except StorageError as error:
-        if "access is denied" in str(error):  # so stores answer who may not list what there is
-            return False
-        raise
+    except (FileMissingError, AccessDeniedError):
+        return False  # the latter is what stores answer who may not list what there is
     return True

@@ -12,7 +12,7 @@ from typing import Any, TypeGuard
 
 import numpy as np
 
-from headrace.arguments import MAX_SAMPLES, check_bool, check_dtype, keeps_kind
+from headrace.arguments import MAX_SAMPLES, check_bool, check_dtype, hint_of_raw, keeps_kind
 from headrace.arrays import Array, Indices
 from headrace.errors import ArgumentError, SampleFormatError, bad_type, bad_value
 from headrace.per_process import PerProcess
@@ -269,6 +269,7 @@ def _write(sample: object, spec: Specs, out: Any, row: int, where: str, converts
         if not _fits(array, spec, converts):
             expected = (
                 f", which can't become the {spec.dtype} of spec without changing its kind"
+                f"{hint_of_raw(array.dtype)}"
                 if converts
                 else f"; expected is {spec.dtype}. To convert numbers, pass spec= to the reader"
             )

@@ -1,12 +1,12 @@
 """Labels: one label for each sample, as a number, a vector, or one-hot."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from headrace.arguments import check_dtype, check_ids, check_int, keeps_kind
+from headrace.arguments import check_dtype, check_ids, check_int, hint_of_raw, keeps_kind
 from headrace.arrays import Array, DType, Indices, fingerprint
 from headrace.errors import ArgumentError, bad_type, bad_value
 from headrace.readers.array import take_rows
@@ -53,6 +53,8 @@ class Labels:
         values = _by_id(labels, ids) if maps else _in_order(labels, ids)
         wanted = None if dtype is None else check_dtype(dtype)
         self._one_hot = n_classes is not None
+        if self._one_hot or (wanted is not None and wanted.kind in "biu"):
+            _check_there(values, ids)
         if n_classes is not None:
             n_classes = check_int("n_classes", n_classes, 1, 2**31 - 1)
             values = _classes(values, n_classes)
@@ -107,11 +109,11 @@ def _by_id(labels: Any, ids: list[object] | None) -> Array:
                 f"labels must have a label for each of ids, but has none for {key!r}, "
                 f"which is ids[{index}]."
             ) from None
-    return _plain_array(values)
+    return _plain_array(values, ids)
 
 
 def _in_order(labels: Any, ids: list[object] | None) -> Array:
-    values = _plain_array(labels)
+    values = _plain_array(labels, ids)
     if ids is not None and len(ids) != len(values):
         raise ArgumentError(
             f"labels must be as many as ids when they are not a mapping, "
@@ -121,16 +123,46 @@ def _in_order(labels: Any, ids: list[object] | None) -> Array:
     return values
 
 
-def _plain_array(labels: npt.ArrayLike) -> Array:
+def _plain_array(labels: npt.ArrayLike, ids: list[object] | None) -> Array:
     try:
         values = np.asarray(labels)
     except ValueError as error:
+        if isinstance(labels, list | tuple):
+            _check_there(labels, ids)
         raise ArgumentError(f"labels must all have the same shape: {error}") from None
     if values.dtype.hasobject:
+        if values.ndim:
+            _check_there(values, ids)
         raise bad_type("labels", labels, "numbers, or arrays of the same shape for all samples")
     if not values.ndim:
         raise bad_value("labels", labels, "a mapping, or one label for each sample")
     return values
+
+
+def _check_there(values: Array | Sequence[object], ids: list[object] | None) -> None:
+    """Raises an error that names the first sample whose label is None or NaN, if there is one."""
+    if isinstance(values, np.ndarray) and not values.dtype.hasobject:
+        if values.dtype.kind not in "fc":
+            return
+        missing = np.isnan(values.reshape(len(values), -1)).any(axis=1)
+        row = int(missing.argmax()) if missing.any() else None
+    else:
+        row = next((row for row, label in enumerate(values) if _is_missing(label)), None)
+    if row is not None:
+        of_id = "" if ids is None else f", ids[{row}] = {ids[row]!r},"
+        raise ArgumentError(
+            f"labels must have a label for each sample, but sample {row}{of_id} has none: "
+            f"{values[row]!r} was given."
+        )
+
+
+def _is_missing(label: object) -> bool:
+    """Whether it, or a part of it, stands for none: None, NaN, or pandas' NA and NaT."""
+    if isinstance(label, np.ndarray):
+        return any(map(_is_missing, label.reshape(-1).tolist()))
+    if label is None or type(label).__name__ in ("NAType", "NaTType"):
+        return True
+    return isinstance(label, float) and label != label
 
 
 def _classes(values: Array, n_classes: int) -> Array:
@@ -156,7 +188,8 @@ def _converted(values: Array, dtype: DType) -> Array:
     to_int = dtype.kind in "biu" and values.dtype.kind in "biuf"
     if not to_int and not keeps_kind(values.dtype, dtype):
         raise ArgumentError(
-            f"labels must be of a kind that can become dtype={dtype}, but are {values.dtype}."
+            f"labels must be of a kind that can become dtype={dtype}, but are {values.dtype}"
+            f"{hint_of_raw(values.dtype)}."
         )
     with np.errstate(invalid="ignore"):  # of a NaN, which is found below
         converted = values.astype(dtype)

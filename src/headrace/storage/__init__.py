@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from headrace.storage.opening import open_storage
     from headrace.storage.remote.remote import Remote
     from headrace.storage.storage import Request, Storage
+    from headrace.storage.verified import Verified
 else:
     __getattr__, __dir__ = lazy_names(
         __name__,
@@ -21,6 +22,7 @@ else:
             "headrace.storage.opening": ["open_storage"],
             "headrace.storage.remote.remote": ["Remote"],
             "headrace.storage.storage": ["Request", "Storage"],
+            "headrace.storage.verified": ["Verified"],
         },
     )
 
@@ -33,5 +35,6 @@ __all__ = [
     "Request",
     "Storage",
     "Summing",
+    "Verified",
     "open_storage",
 ]

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from headrace.atomic_file import atomic_file
-from headrace.errors import ArgumentError, ChecksumError, bad_type, bad_value
+from headrace.errors import ArgumentError, ChecksumError, bad_type, bad_value, unreadable
 from headrace.storage.local.folder import Folder
 from headrace.storage.storage import Request, Storage
 
@@ -162,15 +162,18 @@ class Manifest(Mapping[str, FileSums]):
 
         Raises:
             ArgumentError: (a ValueError) it is not a manifest.
-            OSError: the file can't be read.
+            StorageError: (an OSError) the file can't be read.
         """
         if isinstance(source, Manifest):
             return source
         where = "manifest"
         if isinstance(source, str | os.PathLike):
             where = os.fspath(source)
-            with open(source, "rb") as file:
-                source = file.read()
+            try:
+                with open(source, "rb") as file:
+                    source = file.read()
+            except OSError as error:
+                raise unreadable(where, error) from None
         if isinstance(source, bytes | bytearray | memoryview):
             try:
                 source = json.loads(bytes(source))
@@ -179,6 +182,17 @@ class Manifest(Mapping[str, FileSums]):
         elif not isinstance(source, Mapping):
             raise bad_type("manifest", source, "a path, a manifest's bytes, or its dict")
         return cls(_files(source, where))
+
+    def names(self, suffixes: tuple[str, ...] = ("",)) -> list[str]:
+        """The sorted names of the files that end with one of the suffixes.
+
+        Those with a part that begins with a dot are passed over, as storages do.
+        """
+        return sorted(
+            name
+            for name in self._files
+            if name.endswith(suffixes) and not name.startswith(".") and "/." not in name
+        )
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the file at once: it is never there in part."""

@@ -77,6 +77,7 @@ class Storage(Protocol):
     def names(self, suffixes: tuple[str, ...] = ("",)) -> list[str]:
         """The sorted names of all files below the root that end with one of the suffixes.
 
-        Files and folders whose name begins with a dot are passed over.
+        Files and folders whose name begins with a dot are passed over, and so are pipes, sockets
+        and devices.
         """
         ...

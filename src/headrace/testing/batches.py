@@ -1,5 +1,6 @@
 """What the contract of executors has workers do. They import it without pytest, which is slow."""
 
+import threading
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,21 @@ class FailsAt:
         if key == self.key:
             raise self.error
         return batch(key)
+
+
+class _Unsent(Exception):
+    """It can't be pickled, whatever pickles it."""
+
+    def __init__(self, *arguments: object) -> None:
+        super().__init__(*arguments)
+        self.lock = threading.Lock()
+
+
+def fails_without_pickle(key: int) -> Array:
+    """Makes batches, but raises an error that can't be pickled for key 3."""
+    if key == 3:
+        raise _Unsent(f"no batch for {key}")
+    return batch(key)
 
 
 def batch(key: int) -> Array:

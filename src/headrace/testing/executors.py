@@ -19,6 +19,7 @@ from headrace.testing.batches import (
     BATCH_BYTES,
     FailsAt,
     batch,
+    fails_without_pickle,
     nested_batch,
     nothing,
     uneven_batch,
@@ -145,6 +146,14 @@ class ExecutorContract:
         with pytest.raises(SystemExit) as caught:
             list(executor.map(FailsAt(3, SystemExit(17)), range(20)))
         assert caught.value.code == 17
+        assert _numbers(executor.map(batch, range(20))) == list(range(20))
+
+    def test_an_error_that_can_not_be_pickled_arrives_with_its_text(
+        self, executor: Executor
+    ) -> None:
+        batches = executor.map(fails_without_pickle, range(20))
+        with pytest.raises(Exception, match="no batch for 3"):
+            within_deadline(lambda: _numbers(batches))
         assert _numbers(executor.map(batch, range(20))) == list(range(20))
 
     def test_a_stop_iteration_is_a_failure_and_not_the_end(self, executor: Executor) -> None:

@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 from headrace.arrays import Array, Indices
+from headrace.errors import SampleError
 from headrace.readers import Reader, Spec
-from headrace.readers.access import fingerprint_of
+from headrace.readers.access import fingerprint_of, ids_of
 from headrace.testing.processes import (
     DEADLINE_SECONDS,
     START_METHODS,
@@ -25,6 +26,7 @@ from headrace.testing.processes import (
     kept_processes,
     needs_fork,
 )
+from headrace.testing.special_files import SPECIAL, in_place_of
 
 _FILLER = 0xA5
 
@@ -238,10 +240,42 @@ class ReaderContract:
         expected = FileNotFoundError if damage == "removed" else ValueError
         with pytest.raises(expected) as caught:
             reader.read(np.array([1, 5, 2]), _filled(reader, 3))
-        said = "\n".join([str(caught.value), *getattr(caught.value, "__notes__", ())])
-        assert file.name in said
-        assert re.search(r"\b5\b", said.replace(file.name, ""))
+        _assert_named(caught.value, file, 5)
         _check_read(reader, samples, np.array([4, 6]))  # the others stay good
+
+    @pytest.mark.parametrize("kind", SPECIAL)
+    def test_refuses_what_can_not_be_read(
+        self, folder: Path, reader: Reader, samples: Array, kind: str
+    ) -> None:
+        file = self.sample_file(folder, 5)
+        if file is None:
+            pytest.skip("a sample has no file of its own")
+        with in_place_of(file, kind):
+            with pytest.raises(Exception) as caught:  # noqa: PT011  (its class is looked at below)
+                reader.read(np.array([1, 5, 2]), _filled(reader, 3))
+            # Nothing is known of the sample, which must not be replaced as a bad one is.
+            assert isinstance(caught.value, OSError)
+            assert not isinstance(caught.value, SampleError)
+            _assert_named(caught.value, file, 5)
+            _check_read(reader, samples, np.array([4, 6]))
+
+    def test_ids_name_the_samples(self, folder: Path, reader: Reader, samples: Array) -> None:
+        ids = ids_of(reader)
+        if ids is None:
+            pytest.skip("this reader has no ids")
+        assert [type(name) for name in ids] == [str] * len(samples)
+        assert len(set(ids)) == len(samples), "two samples have the same id"
+        assert ids_of(pickle.loads(pickle.dumps(reader))) == ids
+        for index in range(len(samples)):
+            file = self.sample_file(folder, index)
+            assert file is None or ids[index] in file.as_posix()
+
+
+def _assert_named(error: BaseException, file: Path, index: int) -> None:
+    """The error, or a note of it, names the file and the index of the sample."""
+    said = "\n".join([str(error), *getattr(error, "__notes__", ())])
+    assert file.name in said
+    assert re.search(rf"\b{index}\b", said.replace(file.name, ""))
 
 
 def _read(reader: Reader, indices: Indices) -> Array:

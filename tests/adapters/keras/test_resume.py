@@ -35,6 +35,7 @@ pytestmark = pytest.mark.skipif(
 # --- every stop ----------------------------------------------------------------------------------
 
 
+@pytest.mark.cell("Keras", "resume within an epoch", "resume at an epoch's end")
 @pytest.mark.parametrize("executor", some(["inline", "threads", "processes"], few=["threads"]))
 def test_after_every_stop_in_two_epochs_the_next_batches_train(executor):
     executors = {"inline": hr.Inline(), "threads": hr.Threads(3), "processes": hr.Processes(1)}

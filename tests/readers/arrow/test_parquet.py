@@ -228,3 +228,28 @@ def test_no_flipped_byte_crashes(tmp_path):
         else:  # in what is no page, or in a header where it does not matter
             assert all((batch[name] == good_batch[name]).all() for name in table)
     assert found > 50
+
+
+def compression_of_y(file):
+    """What the footer says, if it is one."""
+    try:
+        return pq.read_metadata(file).row_group(0).column(1).compression
+    except (pa.ArrowException, OSError):
+        return None
+
+
+@pytest.mark.fault("a filter or codec that is not installed", "error", "parquet")
+def test_a_codec_that_is_not_installed_is_no_damage(tmp_path):
+    file = tmp_path / "x.parquet"
+    pq.write_table(pa.table({"x": np.arange(9), "y": np.arange(9)}), file, compression="snappy")
+    data = bytearray(file.read_bytes())
+    snappy, lzo = b"\x15\x02", b"\x15\x06"  # a field of the footer
+    at = 0
+    while compression_of_y(file) != "LZO":
+        at = data.index(snappy, at + 1)
+        file.write_bytes(data[:at] + lzo + data[at + 2 :])
+    loader = hr.Loader(hr.Parquet(file), 3, on_error="replace", max_bad_samples=9)
+    with pytest.raises(hr.MissingExtraError, match=r"LZO .*Install a pyarrow") as raised:
+        loader.batch(0, 0)
+    assert str(file) in str(raised.value)
+    assert read(hr.Parquet(file, "x")).tolist() == list(range(9))

@@ -3,6 +3,8 @@
 import ctypes
 import os
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -378,3 +380,80 @@ def test_a_file_that_is_not_there_or_far_away(path):
         hr.Hdf5(path)
     with pytest.raises(hr.ArgumentError, match="path must be a file of this machine"):
         hr.Hdf5("s3://bucket/data.h5")
+
+
+def write_through_a_filter(path, number, name=b""):
+    """Two datasets: of chunks of a filter that is not here, and of none."""
+    with h5py.File(path, "w") as file:
+        layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        layout.set_chunk((2, 2))
+        layout.set_filter(number, h5py.h5z.FLAG_OPTIONAL, (1,))
+        space = h5py.h5s.create_simple((4, 2))
+        stored = h5py.h5d.create(file.id, name or b"x", h5py.h5t.NATIVE_UINT8, space, layout)
+        stored.write_direct_chunk((0, 0), b"any bytes")
+        h5py.h5d.create(file.id, b"unwritten", h5py.h5t.NATIVE_UINT8, space, layout)
+        file["y"] = np.arange(4)
+
+
+@pytest.mark.fault("a filter or codec that is not installed", "error", "hdf5")
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (32015, r"the HDF5 filter 32015 \(Zstandard\), .* pip install hdf5plugin"),
+        (32999, r"the HDF5 filter 32999 \(of no name\), .* HDF5_PLUGIN_PATH"),
+    ],
+)
+def test_a_filter_that_is_not_installed_is_told_at_once(path, number, said):
+    if h5py.h5z.filter_avail(number):
+        pytest.skip("this filter is installed")
+    write_through_a_filter(path, number)
+    with pytest.raises(hr.MissingExtraError, match=f"dataset 'x' needs {said}"):
+        hr.Hdf5(path, "x")
+    assert read(hr.Hdf5(path, "y")).tolist() == [0, 1, 2, 3]
+    assert not read(hr.Hdf5(path, "unwritten")).any(), "nothing went through the filter there"
+
+
+OPEN_FOR_WRITING = """
+import h5py, sys
+with h5py.File(sys.argv[1], "r+", libver=sys.argv[2]) as file:
+    print("open", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture(params=["earliest", "latest"])
+def written_elsewhere(request, path):
+    """A file that another process has open for writing, in an old or a new format; and that one."""
+    with h5py.File(path, "w", libver=request.param) as file:
+        file["x"] = np.arange(3)
+    command = [sys.executable, "-c", OPEN_FOR_WRITING, path, request.param]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe) as process:
+        try:
+            assert process.stdout.readline() == b"open\n"
+            yield path, process
+        finally:
+            process.kill()
+
+
+@pytest.mark.fault("a file that is open for writing elsewhere", "error", "hdf5")
+def test_a_file_that_is_open_for_writing_elsewhere(written_elsewhere):
+    path, process = written_elsewhere
+    with pytest.raises(hr.StorageError, match=r"Close it there.*HDF5_USE_FILE_LOCKING") as raised:
+        hr.Hdf5(path)
+    assert str(path) in str(raised.value)
+    process.communicate()
+    assert read(hr.Hdf5(path)).tolist() == [0, 1, 2]
+
+
+def test_a_file_whose_writer_was_killed(written_elsewhere):
+    """In the new format a mark stays in it; in the old one nobody knows."""
+    path, process = written_elsewhere
+    process.kill()
+    process.wait()
+    if path.read_bytes()[8] < 3:  # the version of its superblock
+        assert read(hr.Hdf5(path)).tolist() == [0, 1, 2]
+        return
+    with pytest.raises(hr.StorageError, match=r"was killed.*h5clear --status") as raised:
+        hr.Hdf5(path)
+    assert str(path) in str(raised.value)

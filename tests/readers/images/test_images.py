@@ -15,6 +15,7 @@ from far_folder import FarFolder
 from web_server import FileServer
 
 import headrace as hr
+from headrace.passed_over import PassedOverWarning
 from headrace.readers.shared.format_error import FormatError
 from headrace.testing import ReaderContract
 
@@ -133,6 +134,42 @@ def test_a_fourth_channel_is_the_opacity():
     assert (decode(opaque, channels="rgba") == (*RED, 255)).all()
     palette, _ = FULL_OF_RED["palette PNG, some of it clear"]
     assert (decode(palette, channels=4)[..., 3] != 255).any()
+
+
+INKS = np.stack(
+    [
+        f.astype(np.uint8)
+        for y, x in [np.mgrid[:32, :48]]
+        for f in (x * 5, y * 7, 255 - x * 5, x + y)
+    ],
+    axis=-1,
+)
+
+
+def cmyk_jpeg(inks, with_marker):
+    """A JPEG of four inks, from 0 for none to 255, with Adobe's marker or without.
+
+    With it, files have how much ink there is not.
+    """
+    data = encoded(Image.fromarray(inks, "CMYK"), "JPEG", quality=100)  # as Adobe does
+    if with_marker:
+        return data
+    at = data.index(b"\xff\xee")
+    length = int.from_bytes(data[at + 2 : at + 4], "big")
+    assert data[at + 4 : at + 9] == b"Adobe"
+    return data[:at] + data[at + 2 + length :]
+
+
+@pytest.mark.fault("a JPEG of four inks (CMYK), also without Adobe's marker", "read", "images")
+@pytest.mark.parametrize("with_marker", [True, False], ids=["Adobe", "no marker"])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_four_inks_are_the_colours_that_they_leave(with_marker, channels):
+    data = cmyk_jpeg(INKS if with_marker else 255 - INKS, with_marker)
+    light = (255.0 - INKS[..., :3]) * (255.0 - INKS[..., 3:]) / 255
+    expected = {1: light @ [[0.299], [0.587], [0.114]], 3: light}
+    expected[4] = np.concatenate([light, np.full_like(light[..., :1], 255)], axis=-1)
+    found = hr.ImageDecoder((32, 48), channels=channels)(data)
+    assert np.abs(found - expected[channels]).max() < 3  # which is what the compression loses
 
 
 def test_grey_is_what_a_jpeg_stores_or_the_luma_of_the_colours():
@@ -403,10 +440,36 @@ def test_arguments_are_checked(tmp_path, options, message):
         hr.Images(tmp_path, ["a.png"], size=8, crop_to_aspect_ratio=1)
 
 
+@pytest.mark.fault("a folder `__MACOSX` beside those of classes", "passed over", "images")
+@pytest.mark.parametrize("storage", [lambda folder: folder, FarFolder], ids=["near", "far"])
+def test_bookkeeping_is_no_class_and_no_image(classes, storage):
+    sorted_before = hr.ImageFolder(classes, 6).ids
+    for name in ("__MACOSX/cat/._0.png", ".thumbnails/0.png", "cat/.ipynb_checkpoints/0.png"):
+        (classes / name).parent.mkdir(parents=True)
+        (classes / name).write_bytes(b"no image")
+    (classes / "cat" / "._0.png").write_bytes(b"no image")
+    images = hr.ImageFolder(storage(classes), 6)
+    assert images.class_names == ["ant", "cat", "dog"]
+    assert images.ids == sorted_before
+    assert type(hr.open(classes)) is hr.ImageFolder
+    (classes / "_noise").mkdir()
+    for name in ("_noise/1.png", "dog/_1.png"):
+        Image.new("L", (6, 6), 250).save(classes / name)
+    with pytest.warns(PassedOverWarning, match=r"2 files .* '_noise/1.png', are .*class_names="):
+        images = hr.ImageFolder(storage(classes), 6)
+    assert images.ids == sorted_before
+    named = hr.ImageFolder(storage(classes), 6, class_names=["_noise", "dog"])
+    assert named.ids == ["_noise/1.png", "dog/0.png", "dog/1.png"]
+
+
 def test_a_root_without_images(tmp_path):
-    with pytest.raises(ValueError, match=r"root must contain images \(\.bmp.*has none"):
+    with pytest.raises(ValueError, match=r"root must contain \.bmp.* files, but .* has none"):
         hr.Images(tmp_path, size=8)
-    with pytest.raises(ValueError, match=r"root must contain images .* in a folder for each class"):
+    said = (
+        r"root must contain images .* in a folder for each class, but .* has none: it has 1 \.png"
+    )
+    (tmp_path / "loose.png").touch()
+    with pytest.raises(ValueError, match=said):
         hr.ImageFolder(tmp_path, 8)
 
 

@@ -4,8 +4,10 @@
 """
 
 import io
+import tarfile
 import tempfile
 import warnings
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -248,3 +250,57 @@ def test_what_numpy_saves_is_read_back(folder, data):
         np.save(file, array)
     # Names of fields that numpy has to escape are refused: nobody has needed them yet.
     check(folder, file.getvalue(), must_be_read=b"\\" not in file.getvalue())
+
+
+# What numpy 2 writes of its own scalars, which its reader refuses.
+SCALARS = "{'descr': '<i2', 'fortran_order': np.False_, 'shape': (np.int64(4), np.uint8(3)), }"
+ROWS = np.arange(12, dtype=np.int16).reshape(4, 3)
+
+
+def reader_of(format_name, folder, data):
+    """The reader of a file with these bytes in the format."""
+    if format_name == "npz-files":
+        with zipfile.ZipFile(folder / "a.npz", "w") as archive:
+            archive.writestr("x.npy", data)
+        return hr.NpzFiles(folder)
+    if format_name == "tar":
+        with tarfile.open(folder / "a.tar", "w") as tar:
+            member = tarfile.TarInfo("a.npy")
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+        return hr.TarFiles(folder, "npy")
+    (folder / "a.npy").write_bytes(data)
+    if format_name == "npy-files":
+        return hr.NpyFiles(folder)
+    return hr.NpyShards(folder) if format_name == "npy-shards" else hr.NpyFile(folder / "a.npy")
+
+
+@pytest.mark.fault(
+    "a scalar of numpy's in a `.npy` header", "read",
+    "npy", "npy-files", "npy-shards", "npz-files", "tar",
+)  # fmt: skip
+@pytest.mark.parametrize("version", [1, 2, 3])
+def test_scalars_of_numpy_in_a_header_are_read(tmp_path, format_name, version):
+    data = file_of(SCALARS + "\n", ROWS.tobytes(), version)
+    reader = reader_of(format_name, tmp_path, data)
+    out = np.empty((len(reader), *reader.spec.shape), np.int16)
+    reader.read(np.arange(len(reader)), out)
+    assert out.reshape(4, 3).tolist() == ROWS.tolist()
+
+
+def test_a_file_that_open_memmap_wrote_is_read(tmp_path):
+    file = tmp_path / "a.npy"
+    np.lib.format.open_memmap(file, "w+", np.int16, (np.int64(4), 3))[:] = ROWS
+    for read in (read_as_sample, read_as_rows):
+        assert read(file).tolist() == ROWS.tolist()
+
+
+@pytest.mark.parametrize(
+    "scalar", ["np.int64(4", "np.int64()", "np.int64(-4)", "np.float64(4)", "np.int64(04)",
+               "numpy.int64(4)", "np.int64(np.int64(4))", "os.system(4)", "np.True_"],
+)  # fmt: skip
+def test_what_is_no_scalar_is_refused(tmp_path, scalar):
+    header = f"{{'descr': '<i2', 'fortran_order': False, 'shape': ({scalar}, 3), }}"
+    file = tmp_path / "a.npy"
+    file.write_bytes(file_of(header))
+    assert read_as_sample(file) is read_as_rows(file) is None

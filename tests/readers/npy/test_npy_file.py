@@ -108,13 +108,6 @@ def test_missing_file_is_named(path):
     assert isinstance(caught.value, FileNotFoundError)
 
 
-def test_other_failures_keep_their_type(path):
-    path.mkdir()
-    with pytest.raises(IsADirectoryError) as caught:
-        hr.NpyFile(path)
-    assert str(path) in str(caught.value)
-
-
 @pytest.mark.parametrize(
     ("damage", "said"),
     [

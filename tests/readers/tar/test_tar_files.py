@@ -154,6 +154,51 @@ def test_what_is_no_sample_is_passed_over(tmp_path):
     assert read(reader).tolist() == [17, 17]
 
 
+@pytest.mark.fault("files of a sample that do not lie together", "read", "tar")
+@pytest.mark.parametrize("storage", [lambda folder: folder, FarFolder], ids=["near", "far"])
+def test_files_of_a_sample_need_not_lie_together(tmp_path, storage):
+    """As `tar` adds them that takes a folder as the file system lists it."""
+    files = list(members(range(N)).items())
+    together = hr.TarFiles(write_shards(tmp_path / "together", files), FIELDS)
+    shuffled = [files[i] for i in np.random.default_rng(0).permutation(len(files))]
+    folder = write_shards(tmp_path / "apart", shuffled)
+    apart = hr.TarFiles(storage(folder), FIELDS)
+    assert sorted(apart.ids) == sorted(together.ids)
+    order = [apart.ids.index(name) for name in together.ids]
+    batch = read(apart, order)
+    assert (batch["image.npy"] == IMAGES).all()
+    assert batch["cls"].tolist() == list(range(N))
+    apart.save_index(tmp_path / "index.npz")
+    again = hr.TarFiles(folder, FIELDS, index=tmp_path / "index.npz")
+    assert read(again, order)["json"].tolist() == batch["json"].tolist()
+
+
+def write_shards(folder, files):
+    folder.mkdir()
+    write_tar(folder / "a.tar", dict(files))
+    return folder
+
+
+def test_a_key_that_comes_again_with_all_its_files_is_another_sample(tmp_path):
+    """As webdataset reads it."""
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        for name, number in (
+            ("a.cls", 1),
+            ("a.id", 2),
+            ("b.id", 3),
+            ("b.cls", 4),
+            ("a.id", 5),
+            ("a.cls", 6),
+        ):
+            member = tarfile.TarInfo(name)
+            member.size = 1
+            tar.addfile(member, io.BytesIO(b"%d" % number))
+    reader = hr.TarFiles(tmp_path, ["cls", "id"])
+    assert reader.ids == ["a", "b", "a"]
+    batch = read(reader)
+    assert (batch["cls"].tolist(), batch["id"].tolist()) == ([1, 4, 6], [2, 3, 5])
+
+
 # In a process of its own, as webdataset leaves files open.
 WEBDATASET = """
 import pathlib, sys
@@ -415,10 +460,12 @@ def test_a_sample_that_can_not_be_decoded_is_named(tmp_path, function, message):
 def test_a_sample_without_a_field_is_named(tmp_path):
     write_tar(tmp_path / "a.tar", {"a.cls": b"0", "a.id": b"0", "b.cls": b"1", "c.id": b"2"})
     reader = hr.TarFiles(tmp_path, ["cls", "id"])
-    with pytest.raises(hr.SampleFormatError, match=r"sample 1 .*no file with the extension 'id'"):
+    said = r"sample 1 .*no file with the extension 'id', but 'cls'; 1 of 3 samples have none"
+    with pytest.raises(hr.SampleFormatError, match=said):
         read(reader, [0, 1])
     assert read(reader, [0, 0])["id"].tolist() == [0, 0]
-    with pytest.raises(ValueError, match=r"fields must be of cls, id, .*but 'npy' was given"):
+    said = r"which are cls \(2\), id \(2\) in 3 samples, but 'npy' was given"
+    with pytest.raises(hr.ArgumentError, match=said):
         hr.TarFiles(tmp_path, "npy")
 
 

@@ -52,7 +52,7 @@ class TestSubsetOfFiles(ReaderContract):
         ([7], [7]),
         ([5, 5], [5, 5]),
     ],
-    ids=str,
+    ids=lambda value: type(value).__name__,
 )
 def test_it_has_the_samples_that_are_chosen_in_their_order(indices, expected):
     subset = hr.Subset(X, indices)

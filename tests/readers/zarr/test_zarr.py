@@ -1,5 +1,7 @@
 """Zarr: what arrays and groups may look like, and what is said of those that can't be read."""
 
+import json
+import os
 import pickle
 import shutil
 import warnings
@@ -191,6 +193,7 @@ def test_a_shard_is_not_fetched_as_a_whole(root):
     assert 4000 <= asked < 6000
 
 
+@pytest.mark.fault("a chunk that is not there", "read", "zarr")
 @EVERY_KIND
 @pytest.mark.parametrize("wrap", [str, FarFolder], ids=["folder", "storage"])
 def test_a_chunk_that_is_not_there_is_the_fill_value(root, options, wrap):
@@ -201,6 +204,52 @@ def test_a_chunk_that_is_not_there_is_the_fill_value(root, options, wrap):
     expected = np.full_like(X, 7)
     expected[8:] = X[8:]
     assert (read(hr.Zarr(wrap(root))) == expected).all()
+
+
+@pytest.mark.fault('a chunk that is not there, with `missing="error"`', "error", "zarr")
+@EVERY_KIND
+@pytest.mark.parametrize("wrap", [str, FarFolder], ids=["folder", "storage"])
+def test_a_chunk_that_is_not_there_may_be_an_error(root, options, wrap):
+    create(root, **options)
+    reader = hr.Zarr(wrap(root), missing="error")
+    assert (read(reader) == X).all()
+    file = chunk_file(root, options)
+    file.unlink()
+    name = file.relative_to(root).as_posix()
+    for again in (reader, pickle.loads(pickle.dumps(reader))):
+        fresh = pickle.loads(pickle.dumps(again))  # which has kept no chunk
+        with pytest.raises(hr.SampleNotFoundError, match=f"sample 3 .* '{name}' in") as caught:
+            read(fresh, [9, 3])
+        assert caught.value.index == 3
+        assert (read(fresh, [9, 8]) == X[[9, 8]]).all()
+    loader = hr.Loader(fresh, 10, shuffle=False, on_error="replace", max_bad_samples=8)
+    with pytest.warns(hr.BadSampleWarning):
+        (batch,) = list(loader)
+    assert (batch[8:] == X[8:]).all()
+    assert not (batch == 0).all((1, 2))[1:].any(), "a fill value in place of another sample"
+
+
+def test_what_is_missing_must_be_one_of_two(root):
+    create(root)
+    with pytest.raises(hr.ArgumentError, match="missing must be 'fill' or 'error', but 'zero'"):
+        hr.Zarr(root, missing="zero")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="files behave so on POSIX")
+@pytest.mark.parametrize("instead", ["a folder", "a file in place of its folder"])
+def test_what_is_there_and_no_chunk_is_not_the_fill_value(root, instead):
+    create(root)
+    file = chunk_file(root, {})
+    if instead == "a folder":
+        file.unlink()
+        file.mkdir()
+    else:
+        shutil.rmtree(file.parent)
+        file.parent.write_bytes(b"")
+    with pytest.raises(hr.StorageError, match=r"c/0/0/[01].*directory") as caught:
+        read(hr.Zarr(root), [9, 3])
+    assert "headrace: while reading sample 3" in caught.value.__notes__
+    assert (read(hr.Zarr(root), [9]) == X[9]).all()
 
 
 def chunk_file(root, options):
@@ -297,3 +346,19 @@ def test_what_is_no_zarr_is_refused(root):
     create(root, data=X[:9])
     with pytest.raises(hr.SampleFormatError, match="is not what it was when the reader"):
         read(pickle.loads(pickle.dumps(reader)), [0])
+
+
+@pytest.mark.fault("a filter or codec that is not installed", "error", "zarr")
+@EVERY_FORMAT
+def test_a_codec_that_is_not_installed_is_told_at_once(root, zarr_format):
+    create(root, zarr_format=zarr_format)
+    file = root / ("zarr.json" if zarr_format == 3 else ".zarray")
+    metadata = json.loads(file.read_text())
+    if zarr_format == 3:
+        metadata["codecs"][-1] = {"name": "strange", "configuration": {}}
+    else:
+        metadata["compressor"] = {"id": "strange"}
+    file.write_text(json.dumps(metadata))
+    with pytest.raises(hr.MissingExtraError, match=r"'strange'.*Install") as raised:
+        hr.Zarr(root)
+    assert str(root) in str(raised.value)

@@ -1,5 +1,6 @@
 """Files read together, in one system call, are what they are when read one by one."""
 
+import errno
 import gc
 import os
 import pickle
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -131,8 +133,9 @@ def test_a_damaged_file_is_named(folder, files, damage, said):
 def test_a_file_that_may_not_be_read_is_named(folder, files):
     (folder / "9.npy").unlink()
     (folder / "9.npy").mkdir()
-    with pytest.raises(IsADirectoryError) as caught:
+    with pytest.raises(hr.StorageError) as caught:
         read(files, range(64))
+    assert caught.value.errno == errno.EISDIR
     assert "sample 9" in "".join(caught.value.__notes__)
 
 
@@ -327,3 +330,22 @@ def test_a_descriptor_that_something_closed_is_made_again(folder):
 def test_a_reader_that_has_used_a_ring_pickles(files):
     assert_right(files, range(64))
     assert_right(pickle.loads(pickle.dumps(files)), range(64))
+
+
+@pytest.mark.parametrize("held", [False, True], ids=["nobody writes to", "somebody is silent at"])
+def test_a_pipe_among_them_is_given_up(folder, files, monkeypatch, held):
+    monkeypatch.setattr(io_uring, "_PATIENCE_S", 1)
+    (folder / "9.npy").unlink()
+    os.mkfifo(folder / "9.npy")
+    writer = os.open(folder / "9.npy", os.O_RDWR) if held else None
+    try:
+        with ThreadPoolExecutor(1) as thread:  # which has a ring of its own
+            with pytest.raises(hr.StorageError, match=r"9\.npy.*it is a named pipe") as caught:
+                thread.submit(read, files, range(64)).result()
+            assert "sample 9" in "".join(caught.value.__notes__)
+            others = [i for i in range(N) if i != 9]
+            thread.submit(assert_right, files, others).result()
+            assert thread.submit(lambda: io_uring.ring_of_thread() is not None).result()
+    finally:
+        if writer is not None:
+            os.close(writer)

@@ -13,14 +13,18 @@ import pytest
 
 pytest.importorskip("obstore", reason="needs headrace[remote]")
 
-from headrace.errors import FileMissingError, StorageError
-from headrace.storage.remote.obstore_errors import TEXTS, explained
+from headrace.errors import AccessDeniedError, FileMissingError
+from headrace.storage.remote.obstore_errors import TEXTS, WHOLE_OBJECT, explained
 from headrace.storage.remote.retries import PAST_THE_END
 
 PROVOKE = r"""
 import http.server, json, os, threading
 import obstore
 from obstore.store import AzureStore, HTTPStore, S3Store
+
+CODES = {"nosuchbucket": (404, "NoSuchBucket"), "containernotfound": (404, "ContainerNotFound"),
+         "expired": (400, "ExpiredToken"), "unknownkey": (403, "InvalidAccessKeyId"),
+         "moved": (301, "PermanentRedirect"), "slow": (503, "SlowDown")}
 
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
@@ -36,9 +40,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             status, body = 200, b"12345678"
         elif code == "short":
             status, body, headers["Content-Range"] = 206, b"1234", "bytes 0-3/4"
-        elif code in ("nosuchbucket", "containernotfound"):
-            names = {"nosuchbucket": b"NoSuchBucket", "containernotfound": b"ContainerNotFound"}
-            body = b"<Error><Code>" + names[code] + b"</Code></Error>"
+        elif code in CODES:
+            status, name = CODES[code]
+            body = f"<Error><Code>{name}</Code></Error>".encode()
         self.send_response_only(status)
         for name, value in {**headers, "Content-Length": str(len(body))}.items():
             self.send_header(name, value)
@@ -67,6 +71,11 @@ attempts = {
     "metadata service": lambda: obstore.get(unsigned, "x"),
     "http not allowed": lambda: obstore.get(s3(client_options={}), "x"),
     "whole object": lambda: obstore.get(web, "whole", options={"range": (2, 4)}),
+    "whole object of S3": lambda: obstore.get(s3(), "whole", options={"range": (2, 4)}),
+    "expired": lambda: obstore.get(s3(), "expired"),
+    "unknown key": lambda: obstore.get(s3(), "unknownkey"),
+    "another region": lambda: obstore.get(s3(), "moved"),
+    "busy": lambda: obstore.get(s3(), "slow"),
     "past the end": lambda: obstore.get(s3(), "short", options={"range": (10, 20)}),
     "status": lambda: obstore.get(s3(), "503"),
     "refused connection": lambda: obstore.get(s3(endpoint="http://127.0.0.1:1"), "x"),
@@ -84,11 +93,17 @@ os._exit(0)
 """
 # Which of them has the text of each row, and what is made of it.
 PROVOKED = {
-    "no bucket": ("no bucket", r"there is no such bucket \(HTTP status 404 Not Found\)", "never"),
+    "no bucket": (
+        "no bucket",
+        r"there is no such bucket \(HTTP status 404 Not Found, NoSuchBucket\)",
+        "never",
+    ),
     "no container": ("no container", r"there is no such container \(HTTP status 404", "never"),
     "metadata service": ("metadata service", r"no credentials were found", "twice"),
     "http not allowed": ("http not allowed", "'allow_http': True", "never"),
-    "whole object": ("whole object", "the whole object in place of a range", "always"),
+    "whole object": ("whole object", "the whole object in place of a range", "twice"),
+    "redirect": ("another region", r"in another region: pass .*'region'", "never"),
+    "code": ("busy", "^HTTP status 503 Service Unavailable, SlowDown$", "always"),
     "past the end": ("past the end", f"^{PAST_THE_END}$", "twice"),
     "status": ("status", "^HTTP status 503 Service Unavailable$", "always"),
     "status line": ("status", "^HTTP status 503 Service Unavailable$", "always"),
@@ -142,5 +157,24 @@ def test_classes_that_are_known_by_name(errors):
     assert explained(made_again(errors["no such object"])).error is FileMissingError
     assert errors["forbidden"][0] == "PermissionDeniedError"
     denied = explained(made_again(errors["forbidden"]))
-    assert (denied.again, denied.error) == ("never", StorageError)
+    assert (denied.again, denied.error) == ("never", AccessDeniedError)
     assert "HTTP status 403" in denied.cause
+
+
+@pytest.mark.parametrize(
+    ("attempt", "code", "remedy"),
+    [
+        ("expired", "ExpiredToken", "get new ones"),
+        ("unknown key", "InvalidAccessKeyId", "check it, and the endpoint"),
+    ],
+)
+def test_what_concerns_credentials_says_its_code_and_what_helps(errors, attempt, code, remedy):
+    failed = explained(made_again(errors[attempt]))
+    assert (failed.again, failed.error) == ("never", AccessDeniedError)
+    assert code in failed.cause
+    assert remedy in failed.cause
+
+
+def test_stores_say_in_their_own_words_that_they_know_no_ranges(errors):
+    failed = explained(made_again(errors["whole object of S3"]))
+    assert (failed.cause, failed.again) == (WHOLE_OBJECT, "twice")

@@ -70,6 +70,26 @@ def try_all(fabric, ranks):
     return results
 
 
+def warned_of(data):
+    """Whether there is a warning that every process gets all batches."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        next(iter(data))
+    return ["nothing shares them out" in str(one.message) for one in caught]
+
+
+def not_shared_out(fabric, ranks):
+    """Whether it is warned of for a loader with ranks, and for one without."""
+    return [
+        warned_of(
+            fabric.setup_dataloaders(
+                hr.Loader(np.arange(N), BATCH, **given).to_torch(), use_distributed_sampler=False
+            )
+        )
+        for given in (ranks, {})
+    ]
+
+
 def main():
     try:
         early = list(hr.world())
@@ -78,10 +98,12 @@ def main():
     fabric = Fabric(accelerator="cpu", devices=2, strategy="ddp")
     fabric.launch()
     rank, world_size = hr.world()
+    ranks = {"rank": rank, "world_size": world_size}
     results = {
         "early": early,
         "no ranks": try_all(fabric, {}),
-        "ranks": try_all(fabric, {"rank": rank, "world_size": world_size}),
+        "ranks": try_all(fabric, ranks),
+        "not shared out": not_shared_out(fabric, ranks),
     }
     (folder / f"{rank}.json").write_text(json.dumps(results))
     torch.distributed.barrier()

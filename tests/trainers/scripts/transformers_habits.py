@@ -81,8 +81,10 @@ def trainer_of(folder, stop=None, evaluated=None, **options):
     )
 
 
-def training(folder, **options):
+def training(folder, *, peek=False, **options):
     trainer = trainer_of(folder, **options)
+    if peek:
+        next(iter(trainer.get_train_dataloader()))
     output = trainer.train()
     samples = output.metrics["train_samples_per_second"] * output.metrics["train_runtime"]
     counted = trainer.num_examples(trainer.get_train_dataloader())
@@ -151,6 +153,7 @@ def main(folder):
     results = {
         "training": training(folder / "1"),
         "workers": training(folder / "2", dataloader_num_workers=2),
+        "peek": training(folder / "13", peek=True),
         "limit": training(folder / "3", max_steps=steps + 3),
         "accumulation": training(folder / "4", gradient_accumulation_steps=4),
         "within": resuming(folder / "5", steps + 2),

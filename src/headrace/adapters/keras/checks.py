@@ -1,6 +1,7 @@
 """What Keras would do with a loader's batches without a word, said before it trains."""
 
 import warnings
+from types import FrameType
 
 import keras
 
@@ -37,6 +38,16 @@ def check_distribution(sampler: BatchSampler) -> None:
         raise ArgumentError(
             f"tail must be 'pad' or 'drop', but is 'partial', and the last batch of an epoch has "
             f"{left} samples, which Keras' distribution can't split over {devices} devices."
+        )
+
+
+def check_class_weight(fit: FrameType | None) -> None:
+    """Raises an ArgumentError (a ValueError) if a running `fit` weighs classes beside padding."""
+    if fit is not None and fit.f_locals.get("class_weight") is not None:
+        raise ArgumentError(
+            "class_weight must be None where tail='pad', as Keras takes either class weights or "
+            "sample weights, which those of the padding are. Use tail='partial' or 'drop'; or give "
+            "each sample its weight, with a source of (x, y, weights)."
         )
 
 

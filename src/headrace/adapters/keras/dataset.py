@@ -18,6 +18,7 @@ except ModuleNotFoundError as error:
 
 from headrace.adapters.keras import frames
 from headrace.adapters.keras.checks import check_distribution
+from headrace.adapters.keras.padding import PaddingWeights
 from headrace.adapters.keras.passes import Passes
 from headrace.pytree import map_leaves
 
@@ -31,8 +32,9 @@ class KerasDataset(keras.utils.PyDataset):  # type: ignore[misc]
 
     A batch is the loader's: `(x, y)`, `(x, y, sample_weight)` or `(x,)`, where x and y may be
     dicts, or a dict of inputs. A single array becomes `(x,)`, but for the `adapt` of preprocessing
-    layers, which get it as it is. With `tail="pad"` the weights of the
-    padding become, or multiply, the sample weights.
+    layers, which get it as it is. With `tail="pad"` the weights of the padding become, or multiply,
+    the sample weights. `fit` and `evaluate` get them in the shape that the model's losses take,
+    (batch, 1, ...); others, as `dataset[i]`, get shape (batch,).
 
     With `with_indices=True`, Keras gets a batch without the indices: it would take them for sample
     weights. `trained_indices` has those of the batch that `fit` trained on last.
@@ -53,6 +55,7 @@ class KerasDataset(keras.utils.PyDataset):  # type: ignore[misc]
         super().__init__(workers=1, use_multiprocessing=False)
         self.loader = loader
         self._passes = Passes(self._feed)
+        self._weights = PaddingWeights()
 
     def __len__(self) -> int:
         return len(self._feed.sampler)
@@ -84,16 +87,21 @@ class KerasDataset(keras.utils.PyDataset):  # type: ignore[misc]
             batch = _without_indices(batch)
         if self._feed.sampler.tail == "pad":
             batch = _with_sample_weight(batch)
+            model = self._passes.weighing_model(self)
+            if model is not None:
+                batch = self._weights.shaped(batch, model)
         elif not isinstance(batch, tuple | dict) and not frames.adapts_a_layer():
             batch = (batch,)
         return _as_backend_takes_it(batch)
 
     def __getstate__(self) -> dict[str, object]:
-        return {name: value for name, value in self.__dict__.items() if name != "_passes"}
+        ours = ("_passes", "_weights")
+        return {name: value for name, value in self.__dict__.items() if name not in ours}
 
     def __setstate__(self, state: dict[str, object]) -> None:
         self.__dict__.update(state)
         self._passes = Passes(self._feed)
+        self._weights = PaddingWeights()
 
     def on_epoch_begin(self) -> None:
         """Called by Keras."""

@@ -64,6 +64,15 @@ def pass_above(frame: FrameType | None) -> tuple[PassKind, FrameType] | None:
     return None
 
 
+def model_method_above(frame: FrameType | None, name: str) -> FrameType | None:
+    """The frame of a running method of a model, such as `fit`; None without one."""
+    while frame is not None:
+        if frame.f_code.co_name == name and isinstance(frame.f_locals.get("self"), keras.Model):
+            return frame
+        frame = frame.f_back
+    return None
+
+
 def generator_above(dataset: object) -> FrameType | None:
     """The generator of Keras' data adapter that asks `dataset` for a batch, if it is one that does.
 

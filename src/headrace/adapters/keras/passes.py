@@ -19,14 +19,18 @@ prefetches batches that it drops when training stops, keeps a half-used generato
 
 import threading
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import FrameType
 
 import keras
 
 from headrace.adapters.keras import frames
-from headrace.adapters.keras.checks import check_distribution, warn_of_predictions
+from headrace.adapters.keras.checks import (
+    check_class_weight,
+    check_distribution,
+    warn_of_predictions,
+)
 from headrace.adapters.keras.frames import PassKind
 from headrace.batching.cursor import Cursor
 from headrace.batching.feed import Feed
@@ -43,6 +47,29 @@ class Passes:
         self._kind: PassKind | None = None  # of the pass that Keras has started and not ended
         self._reading: _Reading | None = None
         self._training = _Training(feed)
+        # That of the pass which was seen last, unless it is one of `predict`.
+        self._model: Callable[[], keras.Model | None] = lambda: None
+
+    def weighing_model(self, dataset: object) -> keras.Model | None:
+        """The model that trains or is evaluated with the batch that `dataset` is asked for.
+
+        None for `predict` and for anyone else than Keras. To be called from `__getitem__`.
+
+        Raises:
+            ArgumentError: (a ValueError) `fit` was given class weights, too.
+        """
+        caller = frames.caller_of("__getitem__")
+        found = frames.pass_above(caller)
+        if found is not None:
+            method = found[1]
+            check_class_weight(frames.model_method_above(caller, "fit"))
+            if method.f_code.co_name == "predict":
+                self._model = lambda: None
+            else:
+                self._model = weakref.ref(method.f_locals["self"])
+        elif frames.generator_above(dataset) is None:  # else in a thread of tensorflow's
+            return None
+        return self._model()
 
     def begin(self) -> None:
         """Keras starts a pass; to be called from its `on_epoch_begin`."""

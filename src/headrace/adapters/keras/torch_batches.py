@@ -13,6 +13,7 @@ import torch
 from headrace.adapters.keras import frames
 from headrace.adapters.keras.checks import check_distribution, warn_of_predictions
 from headrace.adapters.keras.frames import PassKind
+from headrace.adapters.keras.padding import PaddingWeights
 from headrace.errors import ArgumentError
 from headrace.pytree import leaves
 from headrace.sampling.batch_sampler import BatchSampler
@@ -40,14 +41,16 @@ def checked(
             "with_indices must be False for Keras, which would take the indices for targets or "
             f"sample weights, but is True. {_REMEDY}"
         )
-    found = frames.pass_above(caller)
+    found, model = frames.pass_above(caller), None
     if found is not None:
         kind, method = found
         if kind is PassKind.TRAIN:
             _check_steps(method, len(sampler))
-        elif method.f_code.co_name == "predict":
+        if method.f_code.co_name == "predict":
             warn_of_predictions(sampler)
-    return _checked(batches, sampler)
+        else:
+            model = method.f_locals["self"]
+    return _checked(batches, sampler, model)
 
 
 def _check_steps(fit: FrameType, length: int) -> None:
@@ -59,7 +62,17 @@ def _check_steps(fit: FrameType, length: int) -> None:
         )
 
 
-def _checked(batches: Iterator[Any], sampler: BatchSampler) -> Iterator[Any]:
+def _check_weights(batch: tuple[Any, ...], model: keras.Model) -> None:
+    if any(axes > 1 for axes in PaddingWeights().axes(batch, model).values()):
+        raise ArgumentError(
+            "tail must be 'drop' or 'partial' for targets of several axes, but 'pad' was given: "
+            f"the weights of the padding have one axis, and the losses take more. {_REMEDY}"
+        )
+
+
+def _checked(
+    batches: Iterator[Any], sampler: BatchSampler, model: keras.Model | None
+) -> Iterator[Any]:
     for batch in batches:
         if keras.backend.backend() != "torch":  # which gets them as they are
             if not isinstance(batch, tuple):
@@ -78,6 +91,9 @@ def _checked(batches: Iterator[Any], sampler: BatchSampler) -> Iterator[Any]:
                 "tail must be 'drop' or 'partial' for a source of inputs alone, but 'pad' was "
                 "given: Keras would take the weights of the padding for targets."
             )
+        if sampler.tail == "pad" and model is not None and len(batch) == 3:
+            _check_weights(batch, model)
+            model = None  # it holds for all
         delivered = [batch]
         del batch
         yield delivered.pop()  # with no name for it here, it is the consumer's alone

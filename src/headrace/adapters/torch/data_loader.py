@@ -9,22 +9,27 @@ loader, but gives the same batches, epoch for epoch, by `set_epoch`.
 """
 
 import sys
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
+import torch.distributed as dist
 import torch.utils.data as torch_data
 
 from headrace.adapters.adapter import deliver, one_ahead
 from headrace.adapters.torch.dataset import Collate, Dataset, counted
 from headrace.adapters.torch.device import Copier
 from headrace.adapters.torch.sampler import BatchNumbers, numbers_of
+from headrace.adapters.torch.travel import WorkerInit
 from headrace.batching.cursor import State
 from headrace.batching.feed import HasFeed
 from headrace.errors import ArgumentError, bad_value
+from headrace.sampling.batch_sampler import BatchSampler
 from headrace.sampling.keys import Place
 
+_LEAST_ACCELERATE = (1, 15)
 _OURS = ("dataset", "batch_size", "shuffle", "sampler", "batch_sampler", "drop_last")
 
 
@@ -63,6 +68,8 @@ def make_data_loader(
         remedy = "Batches are delivered in their order, so that a state says which came."
         raise bad_value("in_order", options["in_order"], "True", remedy)
     options["collate_fn"] = Collate(options.get("collate_fn"))
+    if options.get("worker_init_fn") is not None:
+        options["worker_init_fn"] = WorkerInit(options["worker_init_fn"])
     kind: Any = HeadraceDataLoader
     if not issubclass(kind, loader_class):
         kind = type(kind.__name__, (kind, loader_class), {})
@@ -130,6 +137,7 @@ class HeadraceDataLoader(torch_data.DataLoader[Any]):
             # A trainer has put another sampler or tail in: these are not the loader's batches.
             yield from self._batches()
             return
+        _warn_if_ranks_repeat(self.dataset.feed.sampler)
         yield from deliver(self.dataset.feed, self._batches, taken_ahead=taken_ahead)
 
     @property
@@ -137,11 +145,20 @@ class HeadraceDataLoader(torch_data.DataLoader[Any]):
         """What Accelerate 1.x asks before it wraps a DataLoader. Its processes must share it then.
 
         Raises:
-            ArgumentError: (a ValueError) they would share what is one rank's part already.
+            ArgumentError: (a ValueError) they would share what is one rank's part already, or this
+                version of Accelerate would go on with batches of another epoch.
         """
         accelerate = sys.modules.get("accelerate")
+        if accelerate is None:
+            return False
+        version = str(accelerate.__version__)
+        if tuple(map(int, version.split(".")[:2])) < _LEAST_ACCELERATE:
+            raise ArgumentError(
+                f"accelerate must be 1.15 or newer, but {version} is installed: its "
+                "skip_first_batches takes the batches of epoch 0, whatever the epoch."
+            )
         sampler = self.dataset.feed.sampler
-        if accelerate is not None and sampler.world_size > 1:
+        if sampler.world_size > 1:
             processes = accelerate.PartialState().num_processes
             if processes > 1:
                 raise ArgumentError(
@@ -191,3 +208,19 @@ class HeadraceDataLoader(torch_data.DataLoader[Any]):
             StateError: (a ValueError) the state is damaged, or of other samples or another order.
         """
         self.dataset.feed.cursor.load_state_dict(state)
+
+
+def _warn_if_ranks_repeat(sampler: BatchSampler) -> None:
+    """Warns where several processes train together and each gets the batches of all."""
+    if sampler.world_size > 1 or not (dist.is_available() and dist.is_initialized()):
+        return
+    processes = dist.get_world_size()
+    if processes > 1:
+        warnings.warn(
+            f"torch.distributed has {processes} processes, and each of them gets all batches of "
+            "this loader, as nothing shares them out. Make it with rank= and world_size=, which "
+            "headrace.world() knows; or have a trainer share them out, such as Lightning with its "
+            "use_distributed_sampler=True. If all processes are to have the same batches, let this "
+            "warning be ignored.",
+            stacklevel=3,
+        )

@@ -15,6 +15,7 @@ import torch.utils.data as torch_data
 
 from headrace.adapters.torch.sampler import EpochNumbers, KeyedNumbers
 from headrace.adapters.torch.tensors import as_tensor
+from headrace.adapters.torch.travel import arriving, check_travels
 from headrace.arrays import Indices
 from headrace.batching.bad_samples import BadSample
 from headrace.batching.feed import Feed, HasFeed, feed_of
@@ -49,11 +50,18 @@ class Dataset(torch_data.Dataset[Any]):
 
     def __getitem__(self, key: "int | BatchKey") -> Any:
         if isinstance(key, BatchKey):
-            return self._batch(key)
+            return arriving("the dataset", self._batch, key)
         return self.__getitems__([operator.index(key)])[0]
+
+    def __iter__(self) -> Iterator[Any]:
+        """The samples; without it, an IndexError of one of them would end the loop."""
+        return (self[index] for index in range(len(self)))
 
     def __getitems__(self, numbers: list[int]) -> "Sequence[Any]":
         """The samples of these numbers, read at once."""
+        return arriving("the dataset", self._samples, numbers)
+
+    def _samples(self, numbers: list[int]) -> "Sequence[Any]":
         if isinstance(numbers, KeyedNumbers) and numbers.is_batch:
             return WholeBatch(self._batch(numbers.key), len(numbers))
         indices = self._in_range(np.array(numbers, np.int64))
@@ -68,7 +76,7 @@ class Dataset(torch_data.Dataset[Any]):
         """The numbers from 0 on; negative ones count from the end.
 
         Raises:
-            OutOfRangeError: (an IndexError, which also ends iteration) there is no such sample.
+            OutOfRangeError: (an IndexError) there is no such sample.
         """
         n = len(self)
         wrong = indices[(indices < -n) | (indices >= n)]
@@ -188,11 +196,14 @@ class Collate:
             batch = _stacked(samples)
         else:  # without batches of PyTorch's, by Sampler
             batch = samples
-        if self._function is None:
-            return batch
         if isinstance(batch, FromWorker):
-            return FromWorker(self._function(batch.batch), batch.bad_samples, batch.key)
-        return self._function(batch)
+            return FromWorker(self._collated(batch.batch), batch.bad_samples, batch.key)
+        return self._collated(batch)
+
+    def _collated(self, batch: Any) -> Any:
+        if self._function is not None:
+            batch = arriving("collate_fn", self._function, batch)
+        return arriving("the worker", check_travels, batch)
 
 
 def counted(feed: Feed, batches: Iterator[Any]) -> Iterator[Any]:

@@ -26,17 +26,18 @@ _SUFFIXES = (".arrow", ".feather", ".ipc")
 class Arrow(TableReader):
     """Columns of one Arrow IPC file (Feather version 2 is the same), or of several as one reader.
 
-    Files as `datasets` of Hugging Face stores them, streams, are read as well. The types of columns
-    are as for `hr.Parquet`. Columns that are neither compressed nor dictionary-encoded are mapped
-    into memory: any sample is read by itself. `pyarrow.feather.write_feather` compresses, unless
-    given `compression="uncompressed"`; then a record batch is read as a whole.
+    Files as `datasets` of Hugging Face stores them, streams, are read as well, and of its folders
+    those that the dataset is made of. The types of columns, and those that stand in the names of
+    folders, are as for `hr.Parquet`. Columns that are neither compressed nor dictionary-encoded are
+    mapped into memory: any sample is read by itself. `pyarrow.feather.write_feather` compresses,
+    unless given `compression="uncompressed"`; then a record batch is read as a whole.
 
     Args:
         root: a file; or a folder with files, in the order of their names.
         columns: the name of one column, whose values are the samples; or the names of several, or a
             dict of names, for samples that are dicts with these keys. Default: all columns.
         names: the files below root, in their order. Default: all that end with .arrow, .feather or
-            .ipc.
+            .ipc, but those whose name, or that of a folder, begins with a dot or an underscore.
         dtype: of the samples that are read; for several columns perhaps a dict, by key. Default: as
             they are stored. Numbers are converted if that does not change their kind. Of a
             binary of a fixed size, the dtype that is in it, with its shape, such as
@@ -48,8 +49,9 @@ class Arrow(TableReader):
         SampleNotFoundError: (a FileNotFoundError) there is no such file.
         SampleFormatError: (a ValueError) a file is damaged, or its columns are not those of the
             first file. When samples are read, also: a value is null, or a list of another length.
+        StorageError: (an OSError) a file can't be read.
         ArgumentError, ArgumentTypeError: (a ValueError, a TypeError) there is no such column, or it
-            can't become arrays; or the root is a URL.
+            can't become arrays; or the root is a URL, or has several datasets.
         MissingExtraError: (an ImportError) without headrace[arrow] installed.
 
     Example:

@@ -1,6 +1,7 @@
 """The columns that are asked for of Arrow and Parquet files, as samples. Requires pyarrow."""
 
 import contextlib
+import re
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -9,18 +10,33 @@ import pyarrow as pa
 
 from headrace.arguments import check_dtype, keeps_kind
 from headrace.arrays import DType
-from headrace.errors import ArgumentError, HeadraceError, SampleFormatError, bad_value
+from headrace.errors import (
+    ArgumentError,
+    HeadraceError,
+    MissingExtraError,
+    SampleFormatError,
+    bad_value,
+)
 from headrace.readers.arrow.decoding import shape_of_first, whole
 from headrace.readers.arrow.types import Stored, stored_as
 from headrace.readers.arrow.values import Column, Wanted
 from headrace.readers.reader import Spec
 from headrace.readers.shared.format_error import FormatError, bad_sample
-from headrace.readers.shared.named_arrays import Chosen, DTypes, dtypes_by_key
+from headrace.readers.shared.named_arrays import DTypes, dtypes_by_key
+
+# What pyarrow says of a codec that it was built without, and of one that no version has.
+_NO_CODEC = re.compile(
+    "Support for codec .* not built|compression is supported by the Parquet format in"
+)
 
 
 @contextlib.contextmanager
 def explained() -> Iterator[None]:
-    """What pyarrow raises within of damaged bytes comes as a `FormatError`."""
+    """What pyarrow raises within of damaged bytes comes as a `FormatError`.
+
+    Raises:
+        MissingExtraError: this pyarrow was built without what the bytes are compressed with.
+    """
     try:
         yield
     except HeadraceError:
@@ -28,6 +44,9 @@ def explained() -> Iterator[None]:
     except (pa.ArrowException, OSError, EOFError, UnicodeDecodeError) as error:
         if isinstance(error, OSError) and error.errno:
             raise  # which is the system's
+        if _NO_CODEC.search(str(error)):
+            remedy = "Install a pyarrow that has it, or compress with another, such as ZSTD"
+            raise MissingExtraError(f"{error}. {remedy}") from None
         raise FormatError(str(error)) from None
 
 
@@ -35,27 +54,35 @@ def columns_of_files(
     wanted: Wanted,
     schemas: list[pa.Schema],
     locations: list[str],
+    lengths: list[int],
     first_rows: Callable[[list[str]], pa.Table],
 ) -> list[list[Column]]:
     """The columns to read, as each of the files stores them.
+
+    What a file without rows says of its columns does not count: writers that do not know better
+    give them the type null.
 
     Args:
         wanted: what is asked for.
         schemas: of the files.
         locations: of the files, for messages.
+        lengths: how many rows each has.
         first_rows: gives some columns of the first rows of all, to tell the length of lists.
 
     Raises:
-        ArgumentError: the first file has no such columns, or can't give them.
+        ArgumentError: the first file with rows has no such columns, or can't give them.
         SampleFormatError: the first row does not tell the length of lists; or another file does
             not have the same samples.
     """
-    chosen = _choose(wanted, schemas[0], locations[0], first_rows)
+    first = next((number for number, length in enumerate(lengths) if length), 0)
+    chosen = _choose(wanted, schemas[first], locations[first], first_rows)
     converts = wanted.dtype is not None
-    of_files = [chosen]
-    for schema, location in zip(schemas[1:], locations[1:], strict=True):
-        fitted = [_fitted(column, schema, location, locations[0], converts) for column in chosen]
-        of_files.append(chosen if fitted == chosen else fitted)
+    of_files = [chosen] * len(schemas)
+    for number in range(first + 1, len(schemas)):
+        if lengths[number]:
+            schema, location = schemas[number], locations[number]
+            fitted = [_fitted(one, schema, location, locations[first], converts) for one in chosen]
+            of_files[number] = chosen if fitted == chosen else fitted
     return of_files
 
 
@@ -66,7 +93,7 @@ def _choose(
     first_rows: Callable[[list[str]], pa.Table],
 ) -> list[Column]:
     """The columns of the first file."""
-    names = _names_by_key(schema.names, wanted.chosen, location)
+    names = _names_by_key(schema.names, wanted, location)
     stored, unfit = {}, {}
     for name in names.values():
         try:
@@ -93,21 +120,24 @@ def _choose(
     return columns
 
 
-def _names_by_key(present: list[str], chosen: Chosen, location: str) -> dict[str, str]:
+def _names_by_key(present: list[str], wanted: Wanted, location: str) -> dict[str, str]:
+    chosen = wanted.chosen
     if isinstance(chosen, dict):
         names = chosen
     else:
         names = {name: name for name in (present if chosen is None else [chosen])}
     for name in names.values():
         if name not in present:
-            there = ", ".join(map(repr, present))
-            raise bad_value("columns", name, f"among {there} of {location!r}")
+            there = f"{', '.join(map(repr, present))} of {location!r}"
+            if wanted.in_folders:
+                there += f" and {', '.join(map(repr, wanted.in_folders))} of its folders"
+            raise bad_value("columns", name, f"among {there}")
         if present.count(name) > 1:
             raise ArgumentError(
                 f"columns must be told by their names, but {location!r} has {name!r} "
                 f"{present.count(name)} times."
             )
-    if not names:
+    if chosen is None and not names:
         raise ArgumentError(f"columns must be at least one, but {location!r} has none.")
     return names
 
@@ -142,7 +172,8 @@ def _within(wanted: npt.DTypeLike, stored: DType, name: str) -> tuple[DType, tup
     except (TypeError, ValueError):
         raise bad_value("dtype", wanted, "a dtype of numpy") from None
     if dtype.itemsize != stored.itemsize:
-        allowed = f"of {stored.itemsize} bytes, as each value of column {name!r}"
+        such_as = ", such as ml_dtypes.bfloat16" if stored.itemsize == 2 else ""
+        allowed = f"of {stored.itemsize} bytes, as each value of column {name!r}{such_as}"
         raise bad_value("dtype", dtype, allowed)
     element, shape = dtype.subdtype or (dtype, ())
     if not element.isnative:

@@ -15,7 +15,8 @@ import pyarrow as pa
 
 from headrace.arrays import Indices
 from headrace.readers.arrow.columns import explained
-from headrace.readers.shared.format_error import FormatError, bad_file, missing_file
+from headrace.readers.shared.format_error import FormatError, opening
+from headrace.storage.local.regular import check_regular, opener
 
 _MAGIC = b"ARROW1"
 _FIRST_MESSAGE = 8
@@ -50,7 +51,7 @@ class IpcFile(NamedTuple):
         Raises:
             FormatError: it has another size than before.
         """
-        with open(self.path, "rb", buffering=0) as file:
+        with open(self.path, "rb", buffering=0, opener=opener) as file:
             size = os.fstat(file.fileno()).st_size
             if size != self.size:
                 raise FormatError(f"it has {size} bytes of {self.size}")
@@ -88,18 +89,16 @@ def scan(path: str) -> IpcFile:
     Raises:
         SampleNotFoundError: there is no such file.
         SampleFormatError: it is damaged, or in another format.
+        StorageError: it can't be read.
     """
-    try:
-        with explained():
-            return _scanned(path)
-    except FileNotFoundError:
-        raise missing_file(path) from None
-    except FormatError as error:
-        raise bad_file(path, error) from None
+    with opening(path), explained():
+        return _scanned(path)
 
 
 def _scanned(path: str) -> IpcFile:
-    found = IpcFile(path, os.path.getsize(path), np.empty(0, np.int64), False, False)
+    status = os.stat(path)
+    check_regular(path, status.st_mode)
+    found = IpcFile(path, status.st_size, np.empty(0, np.int64), False, False)
     if not found.size:
         raise FormatError("it is empty")
     source = _source(found.map())

@@ -42,6 +42,10 @@ class IpcFiles(Tables):
         self._maps: dict[int, _Map] = {}
 
     @property
+    def column_names(self) -> list[str]:
+        return list(self._files[0].schema.names)
+
+    @property
     def block(self) -> int:
         """The rows in the largest record batch that is decoded as a whole; else 1."""
         return max(
@@ -57,11 +61,14 @@ class IpcFiles(Tables):
     def choose(self, wanted: Wanted, first_rows: Callable[[list[str]], pa.Table]) -> None:
         schemas = [file.schema for file in self._files]
         locations = [file.path for file in self._files]
-        self.columns = columns_of_files(wanted, schemas, locations, first_rows)
-        for file, schema, columns in zip(self._files, schemas, self.columns, strict=True):
+        lengths = [int(rows.sum()) for rows in self.rows]
+        self.columns = columns_of_files(wanted, schemas, locations, lengths, first_rows)
+        for file, schema, length, columns in zip(
+            self._files, schemas, lengths, self.columns, strict=True
+        ):
             mapped: list[Column] = []
             decoded: list[Column] = []
-            for column in columns:
+            for column in columns if length else ():
                 encoded = file.compressed or has_dictionary(schema.field(column.name).type)
                 (decoded if encoded else mapped).append(column)
             if decoded and file.is_stream:

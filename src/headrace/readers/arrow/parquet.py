@@ -41,11 +41,13 @@ class Parquet(TableReader):
     Checksums of pages are verified where the file has them, with `write_page_checksum=True`.
 
     Args:
-        root: a file; or a folder, URL or storage with files, in the order of their names. Folders
-            of the form "key=value" are folders as any other.
+        root: a file; or a folder, URL or storage with files, in the order of their names.
         columns: the name of one column, whose values are the samples; or the names of several, or a
-            dict of names, for samples that are dicts with these keys. Default: all columns.
-        names: the files below root, in their order. Default: all that end with .parquet or .pq.
+            dict of names, for samples that are dicts with these keys. Default: all columns of the
+            files. A column may also stand in the names of folders, such as "label=0", as whole
+            numbers (int64), others (float64) or dates; it is read if it is named.
+        names: the files below root, in their order. Default: all that end with .parquet or .pq, but
+            those whose name, or that of a folder, begins with a dot or an underscore.
         dtype: of the samples that are read; for several columns perhaps a dict, by key. Default: as
             they are stored. Numbers are converted if that does not change their kind. Of a
             binary of a fixed size, the dtype that is in it, with its shape, such as
@@ -57,8 +59,10 @@ class Parquet(TableReader):
         SampleNotFoundError: (a FileNotFoundError) there is no such file.
         SampleFormatError: (a ValueError) a file is damaged, or its columns are not those of the
             first file. When samples are read, also: a value is null, or a list of another length.
-        ArgumentError: (a ValueError) there is no such column, or it can't become arrays.
-        MissingExtraError: (an ImportError) without headrace[arrow] installed.
+        ArgumentError: (a ValueError) there is no such column, or it can't become arrays; or root
+            is a table of Delta, Iceberg or Hudi, or has the files of several splits.
+        MissingExtraError: (an ImportError) without headrace[arrow] installed, or without a codec
+            that the data need.
 
     Example:
         >>> import headrace as hr
@@ -99,7 +103,9 @@ class Parquet(TableReader):
 
     @property
     def block(self) -> int:
-        """The samples in the largest row group."""
+        """The samples in the largest row group; 1 if only folders' names are read."""
+        if not self._tables.columns[0]:
+            return 1
         return int(np.diff(self._blocks.starts).max(initial=1))
 
     @property

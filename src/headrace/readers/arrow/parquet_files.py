@@ -50,10 +50,15 @@ class ParquetFiles(Tables):
         self._numbers: list[list[int]] = []
         self._checked = [np.zeros(len(rows), np.bool_) for rows in self.rows]
 
+    @property
+    def column_names(self) -> list[str]:
+        return list(opened(b"", self._footers[0]).schema_arrow.names)
+
     def choose(self, wanted: Wanted, first_rows: Callable[[list[str]], pa.Table]) -> None:
         schemas = [opened(b"", footer).schema_arrow for footer in self._footers]
         locations = [self.storage.location(name) for name in self.names]
-        self.columns = columns_of_files(wanted, schemas, locations, first_rows)
+        lengths = [int(rows.sum()) for rows in self.rows]
+        self.columns = columns_of_files(wanted, schemas, locations, lengths, first_rows)
         names = self._column_names(0)
         self._numbers = [column_numbers(footer, names) for footer in self._footers]
 

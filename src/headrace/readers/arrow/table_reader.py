@@ -17,7 +17,13 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, TypeAlias
 import numpy as np
 
 from headrace.arrays import Indices
-from headrace.errors import ArgumentError, StorageError
+from headrace.errors import ArgumentError, MissingExtraError, StorageError
+from headrace.readers.arrow.folders.folder_columns import (
+    FolderColumn,
+    folder_column,
+    names_in_folders,
+)
+from headrace.readers.arrow.folders.table_files import table_files
 from headrace.readers.arrow.values import Column, Values, Wanted
 from headrace.readers.reader import Arrays, Specs, check_read
 from headrace.readers.shared.block_cache import BlockCache, rows_of_blocks
@@ -27,8 +33,9 @@ from headrace.readers.shared.format_error import (
     missing_file,
     sample_error,
 )
-from headrace.readers.shared.named_arrays import part_of
+from headrace.readers.shared.named_arrays import dtypes_by_key, part_of
 from headrace.readers.shared.names import check_names
+from headrace.storage.local import paths
 from headrace.storage.opening import Root, is_url, open_storage
 from headrace.storage.storage import Storage
 
@@ -47,12 +54,16 @@ class Tables(Protocol):
         names: of the files.
         rows: of each file, the number of rows in each of its blocks.
         columns: of each file, those that make a sample, when they are chosen.
+        column_names: of the first file.
     """
 
     storage: Storage
     names: list[str]
     rows: list[Indices]
     columns: list[list[Column]]
+
+    @property
+    def column_names(self) -> list[str]: ...
 
     def choose(self, wanted: Wanted, first_rows: "Callable[[list[str]], pa.Table]") -> None:
         """Chooses the columns.
@@ -113,12 +124,17 @@ class TableReader:
         self._tables = tables
         self._cache = cache
         self._blocks = Blocks.of(tables.rows)
-        tables.choose(wanted, self._first_rows)
-        chosen = tables.columns[0]
-        self._column_names = {column.key: column.name for column in chosen}
-        specs: Specs = {column.key: column.spec for column in chosen}
-        several = isinstance(wanted.chosen, dict) or len(chosen) > 1
-        self._spec = specs if several else chosen[0].spec
+        of_files, self._folders = self._split(wanted)
+        tables.choose(of_files, self._first_rows)
+        found = {column.key: (column.name, column.spec) for column in tables.columns[0]}
+        for key, (name, column) in self._folders.items():
+            found[key] = name, column.spec
+        is_dict = isinstance(wanted.chosen, dict)
+        # In the order in which they were asked for.
+        keys = list(wanted.chosen) if isinstance(wanted.chosen, dict) else list(found)
+        self._column_names = {key: found[key][0] for key in keys}
+        specs: Specs = {key: found[key][1] for key in keys}
+        self._spec = specs if is_dict or len(found) > 1 else found[keys[0]][1]
 
     @property
     def spec(self) -> Specs:
@@ -135,6 +151,10 @@ class TableReader:
 
     def read(self, indices: Indices, out: Arrays) -> None:
         check_read(len(self), self.spec, indices, out)
+        if self._folders:
+            self._read_folders(indices, out)
+            if not self._tables.columns[0]:
+                return
         rows_of = dict(rows_of_blocks(self._blocks.holding(indices)))
         # Of each block that is needed, a sample in it, for messages.
         needed = {block: int(indices[rows[0]]) for block, rows in rows_of.items()}
@@ -147,6 +167,41 @@ class TableReader:
                     fault = of_column.fault(int(at[bad]))
                     reason = f"column {self._column_names[key]!r} {fault}"
                     raise bad_sample(int(indices[rows[bad]]), self._where(block), reason)
+
+    def _split(self, wanted: Wanted) -> tuple[Wanted, dict[str, tuple[str, FolderColumn]]]:
+        """What is wanted of the files; and by key, the columns that stand in folders' names."""
+        tables = self._tables
+        in_folders = tuple(names_in_folders(tables.names))
+        if not in_folders:
+            return wanted, {}
+        chosen, dtype = wanted.chosen, wanted.dtype
+        if chosen is None:
+            return wanted._replace(in_folders=in_folders), {}
+        names = {chosen: chosen} if isinstance(chosen, str) else chosen
+        dtypes = dtypes_by_key(dtype, names)
+        outside = set(in_folders) - set(tables.column_names)
+        locations = [tables.storage.location(name) for name in tables.names]
+        folders = {
+            key: (name, folder_column(name, tables.names, locations, dtypes[key]))
+            for key, name in names.items()
+            if name in outside
+        }
+        if folders:
+            chosen = {key: name for key, name in names.items() if key not in folders}
+            if dtype is not None:
+                dtype = {key: dtypes[key] for key in chosen}
+        return Wanted(chosen, dtype, in_folders), folders
+
+    def _read_folders(self, indices: Indices, out: Arrays) -> None:
+        """Fills in the columns that stand in folders' names."""
+        blocks = self._blocks.holding(indices)
+        files = self._blocks.file[blocks]
+        for key, (name, column) in self._folders.items():
+            null = np.flatnonzero(column.is_null[files])
+            if len(null):
+                where = repr(self._location(int(files[null[0]])))
+                raise bad_sample(int(indices[null[0]]), where, f"column {name!r} is null")
+            part_of(out, key)[...] = column.values[files]
 
     def _values(self, needed: dict[int, int]) -> Iterator[tuple[int, BlockValues]]:
         """Yields the columns of each block in any order, perhaps some of them at a time.
@@ -174,6 +229,9 @@ class TableReader:
             yield
         except StorageError:
             raise
+        except MissingExtraError as error:
+            location = self._location(self._file_and_number(block)[0])
+            raise MissingExtraError(f"{location!r} can't be read: {error}") from None
         except (OSError, FormatError) as error:
             file, number = self._file_and_number(block)
             part = f"{self._block_name} {number}"
@@ -197,18 +255,16 @@ def open_files(
     if names is None and not isinstance(root, Storage):
         path = os.fspath(root)
         far = is_url(path)
-        if path.endswith(suffixes) if far else os.path.isfile(path):
+        if far:
+            is_file = path.endswith(suffixes)
+        else:  # what is no file is refused by its name
+            is_file = paths.exists(path) and not paths.is_folder(path)
+        if is_file:
             folder, _, name = (path if far else os.path.abspath(path)).rpartition("/")
             return open_storage(folder), [name]
-        if path.endswith(suffixes) and not os.path.exists(path):
+        if path.endswith(suffixes) and not paths.exists(path):
             raise missing_file(path)
     storage = open_storage(root)
     if names is not None:
         return storage, check_names(names)
-    found = storage.names(suffixes)
-    if not found:
-        listed = " or ".join(suffixes) if len(suffixes) == 2 else ", ".join(suffixes)
-        raise ArgumentError(
-            f"root must be a file, or contain {listed} files, but {storage.root!r} has none."
-        )
-    return storage, found
+    return storage, table_files(storage, suffixes)

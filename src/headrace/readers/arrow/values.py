@@ -23,10 +23,17 @@ _FAULTS = {
 
 
 class Wanted(NamedTuple):
-    """What is asked for of the columns of files: which of them, and what to convert them to."""
+    """What is asked for of the columns of files.
+
+    Attributes:
+        chosen: which of them.
+        dtype: what to convert them to.
+        in_folders: columns that stand in the names of folders, for messages.
+    """
 
     chosen: Chosen
     dtype: DTypes
+    in_folders: tuple[str, ...] = ()
 
 
 class Column(NamedTuple):

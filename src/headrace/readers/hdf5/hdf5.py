@@ -19,7 +19,7 @@ from headrace.readers.shared.block_cache import (
     copy_rows,
     rows_of_blocks,
 )
-from headrace.readers.shared.format_error import bad_file, bad_sample
+from headrace.readers.shared.format_error import bad_file, sample_error
 from headrace.readers.shared.named_arrays import ChosenArrays, DTypes, check_chosen
 from headrace.storage.opening import is_url
 
@@ -43,11 +43,12 @@ class Hdf5:
         cache_bytes: so many bytes of decompressed chunks are kept in memory.
 
     Raises:
-        MissingExtraError: (an ImportError) h5py is not installed.
+        MissingExtraError: (an ImportError) h5py is not installed, or a filter that the data need.
         ArgumentError, ArgumentTypeError: (a ValueError, a TypeError) there is no such dataset, or
             not all are equally long, or of a kind that arrays can hold.
         SampleNotFoundError: (a FileNotFoundError) there is no such file.
         SampleFormatError: (a ValueError) the file or a chunk in it is damaged.
+        StorageError: (an OSError) the file can't be read, or is open for writing.
 
     Example:
         >>> import headrace as hr
@@ -129,8 +130,8 @@ class Hdf5:
                 try:
                     array = data.load(block)
                 except FAILURES as error:
-                    where = f"{self._path!r}, dataset {self._arrays.found[key].name!r}"
-                    raise bad_sample(int(indices[rows[block][0]]), where, error) from error
+                    index, part = int(indices[rows[block][0]]), self._arrays.found[key].name
+                    raise sample_error(error, index, self._path, f"dataset {part!r}") from error
                 yield (key, block), array
 
         blocks = [(key, block) for block in rows]

@@ -4,10 +4,15 @@ import os
 
 import h5py
 
-from headrace.errors import ArgumentError, HeadraceError, bad_value
+from headrace.errors import ArgumentError, HeadraceError, StorageError, bad_value, unreadable
+from headrace.readers.hdf5.filters import check_filters
 from headrace.readers.hdf5.layout import FAILURES, ByBlock, BySample, open_dataset
-from headrace.readers.shared.format_error import bad_file, missing_file
+from headrace.readers.shared.format_error import bad_file, is_of_storage, missing_file
 from headrace.readers.shared.named_arrays import Chosen, ChosenArrays, StoredArray, stored_array
+from headrace.storage.local.regular import check_regular
+
+# What HDF5 1.14 says of a mark in the file that whoever writes to it takes away in the end.
+_IS_WRITTEN_TO = "file is already open for"
 
 
 class Opened:
@@ -22,6 +27,7 @@ class Opened:
         self.data: dict[str, BySample | ByBlock] = {}
         try:
             self._statuses = {path: os.stat(path)}
+            check_regular(path, self._statuses[path].st_mode)
             # Where the file system has no locks, none is needed to read.
             self._file = h5py.File(path, "r", locking="best-effort")
             for key, name in _names(self._file, chosen).items():
@@ -30,6 +36,7 @@ class Opened:
                 self._statuses.setdefault(behind_link, os.stat(behind_link))
                 # First, as it refuses what can't be read.
                 stored = stored_array("datasets", name, dataset.shape, dataset.dtype, 1, path)
+                check_filters(dataset, path)
                 data = self.data[key] = open_dataset(dataset)
                 self.stored[key] = stored._replace(block=data.block)
         except FileNotFoundError:
@@ -37,10 +44,7 @@ class Opened:
         except HeadraceError:
             raise
         except FAILURES as error:
-            if getattr(error, "errno", None):
-                error.add_note(f"headrace: while opening {path!r}")
-                raise
-            raise bad_file(path, error) from error
+            raise _explained(path, error) from error
 
     def cut(self) -> str | None:
         """A file that is shorter than it was, if any; HDF5 would read zeros, and a map crash."""
@@ -61,6 +65,21 @@ def reopened(path: str, arrays: ChosenArrays) -> Opened:
     if reason is not None:
         raise bad_file(path, reason)
     return opened
+
+
+def _explained(path: str, error: Exception) -> HeadraceError:
+    """The error about a file that HDF5 refuses to open."""
+    if isinstance(error, BlockingIOError):
+        return StorageError(
+            f"{path!r} is open for writing in another program. Close it there. If nothing is "
+            "written to it any more, set HDF5_USE_FILE_LOCKING=FALSE in the environment of this one"
+        )
+    if _IS_WRITTEN_TO in str(error):
+        return StorageError(
+            f"{path!r} is open for writing, or the program that wrote to it was killed. Close it; "
+            "if no program has it open, check what it holds and call `h5clear --status` of HDF5"
+        )
+    return unreadable(path, error) if is_of_storage(error) else bad_file(path, error)
 
 
 def _names(file: h5py.File, chosen: Chosen) -> dict[str, str]:

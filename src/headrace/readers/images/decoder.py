@@ -60,7 +60,8 @@ class ImageOptions(TypedDict, total=False):
 class ImageDecoder:
     """Decodes JPEG, PNG, WebP, BMP and GIF images and resizes them: `decoder(data)` is an array.
 
-    Of an animation, it is the first frame. Sixteen bits a channel become their higher eight.
+    Of an animation, it is the first frame. Sixteen bits a channel become their higher eight, and a
+    palette's numbers the colours that they stand for.
 
     Args:
         size: (height, width) of the array, or one int for both.
@@ -164,7 +165,9 @@ class ImageDecoder:
         return array.astype(self.spec.dtype, copy=False)
 
     def _pixels(self, data: bytes) -> Array:
-        image = _opened(data)
+        from PIL import ImageChops
+
+        image: PIL.Image.Image = _opened(data)
         if image.width * image.height > self._max_pixels:
             raise FormatError(
                 f"it has {image.width} x {image.height} pixels; at most {self._max_pixels} are "
@@ -177,6 +180,9 @@ class ImageDecoder:
         elif image.format == "PNG":
             _check_png(memoryview(data))
         image.load()
+        if image.format == "JPEG" and image.mode == "CMYK" and "adobe" not in image.info:
+            # Adobe stores how much ink there is not, and Pillow takes every CMYK file for Adobe's.
+            image = ImageChops.invert(image)
         return np.asarray(self._resized(self._turned(image)))
 
     def _least_size(self, size: tuple[int, int]) -> tuple[int, int]:

@@ -6,15 +6,16 @@ from collections.abc import Iterable
 from headrace import readers
 from headrace.errors import FileMissingError, StorageError
 from headrace.readers.format import Format, Options, with_manifest
-from headrace.readers.images.images import SUFFIXES, is_image
+from headrace.readers.images.images import SUFFIXES
 from headrace.readers.reader import Reader
+from headrace.readers.shared.listing import chosen_among
 from headrace.storage import Request, Storage, open_storage
 
 
 def _open(path: str, options: Options) -> Reader:
     root = open_storage(with_manifest(path))
     ids = None if options.ids is None else list(options.ids)
-    names = [name for name in root.names() if is_image(name, SUFFIXES)] if ids is None else ids
+    names = chosen_among(root.names(), SUFFIXES, any_case=True) if ids is None else ids
     size = options.size or _size_of_first(root, map(str, names))
     if ids is not None or not any("/" in str(name) for name in names):
         return readers.Images(root, ids, size=size)

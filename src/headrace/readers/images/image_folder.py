@@ -14,9 +14,17 @@ from headrace.arguments import check_bool, check_ids, check_int
 from headrace.arrays import Indices
 from headrace.errors import ArgumentError, bad_type, bad_value
 from headrace.readers.images.decoder import ImageOptions
-from headrace.readers.images.images import SUFFIXES, Images, is_image
+from headrace.readers.images.images import SUFFIXES, Images
 from headrace.readers.labels import Labels
+from headrace.readers.shared.listing import (
+    chosen_among,
+    instead_of,
+    is_bookkeeping,
+    warn_of_others,
+)
 from headrace.readers.views.split import Shares, part_of_ids
+from headrace.storage.local import paths
+from headrace.storage.local.walk import files_below
 from headrace.storage.opening import Root, open_storage
 from headrace.storage.storage import Storage
 
@@ -37,7 +45,7 @@ class ImageFolder(Images):
         root: a folder, or a URL, that holds a folder for each class.
         size: (height, width) of the samples, or one int for both.
         class_names: the folders to take, in the order of their labels. Default: all but those whose
-            name begins with a dot, sorted.
+            name begins with a dot or an underscore, sorted. Files of such names are no images.
         validation_split: the share of the files, between 0 and 1, that are for validation.
         subset: "training" or "validation". Needed with `validation_split`.
         split: which part of the images to take, and the shares of all parts, such as
@@ -59,6 +67,7 @@ class ImageFolder(Images):
     Raises:
         ArgumentError: (a ValueError) there is no such folder or class, no image, the subset is
             empty, or an option is not allowed.
+        StorageError: (an OSError) a folder can't be read.
 
     Example:
         >>> import headrace as hr
@@ -99,11 +108,6 @@ class ImageFolder(Images):
         names, self.class_names, classes = _listed(
             storage, class_names, endings, check_bool("follow_links", follow_links)
         )
-        if not names:
-            raise ArgumentError(
-                f"root must contain images ({', '.join(endings)}) in a folder for each class, "
-                f"but {storage.root!r} has none."
-            )
         if split is not None:
             order = _part(names, split, validation_split, seed)
         else:
@@ -145,42 +149,53 @@ def _listed(
     """The names of all images, those of the classes, and the class of each image."""
     root = storage.local_path()
     if root is not None:
-        found = sorted(
-            name
-            for name in os.listdir(root)
-            if not name.startswith(".") and os.path.isdir(os.path.join(root, name))
-        )
-        chosen = _chosen(class_names, found, storage.root)
-        of_class = {name: _below(root, name, follow_links) for name in chosen}
+        folders = _folders(root)
+        chosen = _chosen(class_names, folders, storage.root)
+        of_class = {
+            name: list(files_below(os.path.join(root, name), follow_links))
+            for name in (folders if class_names is None else chosen)
+        }
     else:
         of_class = {}
         for name in storage.names():
-            top, slash, _ = name.partition("/")
+            top, slash, below = name.partition("/")
             if slash:
-                of_class.setdefault(top, []).append(name)
+                of_class.setdefault(top, []).append(below)
         chosen = _chosen(class_names, sorted(of_class), storage.root)
     names: list[str] = []
     counts = []
     for one in chosen:
-        images = [name for name in of_class[one] if is_image(name, suffixes)]
+        images = chosen_among(of_class[one], suffixes, any_case=True)
         # Folder by folder, each sorted, and not by their whole names.
-        names += sorted(images, key=lambda name: name.rpartition("/")[::2])
+        names += [f"{one}/{name}" for name in sorted(images, key=lambda n: n.rpartition("/")[::2])]
         counts.append(len(images))
+    every = [f"{top}/{name}" for top, files in of_class.items() for name in files]
+    if not names:
+        raise ArgumentError(
+            f"root must contain images ({', '.join(suffixes)}) in a folder for each class, but "
+            f"{storage.root!r} has none{instead_of(every or storage.names())}"
+        )
+    if class_names is None:
+        warn_of_others(storage.root, every, names, suffixes, "class_names")
     return names, chosen, np.repeat(np.arange(len(chosen), dtype=np.int32), counts)
 
 
-def _below(root: str, class_name: str, follow_links: bool) -> list[str]:
-    """The names of all files in the folder of a class, those with a dot at their front included."""
-    return [
-        os.path.relpath(os.path.join(folder, file), root).replace(os.sep, "/")
-        for folder, _, files in os.walk(os.path.join(root, class_name), followlinks=follow_links)
-        for file in files
-    ]
+def _folders(root: str) -> list[str]:
+    """The names of the folders in the root, sorted, but for hidden ones."""
+    try:
+        listed = os.listdir(root)
+    except OSError as error:
+        paths.refuse(error)
+    return sorted(
+        name
+        for name in listed
+        if not name.startswith(".") and paths.is_folder(os.path.join(root, name))
+    )
 
 
 def _chosen(class_names: Sequence[str] | None, found: list[str], root: str) -> list[str]:
     if class_names is None:
-        return found
+        return [name for name in found if not is_bookkeeping(name)]
     chosen = check_ids(class_names, "class_names")
     missing = [name for name in chosen if name not in found]
     if missing or not chosen or len(set(chosen)) < len(chosen):

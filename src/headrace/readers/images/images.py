@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from typing import Unpack
 
 from headrace.arrays import Array, Indices
-from headrace.errors import ArgumentError
 from headrace.readers.images.decoder import ImageDecoder, ImageOptions
 from headrace.readers.reader import Spec, check_read
+from headrace.readers.shared.listing import samples_below
 from headrace.readers.shared.sample_files import SampleFiles
 from headrace.storage.opening import Root, open_storage
 
@@ -23,7 +23,8 @@ class Images:
         root: a folder, or a URL such as "s3://bucket/images".
         ids: the names of the files below root, with their suffixes ("cats/17.jpg"), in the order of
             the samples. Default: all that end with .jpg, .jpeg, .png, .webp, .bmp or .gif, in lower
-            or upper case, sorted; those whose name begins with a dot are passed over.
+            or upper case, sorted; those whose name, or that of a folder, begins with a dot or an
+            underscore are passed over.
         size: (height, width) of the samples, or one int for both.
         **options: channels, layout, dtype, interpolation, antialias, crop_to_aspect_ratio,
             exif_orientation, jpeg_scaling, max_pixels: see `ImageDecoder`.
@@ -34,6 +35,7 @@ class Images:
         MissingExtraError: (an ImportError) Pillow is not installed.
         SampleNotFoundError: (a FileNotFoundError) a file does not exist.
         SampleFormatError: (a ValueError) a file is damaged, or no image.
+        StorageError: (an OSError) a file can't be read.
 
     Example:
         >>> import headrace as hr
@@ -60,12 +62,7 @@ class Images:
         self._decoder = ImageDecoder(size, **options)
         storage = open_storage(root)
         if ids is None:
-            ids = [name for name in storage.names() if is_image(name, SUFFIXES)]
-            if not ids:
-                raise ArgumentError(
-                    f"root must contain images ({', '.join(SUFFIXES)}), "
-                    f"but {storage.root!r} has none."
-                )
+            ids = samples_below(storage, SUFFIXES, "ids", any_case=True)
         self._files = SampleFiles(storage, ids, SUFFIXES)
 
     @property

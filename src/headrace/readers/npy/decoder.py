@@ -6,7 +6,7 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from headrace.arguments import check_dtype, keeps_kind
+from headrace.arguments import check_dtype, hint_of_raw, keeps_kind
 from headrace.arrays import Array
 from headrace.readers.npy.header import NpyLayout, parse_header, read_header
 from headrace.readers.reader import Spec
@@ -95,7 +95,7 @@ class NpyDecoder:
             if not keeps_kind(native, self.spec.dtype):
                 raise FormatError(
                     f"its dtype {layout.dtype} can't become the requested {self.spec.dtype} "
-                    "without changing its kind"
+                    f"without changing its kind{hint_of_raw(native)}"
                 )
 
     def _is_plain(self, layout: NpyLayout) -> bool:

@@ -2,7 +2,8 @@
 
 The format: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
 numpy's own parser goes through `ast`, which can fail when several threads of CPython 3.11 parse at
-once, and a header is untrusted input. This parser knows the few literals that a header may hold.
+once, and a header is untrusted input. This parser knows the few literals that a header may hold,
+and scalars such as np.int64(4), which numpy 2 writes where they are in a shape, and does not read.
 """
 
 import functools
@@ -26,7 +27,8 @@ _MAX_BYTES = 2**63 - 1
 _MAX_AXES = 63 if int(np.__version__.split(".")[0]) >= 2 else 31
 _TOKEN = re.compile(
     r"[ \t\n\r]*(?:(?P<string>'[^'\\\x00-\x1f]*'|\"[^\"\\\x00-\x1f]*\")|(?P<int>0|[1-9][0-9]{0,19})"
-    r"L?|(?P<name>True|False)|(?P<mark>[{}()\[\]:,]))"
+    r"L?|np\.u?(?:int(?:8|16|32|64)|intc|long|longlong)\((?P<scalar>0|[1-9][0-9]{0,19})\)"
+    r"|(?P<name>True|False)|np\.(?P<bool>True_|False_)|(?P<mark>[{}()\[\]:,]))"
 )
 # What kind of thing it is, and its text.
 _Token: TypeAlias = tuple[str | None, str]
@@ -132,10 +134,10 @@ def _parse_value(tokens: list[_Token], at: int, depth: int) -> tuple[object, int
     kind, text = tokens[at]
     if kind == "string":
         return text[1:-1], at + 1
-    if kind == "int":
+    if kind in ("int", "scalar"):
         return int(text), at + 1
-    if kind == "name":
-        return text == "True", at + 1
+    if kind in ("name", "bool"):
+        return text.startswith("True"), at + 1
     if text not in _CLOSING or depth == _MAX_DEPTH:
         raise FormatError(f"its header is malformed at {text!r}")
     closing = _CLOSING[text]

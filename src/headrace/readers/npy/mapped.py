@@ -15,6 +15,7 @@ from headrace.arrays import Array
 from headrace.readers.npy.decoder import check_size
 from headrace.readers.npy.header import NpyLayout, parse_header, read_header
 from headrace.readers.shared.format_error import FormatError
+from headrace.storage.local.regular import opener
 
 
 class NpyMap:
@@ -32,7 +33,7 @@ class NpyMap:
         self._nbytes = layout.nbytes
         order: Literal["C", "F"] = "F" if layout.fortran_order else "C"
         self._map: mmap.mmap | None = None
-        with open(path, "rb", buffering=0) as file:
+        with open(path, "rb", buffering=0, opener=opener) as file:
             if parse_header(read_header(file)) != layout:
                 raise FormatError("its header is another than when the reader was made")
             check_size(os.fstat(file.fileno()).st_size, layout)

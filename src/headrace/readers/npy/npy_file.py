@@ -14,7 +14,8 @@ from headrace.readers.npy.header import parse_header, read_header
 from headrace.readers.npy.mapped import NpyMap
 from headrace.readers.npy.npy_shards import NpyShards
 from headrace.readers.reader import Spec, check_read
-from headrace.readers.shared.format_error import FormatError, bad_file, missing_file, sample_error
+from headrace.readers.shared.format_error import FormatError, opening, sample_error
+from headrace.storage.local.regular import opener
 from headrace.storage.opening import is_url
 
 
@@ -29,7 +30,7 @@ class NpyFile:
         ArgumentError: (a ValueError) a URL without a file's name.
         SampleNotFoundError: (a FileNotFoundError) there is no such file.
         SampleFormatError: (a ValueError) the file is damaged, or holds no array of samples.
-        StorageError: (an OSError) a file behind a URL can't be read.
+        StorageError: (an OSError) the file can't be read.
 
     Example:
         >>> import headrace as hr
@@ -57,16 +58,11 @@ class NpyFile:
             self._n, self._spec = len(self._remote), self._remote.spec
             return
         self._path = check_path("path", path)
-        try:
-            with open(self._path, "rb", buffering=0) as file:
-                self._layout = parse_header(read_header(file))
-                if not self._layout.shape:
-                    raise FormatError("its array has no axis to run over the samples")
-                check_size(os.fstat(file.fileno()).st_size, self._layout)
-        except FileNotFoundError:
-            raise missing_file(self._path) from None
-        except FormatError as error:
-            raise bad_file(self._path, error) from None
+        with opening(self._path), open(self._path, "rb", buffering=0, opener=opener) as file:
+            self._layout = parse_header(read_header(file))
+            if not self._layout.shape:
+                raise FormatError("its array has no axis to run over the samples")
+            check_size(os.fstat(file.fileno()).st_size, self._layout)
         self._n = self._layout.shape[0]
         self._spec = Spec(self._layout.shape[1:], self._layout.dtype.newbyteorder("="))
 

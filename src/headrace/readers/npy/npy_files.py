@@ -24,6 +24,7 @@ from headrace.readers.reader import Spec, check_read
 from headrace.readers.shared.format_error import FormatError, sample_error
 from headrace.readers.shared.sample_files import SampleFiles
 from headrace.storage.local.folder import Folder
+from headrace.storage.local.regular import opener
 from headrace.storage.opening import Root
 
 _SUFFIX = ".npy"
@@ -50,7 +51,7 @@ class NpyFiles:
         ArgumentError: (a ValueError) there is no such folder, no id, or one that would leave root.
         SampleNotFoundError: (a FileNotFoundError) a file does not exist.
         SampleFormatError: (a ValueError) a file is damaged or holds another shape or dtype.
-        StorageError: (an OSError) a file behind a URL can't be read.
+        StorageError: (an OSError) a file can't be read.
 
     Example:
         >>> import headrace as hr
@@ -142,7 +143,8 @@ class NpyFiles:
     def _sample(self, folder: Folder, index: int) -> Iterator[BinaryIO]:
         """The open file of sample `index`; whatever fails within names the file and the index."""
         try:
-            with open(folder.location(self._names[index]), "rb", buffering=0) as file:
+            path = folder.location(self._names[index])
+            with open(path, "rb", buffering=0, opener=opener) as file:
                 yield file
         except (OSError, FormatError) as error:
             raise sample_error(error, index, self.path(index)) from None

@@ -9,7 +9,6 @@ from collections.abc import Iterable
 import numpy as np
 
 from headrace.arrays import Array, Indices, fingerprint
-from headrace.errors import ArgumentError
 from headrace.readers.array import take_rows
 from headrace.readers.npy.decoder import has_rows_together
 from headrace.readers.npy.header import NpyLayout
@@ -17,6 +16,7 @@ from headrace.readers.npy.mapped import NpyMap
 from headrace.readers.npy.ranges import read_layouts, read_ranges
 from headrace.readers.reader import Spec, check_read
 from headrace.readers.shared.format_error import FormatError, bad_file, sample_error
+from headrace.readers.shared.listing import samples_below
 from headrace.readers.shared.names import Names, check_names
 from headrace.storage.opening import Root, open_storage
 
@@ -69,11 +69,7 @@ class NpyShards:
     def __init__(self, root: Root, names: Iterable[str] | None = None) -> None:
         self._storage = open_storage(root)
         if names is None:
-            listed = self._storage.names((_SUFFIX,))
-            if not listed:
-                raise ArgumentError(
-                    f"root must contain .npy files, but {self._storage.root!r} has none."
-                )
+            listed = samples_below(self._storage, (_SUFFIX,), "names")
         else:
             listed = check_names(names, "names")
         self._names = Names(listed)

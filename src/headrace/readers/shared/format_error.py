@@ -1,6 +1,17 @@
 """FormatError: these bytes are no sample. And the errors that users get of it, which say where."""
 
-from headrace.errors import SampleFormatError, SampleNotFoundError, StorageError
+import contextlib
+from collections.abc import Iterator
+from typing import TypeGuard
+
+from headrace.errors import (
+    HeadraceError,
+    SampleFormatError,
+    SampleNotFoundError,
+    StorageError,
+    unreadable,
+)
+from headrace.readers.shared.near_names import instead_of_missing
 
 
 class FormatError(Exception):
@@ -17,6 +28,27 @@ def missing_file(location: str) -> SampleNotFoundError:
     return SampleNotFoundError(f"there is no file {location!r}")
 
 
+@contextlib.contextmanager
+def opening(location: str) -> Iterator[None]:
+    """What is raised within, over a file of this machine, comes as an error about that file.
+
+    Raises:
+        SampleNotFoundError: there is none.
+        SampleFormatError: of a `FormatError`.
+        StorageError: the system can't read it.
+    """
+    try:
+        yield
+    except HeadraceError:
+        raise
+    except FormatError as error:
+        raise bad_file(location, error) from None
+    except FileNotFoundError:
+        raise missing_file(location) from None
+    except OSError as error:
+        raise unreadable(location, error) from None
+
+
 def bad_sample(index: int, where: str, reason: object) -> SampleFormatError:
     """The error about sample `index`, which lies at `where`, such as a file and a part of it."""
     return SampleFormatError.at(index, f"sample {index} can't be read: {where}: {reason}")
@@ -27,16 +59,30 @@ def sample_error(error: Exception, index: int, location: str, part: str = "") ->
 
     Args:
         error: a `FormatError` or what a library raises of damaged bytes, which become a
-            `SampleFormatError`; or one of the system or of a storage, which stays what it is.
+            `SampleFormatError`; or one of the system or of a storage, which becomes a
+            `StorageError`: it says nothing of the sample.
         index: the number of the sample in the reader.
         location: the path or URL of its file.
         part: of the file where the sample lies, such as "row group 3".
     """
     if isinstance(error, FileNotFoundError):
         return SampleNotFoundError.at(
-            index, f"sample {index} does not exist: there is no file {location!r}"
+            index,
+            f"sample {index} does not exist: there is no file {location!r}"
+            f"{instead_of_missing(location)}",
         )
-    if isinstance(error, OSError) and (error.errno or isinstance(error, StorageError)):
-        error.add_note(f"headrace: while reading sample {index}, {location!r}")
-        return error
+    if is_of_storage(error):
+        explained = unreadable(location, error)
+        explained.add_note(f"headrace: while reading sample {index}, {location!r}")
+        return explained
     return bad_sample(index, f"{location!r}, {part}" if part else repr(location), error)
+
+
+def is_of_storage(error: BaseException) -> TypeGuard[OSError]:
+    """Whether the system or a storage has failed, and not the bytes of a file.
+
+    Libraries raise an OSError over damaged bytes, too; that has no number.
+    """
+    return isinstance(error, OSError) and (
+        isinstance(error, StorageError) or error.errno is not None
+    )

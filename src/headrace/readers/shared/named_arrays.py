@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from headrace.arguments import check_dtype, check_ids, keeps_kind
+from headrace.arguments import check_dtype, check_ids, hint_of_raw, keeps_kind
 from headrace.arrays import Array, DType, fingerprint
 from headrace.errors import ArgumentError, bad_type, bad_value
 from headrace.readers.reader import Arrays, Spec, Specs
@@ -167,6 +167,6 @@ def _converted(array: StoredArray, dtype: npt.DTypeLike | None) -> Spec:
             "dtype",
             dtype,
             f"one that {array.name!r}, of dtype {array.spec.dtype}, can become without changing "
-            "its kind",
+            f"its kind{hint_of_raw(array.spec.dtype)}",
         )
     return Spec(array.spec.shape, wanted)

@@ -6,9 +6,11 @@ What readers of such files have in common: each adds how the bytes of a file bec
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from headrace.arrays import Indices
-from headrace.errors import ArgumentError, FileMissingError, SampleNotFoundError, StorageError
+from headrace.errors import FileMissingError, SampleNotFoundError, StorageError
 from headrace.readers.shared.format_error import FormatError, sample_error
+from headrace.readers.shared.listing import samples_below
 from headrace.readers.shared.names import Names, check_names
+from headrace.readers.shared.near_names import instead_of_missing
 from headrace.storage.opening import Root, open_storage
 from headrace.storage.storage import Request, Storage
 
@@ -19,7 +21,8 @@ class SampleFiles:
     Args:
         root: a folder, a URL, or a storage.
         ids: the samples in their order, without `suffix`. Default: all files below root that end
-            with one of `suffixes`, sorted; those whose name begins with a dot are passed over.
+            with one of `suffixes`, sorted; those whose name, or that of a folder, begins with a dot
+            or an underscore are passed over.
         suffixes: what the names of the files end with. Ids leave it out if there is only one.
     """
 
@@ -29,13 +32,8 @@ class SampleFiles:
         self.storage: Storage = open_storage(root)
         suffix = suffixes[0] if len(suffixes) == 1 else ""
         if ids is None:
-            names = [name.removesuffix(suffix) for name in self.storage.names(suffixes)]
-            if not names:
-                raise ArgumentError(
-                    f"root must contain {' or '.join(suffixes)} files, but {self.storage.root!r} "
-                    "has none."
-                )
-            names.sort()
+            listed = samples_below(self.storage, suffixes, "ids")
+            names = sorted(name.removesuffix(suffix) for name in listed)
         else:
             names = check_names(ids)
         self.names = Names(names, suffix)
@@ -75,7 +73,11 @@ def fetched(
         yield from storage.fetch(requests)
     except FileMissingError as error:
         index = _index_of(error, indices)
-        raise SampleNotFoundError.at(index, f"sample {index} does not exist: {error}") from None
+        path = storage.local_path(requests[error.position or 0].name)
+        there = "" if path is None else instead_of_missing(path)
+        raise SampleNotFoundError.at(
+            index, f"sample {index} does not exist: {error}{there}"
+        ) from None
     except StorageError as error:
         error.add_note(f"headrace: while reading sample {_index_of(error, indices)}")
         raise

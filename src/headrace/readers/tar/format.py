@@ -8,6 +8,7 @@ from headrace.errors import bad_value
 from headrace.readers.format import Format, Options, with_manifest
 from headrace.readers.images.images import SUFFIXES, is_image
 from headrace.readers.reader import Reader
+from headrace.readers.shared.listing import samples_below
 from headrace.readers.tar.fields import Decode
 from headrace.readers.tar.index import TarIndex
 from headrace.storage import open_storage
@@ -23,8 +24,9 @@ def _open(path: str, options: Options) -> Reader:
     columns = options.columns
     if not columns:
         storage = open_storage(root)
-        found = TarIndex.of(storage, (shards or storage.names((_SUFFIX,)))[:1]).extensions
-        allowed = f"some of the extensions that the samples have: {','.join(found)}"
+        found = (shards or samples_below(storage, (_SUFFIX,), "shards"))[:1]
+        listed = TarIndex.of(storage, found).counted()
+        allowed = f"some of the extensions that the samples have: {listed}"
         raise bad_value(options.spelled("columns"), columns, allowed)
     if isinstance(columns, Mapping):  # each with what decodes it
         return readers.TarFiles(root, columns, shards=shards)

@@ -1,7 +1,8 @@
 """TarIndex: where the members of tar shards lie, and which of them make a sample.
 
-A shard is in WebDataset form: consecutive members whose names agree up to the first dot after the
-last `/` make a sample; what follows the dot, in lower case, is the member's extension.
+A shard is in WebDataset form: members whose names agree up to the first dot after the last `/` make
+a sample; what follows the dot, in lower case, is the member's extension. Members are numbered
+sample after sample, which is the order in which they lie where those of a sample lie together.
 
     names      a.jpg  a.cls | b.jpg  b.cls | ...         |: where a sample begins, `first`
     members    0      1     | 2      3     | 4
@@ -15,9 +16,10 @@ import numpy.typing as npt
 
 from headrace.arrays import Array
 from headrace.atomic_file import atomic_file
-from headrace.errors import ArgumentError
+from headrace.errors import ArgumentError, unreadable
 from headrace.readers.shared.names import Names
 from headrace.readers.tar.scan import BLOCK_BYTES, scan
+from headrace.storage.local.regular import opener
 from headrace.storage.storage import Storage
 
 _FORMAT = 1
@@ -25,7 +27,7 @@ _SHARDS_AT_ONCE = 8
 
 
 class TarIndex(NamedTuple):
-    """The members of all shards, in their order.
+    """The members of all shards, in the order of their samples.
 
     Attributes:
         shards: the names of the shards.
@@ -101,6 +103,14 @@ class TarIndex(NamedTuple):
                 members[np.searchsorted(self.first, found, "right") - 1] = found
         return members
 
+    def counted(self, most: int = 20) -> str:
+        """The extensions that there are, and how many samples have each, for messages."""
+        counts = np.bincount(self.extension, minlength=len(self.extensions))
+        order = np.argsort(-counts, kind="stable")
+        listed = [f"{self.extensions[number]} ({counts[number]})" for number in order[:most]]
+        left = len(self.extensions) - len(listed)
+        return ", ".join(listed) + (f" and {left} others" if left > 0 else "")
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the index to a file, which appears when it is whole."""
         with atomic_file(path) as unfinished, open(unfinished, "wb") as file:
@@ -119,16 +129,19 @@ class TarIndex(NamedTuple):
 
         Raises:
             ArgumentError: (a ValueError) there is no such file, it is damaged, or of other shards.
+            StorageError: (an OSError) it can't be read, or a shard can't.
         """
         path = os.fspath(path)
         remedy = "Write it again with save_index(path) of an hr.TarFiles made without index=."
         try:
-            with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
-                index = _from_arrays(dict(stored))
+            with open(path, "rb", opener=opener) as file:
+                index = _from_arrays(dict(np.load(file, allow_pickle=False)))
         except FileNotFoundError:
             raise ArgumentError(
                 f"index must be a file, but there is no {path!r}. {remedy}"
             ) from None
+        except OSError as error:
+            raise unreadable(path, error) from None
         except Exception as error:  # np.load raises whatever its many steps meet
             raise ArgumentError(
                 f"index must be a file of save_index, but {path!r} is damaged or another: {error}. "

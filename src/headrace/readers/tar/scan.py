@@ -1,4 +1,9 @@
-"""What lies where in one tar shard. Members of the same name, up to its first dot, are a sample."""
+"""What lies where in one tar shard. Members of the same name, up to its first dot, are a sample.
+
+They need not lie together, as where files were added as the file system lists them:
+
+    a.jpg  b.jpg  b.cls  a.cls      are the samples a and b
+"""
 
 import io
 import re
@@ -10,8 +15,9 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from headrace.errors import SampleFormatError
+from headrace.errors import SampleFormatError, unreadable
 from headrace.readers.shared.format_error import FormatError
+from headrace.storage.local.regular import opener
 from headrace.storage.ranged_file import RangedFile
 from headrace.storage.storage import Storage
 
@@ -24,7 +30,7 @@ _READ_AHEAD_BYTES = 2**22
 
 
 class Scan(NamedTuple):
-    """The members of one shard; `counts` says how many each sample has."""
+    """The members of one shard, sample after sample; `counts` says how many each sample has."""
 
     size: int
     keys: list[str]
@@ -43,21 +49,20 @@ def scan(storage: Storage, name: str) -> Scan:
         SampleFormatError: (a ValueError) it is damaged or compressed.
         StorageError: (an OSError) it can't be read.
     """
+    location = storage.location(name)
     try:
         with _opened(storage, name) as file:
             return _scanned(file, storage.size(name))
     except (FormatError, tarfile.TarError) as error:
-        raise SampleFormatError(f"{storage.location(name)!r} can't be indexed: {error}") from None
+        raise SampleFormatError(f"{location!r} can't be indexed: {error}") from None
+    except OSError as error:
+        raise unreadable(location, error) from None
 
 
 def _opened(storage: Storage, name: str) -> BinaryIO:
     path = storage.local_path(name)
     if path is not None:
-        try:
-            return open(path, "rb")
-        except OSError:
-            storage.size(name)  # which meets the same error, and explains it
-            raise
+        return open(path, "rb", opener=opener)
     size = storage.size(name)
     ranged = RangedFile(storage, name, size, least_fetched_bytes=_READ_AHEAD_BYTES)
     return io.BufferedReader(ranged, 2**16)
@@ -65,10 +70,10 @@ def _opened(storage: Storage, name: str) -> BinaryIO:
 
 def _scanned(file: BinaryIO, size: int) -> Scan:
     keys: list[str] = []
-    counts: list[int] = []
+    samples: dict[str, int] = {}  # the last of each key
+    held: list[int] = []  # of each sample, a bit for each extension that it has
     numbers: dict[str, int] = {}
-    rows: list[tuple[int, int, int, int]] = []
-    of_sample: set[str] = set()
+    rows: list[tuple[int, int, int, int, int]] = []
     for member in _members(file):
         match = _NAME.fullmatch(member.name)
         if match is None or _META.match(member.name) or not member.isreg():
@@ -78,28 +83,31 @@ def _scanned(file: BinaryIO, size: int) -> Scan:
             raise FormatError(f"the name {member.name!r} has a NUL character")
         if member.issparse():
             raise FormatError(f"{member.name!r} is a sparse file, which can't be read at random")
-        if not keys or keys[-1] != key:
-            keys.append(key)
-            counts.append(0)
-            of_sample.clear()
-        if extension in of_sample:
-            raise FormatError(f"sample {key!r} has two files with the extension {extension!r}")
-        of_sample.add(extension)
-        counts[-1] += 1
         number = numbers.setdefault(extension, len(numbers))
+        sample = samples.get(key)
+        if sample is not None and held[sample] >> number & 1:
+            if sample == rows[-1][0]:
+                raise FormatError(f"sample {key!r} has two files with the extension {extension!r}")
+            sample = None  # another sample of the same key
+        if sample is None:
+            sample = samples[key] = len(keys)
+            keys.append(key)
+            held.append(0)
+        held[sample] |= 1 << number
         file.seek(member.offset_data - BLOCK_BYTES)
         checksum = zlib.crc32(file.read(BLOCK_BYTES))
-        rows.append((number, member.offset_data, member.size, checksum))
-    table = np.array(rows, np.int64).reshape(-1, 4)
+        rows.append((sample, number, member.offset_data, member.size, checksum))
+    table = np.array(rows, np.int64).reshape(-1, 5)
+    table = table[np.argsort(table[:, 0], kind="stable")]
     return Scan(
         size,
         keys,
-        np.array(counts, np.int64),
+        np.bincount(table[:, 0], minlength=len(keys)),
         list(numbers),
-        table[:, 0],
-        table[:, 1].copy(),
+        table[:, 1],
         table[:, 2].copy(),
-        table[:, 3].astype(np.uint32),
+        table[:, 3].copy(),
+        table[:, 4].astype(np.uint32),
     )
 
 

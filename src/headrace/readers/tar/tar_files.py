@@ -13,6 +13,7 @@ from headrace.arrays import Array, Indices, fingerprint
 from headrace.errors import ArgumentError, SampleFormatError, bad_value
 from headrace.readers.reader import Arrays, Spec, Specs, check_read
 from headrace.readers.shared.format_error import FormatError, bad_sample
+from headrace.readers.shared.listing import samples_below
 from headrace.readers.shared.named_arrays import part_of
 from headrace.readers.shared.names import check_names
 from headrace.readers.shared.sample_files import fetched
@@ -91,8 +92,9 @@ class TarFiles:
         for field, found in zip(self._fields, members, strict=True):
             if (found < 0).all():
                 raise ArgumentError(
-                    f"fields must be of {', '.join(self._index.extensions)}, which the samples in "
-                    f"{self._storage.root!r} have, but {';'.join(field.extensions)!r} was given."
+                    f"fields must be among the extensions in {self._storage.root!r}, which are "
+                    f"{self._index.counted()} in {len(self._index.keys)} samples, but "
+                    f"{';'.join(field.extensions)!r} was given."
                 )
         self._members = np.stack(members, axis=1)
         if len(self._index.start) < 2**31:
@@ -160,9 +162,7 @@ class TarFiles:
         members = self._members[indices]
         if members.size and members.min() < 0:
             row, field = np.argwhere(members < 0)[0]
-            raise self._error(
-                int(indices[row]), f"it has no file with the extension {self._fields[field].name!r}"
-            )
+            raise self._error(int(indices[row]), self._lacks(int(indices[row]), int(field)))
         pieces = _together(self._index, members, self._index.shard[indices])
         requests = [piece.request for piece in pieces]
         firsts = indices[[piece.wanted[0][0] for piece in pieces]]
@@ -182,6 +182,17 @@ class TarFiles:
                 except FormatError as error:
                     name = self._fields[field].name
                     raise self._error(int(indices[row]), f"{name!r}: {error}") from error.__cause__
+
+    def _lacks(self, index: int, field: int) -> str:
+        """Why a sample is bad that lacks a field: what it has, and how many samples are alike."""
+        first, last = self._index.first[index : index + 2]
+        numbers = self._index.extension[int(first) : int(last)]
+        has = ", ".join(repr(self._index.extensions[number]) for number in numbers)
+        lacking = int((self._members[:, field] < 0).sum())
+        return (
+            f"it has no file with the extension {self._fields[field].name!r}, but {has}; "
+            f"{lacking} of {len(self)} samples have none"
+        )
 
     def _error(self, index: int, reason: str) -> SampleFormatError:
         shard = self._index.shards[self._index.shard[index]]
@@ -229,11 +240,7 @@ def _index_of(
     storage: Storage, shards: list[str] | None, path: str | os.PathLike[str] | None
 ) -> TarIndex:
     if shards is None and (path is None or storage.local_path() is not None):
-        shards = storage.names((_SUFFIX,))
-        if not shards:
-            raise ArgumentError(
-                f"root must contain {_SUFFIX} files, but {storage.root!r} has none."
-            )
+        shards = samples_below(storage, (_SUFFIX,), "shards")
     if path is None:
         return TarIndex.of(storage, shards or [])
     index = TarIndex.load(path, storage)

@@ -6,7 +6,9 @@ from headrace.readers.reader import Reader
 
 
 def _open(path: str, options: Options) -> Reader:
-    return readers.Zarr(with_manifest(path), options.columns, dtype=options.dtype)
+    return readers.Zarr(
+        with_manifest(path), options.columns, dtype=options.dtype, missing=options.missing or "fill"
+    )
 
 
 FORMATS = (
@@ -14,7 +16,7 @@ FORMATS = (
         "zarr",
         _open,
         "zarr.md",
-        options=("columns", "dtype"),
+        options=("columns", "dtype", "missing"),
         path_suffixes=(".zarr",),
         marks=("zarr.json", ".zarray", ".zgroup"),
     ),

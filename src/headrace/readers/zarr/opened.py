@@ -7,15 +7,25 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from zarr import AsyncArray, AsyncGroup
+from zarr.abc.store import Store
 from zarr.api.asynchronous import open as open_node
-from zarr.storage import ZipStore
+from zarr.storage import LocalStore, ZipStore
 
 from headrace.arrays import Array
-from headrace.errors import ArgumentError, HeadraceError, SampleNotFoundError, bad_value
-from headrace.readers.shared.format_error import bad_file
+from headrace.errors import (
+    ArgumentError,
+    HeadraceError,
+    MissingExtraError,
+    SampleNotFoundError,
+    bad_value,
+    unreadable,
+)
+from headrace.readers.shared.format_error import bad_file, is_of_storage
 from headrace.readers.shared.named_arrays import Chosen, ChosenArrays, stored_array
+from headrace.readers.zarr.checked_store import CheckedStore
 from headrace.readers.zarr.private import sync
 from headrace.readers.zarr.store import StorageStore
+from headrace.storage.local.regular import check_regular
 from headrace.storage.storage import Storage
 
 _ZarrArray: TypeAlias = AsyncArray[Any]
@@ -28,16 +38,23 @@ class Opened:
         root: a path of this machine, or a storage.
         location: of the root, for messages.
         chosen: an array, a group, several arrays by key, or None: all.
+        fills: whether a chunk that is not there is the fill value, and no error.
     """
 
-    def __init__(self, root: str | Storage, location: str, chosen: Chosen) -> None:
+    def __init__(self, root: str | Storage, location: str, chosen: Chosen, fills: bool) -> None:
         try:
-            self._arrays: dict[str, _ZarrArray] = sync(_open(root, location, chosen))
+            self._arrays: dict[str, _ZarrArray] = sync(_open(root, location, chosen, fills))
         except (HeadraceError, ModuleNotFoundError):
             raise
         except FileNotFoundError:
             raise SampleNotFoundError(f"there is no Zarr array or group at {location!r}") from None
         except Exception as error:
+            if is_of_storage(error):
+                raise unreadable(getattr(error, "filename", None) or location, error) from None
+            if type(error).__name__ == "UnknownCodecError":  # of zarr, or of numcodecs
+                raise MissingExtraError(
+                    f"{location!r} can't be read: {error}. Install the package that has this codec"
+                ) from error
             raise bad_file(location, repr(error)) from error
         self.stored = {
             key: stored_array(
@@ -72,24 +89,29 @@ class Opened:
         return f"{name!r} or those beside it" if parts else repr(name)
 
 
-def reopened(root: str | Storage, location: str, arrays: ChosenArrays) -> Opened:
+def reopened(root: str | Storage, location: str, arrays: ChosenArrays, fills: bool) -> Opened:
     """The arrays in another process than the one that chose them."""
     names = arrays.names
-    opened = Opened(root, location, None if "" in names.values() else names)
+    opened = Opened(root, location, None if "" in names.values() else names, fills)
     reason = arrays.check_again(opened.stored)
     if reason is not None:
         raise bad_file(location, reason)
     return opened
 
 
-async def _open(root: str | Storage, location: str, chosen: Chosen) -> dict[str, _ZarrArray]:
+async def _open(
+    root: str | Storage, location: str, chosen: Chosen, fills: bool
+) -> dict[str, _ZarrArray]:
     """The arrays by their keys in a sample."""
-    store: str | StorageStore | ZipStore
+    store: Store
     if not isinstance(root, str):
         store = StorageStore(root)
+    elif os.path.isdir(root):
+        store = LocalStore(root, read_only=True)
     else:
-        store = ZipStore(root, mode="r") if os.path.isfile(root) else root
-    node = await open_node(store=store, mode="r")
+        check_regular(root, os.stat(root).st_mode)
+        store = ZipStore(root, mode="r")
+    node = await open_node(store=CheckedStore(store, location, fills), mode="r")
     if isinstance(node, AsyncArray):
         if chosen is not None:
             raise bad_value("arrays", chosen, f"left out, as {location!r} is an array, not a group")

@@ -6,9 +6,16 @@ Requires zarr, imported when a reader is made.
 import functools
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Literal, get_args
 
 from headrace.arrays import Array, Indices
-from headrace.errors import StorageError, bad_value, missing_extra
+from headrace.errors import (
+    FileMissingError,
+    SampleNotFoundError,
+    StorageError,
+    bad_value,
+    missing_extra,
+)
 from headrace.per_process import PerProcess
 from headrace.readers.reader import Arrays, Specs, check_read
 from headrace.readers.shared.block_cache import (
@@ -19,9 +26,11 @@ from headrace.readers.shared.block_cache import (
 )
 from headrace.readers.shared.format_error import bad_sample
 from headrace.readers.shared.named_arrays import ChosenArrays, DTypes, check_chosen
+from headrace.storage.local import paths
 from headrace.storage.opening import Root, is_url, open_storage
 from headrace.storage.storage import Storage
 
+Missing = Literal["fill", "error"]
 # So many blocks are read at once at most.
 _MOST_AT_ONCE = 64
 
@@ -31,7 +40,8 @@ class Zarr:
 
     Several arrays make a sample that is a dict. The chunks that a batch needs are read at once,
     and each of them once; shards are not read as a whole. A chunk that is not there is legal in
-    Zarr, and its samples are the array's fill value: a chunk that was lost looks the same.
+    Zarr, and its samples are the array's fill value: a chunk that was lost looks the same, unless
+    there is a manifest (see `headrace.Verified`), or with missing="error".
 
     Args:
         root: the folder of an array or a group, or a .zip file of one; a URL; or a storage.
@@ -41,13 +51,18 @@ class Zarr:
             URL, a group can only be asked for its arrays if its metadata are consolidated.
         dtype: of the samples that are read; for several arrays perhaps a dict, by key. Default: as
             they are stored. Numbers are converted if that does not change their kind.
+        missing: what a chunk that is not there is: "fill", the array's fill value, as in zarr; or
+            an "error". zarr itself leaves out chunks of nothing but the fill value, unless it is
+            told to write them (config={"write_empty_chunks": True}), as `headrace pack` does. Of a
+            sharded array, a shard is meant.
         cache_bytes: so many bytes of decompressed chunks are kept in memory.
 
     Raises:
-        MissingExtraError: (an ImportError) zarr is not installed.
+        MissingExtraError: (an ImportError) zarr is not installed, or a codec that the data need.
         ArgumentError, ArgumentTypeError: (a ValueError, a TypeError) there is no such array, or
             not all are equally long, or of a kind that numpy can hold.
-        SampleNotFoundError: (a FileNotFoundError) there is no Zarr array or group at root.
+        SampleNotFoundError: (a FileNotFoundError) there is no Zarr array or group at root; or, with
+            missing="error", a chunk that a sample needs is not there.
         SampleFormatError: (a ValueError) metadata or a chunk are damaged.
         StorageError: (an OSError) the storage fails.
 
@@ -68,6 +83,7 @@ class Zarr:
         arrays: str | Iterable[str] | Mapping[str, str] | None = None,
         *,
         dtype: DTypes = None,
+        missing: Missing = "fill",
         cache_bytes: int = DEFAULT_CACHE_BYTES,
     ) -> None:
         try:
@@ -77,9 +93,12 @@ class Zarr:
         self._root = _opened_root(root)
         self._location = self._root if isinstance(self._root, str) else self._root.root
         chosen = check_chosen("arrays", arrays)
-        opened = Opened(self._root, self._location, chosen)
+        if missing not in get_args(Missing):
+            raise bad_value("missing", missing, "'fill' or 'error'")
+        fills = missing == "fill"
+        opened = Opened(self._root, self._location, chosen, fills)
         self._arrays = ChosenArrays("arrays", chosen, opened.stored, dtype, self._location)
-        reopen = functools.partial(reopened, self._root, self._location, self._arrays)
+        reopen = functools.partial(reopened, self._root, self._location, self._arrays, fills)
         self._opened: PerProcess[Opened] = PerProcess(reopen, opened)
         self.block = self._arrays.block
         # Chunks of one sample each are not worth keeping.
@@ -125,6 +144,8 @@ class Zarr:
             copy_rows(array, indices[chosen] - block * lengths[key], parts[key], chosen)
 
     def _explained(self, error: BaseException, index: int, key: str, block: int) -> BaseException:
+        if isinstance(error, FileMissingError):
+            return SampleNotFoundError.at(index, f"sample {index} does not exist: {error}")
         if isinstance(error, StorageError) or not isinstance(error, Exception):
             error.add_note(f"headrace: while reading sample {index}")
             return error
@@ -137,7 +158,7 @@ class Zarr:
 def _opened_root(root: Root) -> str | Storage:
     """A path of this machine, or a storage."""
     if isinstance(root, (str, os.PathLike)) and not is_url(root):
-        if not os.path.exists(root):
+        if not paths.exists(root):
             raise bad_value("root", root, "an existing folder, or a .zip file")
         return os.path.abspath(os.fspath(root))
     storage = open_storage(root)

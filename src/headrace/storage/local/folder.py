@@ -4,7 +4,9 @@ Small files, and small parts of few files, are read many at once where there is 
 files then takes one system call, in place of three for each file.
 """
 
+import errno
 import os
+import stat
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import BinaryIO
 
@@ -12,13 +14,15 @@ import numpy as np
 import numpy.typing as npt
 
 from headrace.arrays import Array, Indices, MemoryPool, address
-from headrace.errors import FileMissingError, StorageError, bad_value
+from headrace.errors import StorageError, bad_value, unreadable
 from headrace.storage.local.io_uring import Ring, RingLostError, ring_of_thread
+from headrace.storage.local.paths import is_folder
+from headrace.storage.local.regular import READING, check_regular, no_file
+from headrace.storage.local.walk import files_below
 from headrace.storage.storage import Request
 
 _HAS_PREADV = hasattr(os, "preadv")
-_FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-_FOLDER_FLAGS = getattr(os, "O_PATH", 0) | getattr(os, "O_DIRECTORY", 0) | _FLAGS
+_FOLDER_FLAGS = getattr(os, "O_PATH", 0) | getattr(os, "O_DIRECTORY", 0) | READING
 # Below, preparing the one call takes longer than the calls that it saves.
 _LEAST_TOGETHER = 16
 # Larger requests take less time one by one, up to the time of their copy. Rows are not copied.
@@ -36,11 +40,12 @@ class Folder:
 
     Raises:
         ArgumentError: (a ValueError) there is no such folder.
+        StorageError: (an OSError) whether there is can't be told.
     """
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
         root = os.fspath(root)
-        if not os.path.isdir(root):
+        if not is_folder(root):
             raise bad_value("root", root, "an existing folder")
         self._root = os.path.abspath(root)
         self._prefix = os.fsencode(os.path.join(self._root, ""))
@@ -135,7 +140,7 @@ class Folder:
         files: dict[str, int] = {}
         try:
             for name in names:
-                files[name] = os.open(self.location(name), _FLAGS)
+                files[name] = os.open(self.location(name), READING)
             of_each = np.array([files[request.name] for request in requests], np.int32)
             received = ring.read_ranges(of_each, bounds[:, 0], lengths, addresses, memory)
         finally:
@@ -166,11 +171,13 @@ class Folder:
                             # An exception in between must not have it closed twice.
                             before, file = file, -1
                             os.close(before)
-                        file = os.open(self.location(request.name), _FLAGS)
+                        file = os.open(self.location(request.name), READING)
                         # One call for each request: two threads that give up the interpreter's
                         # lock more often hold each other up.
-                        name, size = request.name, os.fstat(file).st_size
-                    data = _read(file, size, request, begin + position)
+                        status = os.fstat(file)
+                        check_regular(self.location(request.name), status.st_mode)
+                        name, size = request.name, _size_of(status)
+                    data = _read(file, size, request)
                 except OSError as error:
                     raise self._explained(error, request, begin + position) from None
                 yield position, data
@@ -256,7 +263,7 @@ class Folder:
         for row, (start, stop) in enumerate(bounds):
             at = row * nbytes
             try:
-                file = os_open(prefix + names[start:stop], _FLAGS)
+                file = os_open(prefix + names[start:stop], READING)
                 try:
                     received = preadv(file, (found, data[at : at + nbytes]), 0)
                 finally:
@@ -274,28 +281,36 @@ class Folder:
         return [self._size(name, position) for position, name in enumerate(names)]
 
     def _size(self, name: str, position: int) -> int:
+        path = self.location(name)
         try:
-            return os.path.getsize(self.location(name))
+            status = os.stat(path)
+            check_regular(path, status.st_mode)
+            return _size_of(status)
         except OSError as error:
             raise self._explained(error, Request(name), position) from None
 
     def names(self, suffixes: tuple[str, ...] = ("",)) -> list[str]:
-        return sorted(name for name in _walk(self._root) if name.endswith(suffixes))
+        return sorted(name for name in files_below(self._root) if name.endswith(suffixes))
 
     def _explained(self, error: OSError, request: Request, position: int) -> StorageError:
-        if isinstance(error, StorageError):
-            return error
         path = self.location(request.name)
-        if isinstance(error, FileNotFoundError):
-            return FileMissingError.at(position, f"there is no file {path!r}")
-        return StorageError.at(position, f"{path!r} can't be read: {error.strerror or error}")
+        explained = no_file(path) or unreadable(path, error)
+        explained.position = position
+        return explained
 
 
-def _read(file: int, size: int, request: Request, position: int) -> memoryview:
+def _size_of(status: os.stat_result) -> int:
+    if stat.S_ISDIR(status.st_mode):  # which can be opened, and has a size
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    return status.st_size
+
+
+def _read(file: int, size: int, request: Request) -> memoryview:
+    """The bytes that are asked for; raises an OSError that says what of."""
     _, start, stop = request
     end = size if stop is None else stop
     if end > size or start < 0 or (stop is not None and stop < start):
-        raise StorageError.at(position, f"{request} can't be read: the file has {size} bytes")
+        raise OSError(f"bytes [{start}:{end}] are wanted, and it has {size} bytes")
     data = memoryview(bytearray(max(0, end - start)))
     received = 0
     while received < len(data):
@@ -307,7 +322,7 @@ def _read(file: int, size: int, request: Request, position: int) -> memoryview:
             count = len(part)
             data[received : received + count] = part
         if not count:
-            raise StorageError.at(position, f"{request} ended after {received} bytes")
+            raise OSError(f"it ended after {received} bytes of [{start}:{end}]")
         received += count
     return data
 
@@ -321,25 +336,3 @@ def read_into(file: BinaryIO, data: memoryview) -> int:
             break
         received += count
     return received
-
-
-def _walk(root: str) -> Iterator[str]:
-    """The names of all files below `root`, with `/` between folders."""
-    seen = set()
-    for folder, subfolders, files in os.walk(root, onerror=_raise, followlinks=True):
-        status = os.stat(folder)
-        if (status.st_dev, status.st_ino) in seen:  # a link back to where the walk came from
-            subfolders.clear()
-            continue
-        seen.add((status.st_dev, status.st_ino))
-        # Sorted, so that of two links to a folder always the same one names its samples.
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-        relative = os.path.relpath(folder, root).replace(os.sep, "/")
-        parent = "" if relative == "." else relative + "/"
-        for name in files:
-            if not name.startswith("."):
-                yield parent + name
-
-
-def _raise(error: OSError) -> None:
-    raise error

@@ -10,12 +10,14 @@ Requires Linux 6.1. Where that is older, or io_uring is forbidden, as it is in m
 io_uring_enter(2) and io_uring_register(2).
 """
 
+import contextlib
 import ctypes
 import errno
 import mmap
 import os
 import sys
 import threading
+import time
 from typing import NamedTuple
 
 import numpy as np
@@ -28,7 +30,8 @@ _SETUP, _ENTER, _REGISTER = 425, 426, 427
 _MACHINES = ("x86_64", "aarch64", "riscv64", "loongarch64", "ppc64le", "s390x")
 _SUBMIT_ALL, _SINGLE_ISSUER, _DEFER_TASKRUN = 1 << 7, 1 << 12, 1 << 13
 _REGISTER_FILES = 2
-_GETEVENTS = 1
+_GETEVENTS, _WITH_TIMEOUT = 1, 1 << 3
+_REGISTER_SYNC_CANCEL, _CANCEL_ALL, _CANCEL_ANY = 24, 1 << 0, 1 << 2
 _OFFSET_OF_SUBMISSIONS = 0x10000000
 _READV, _OPENAT, _CLOSE, _READ = 1, 18, 19, 22
 _FIXED_FILE, _LINK, _HARD_LINK = 1 << 0, 1 << 2, 1 << 3
@@ -51,6 +54,17 @@ _PARAMETERS = np.dtype(
      ("cq_rest", "u4", 4)]
 )  # fmt: skip
 
+# struct io_uring_getevents_arg, and the struct __kernel_timespec that it points to
+_WAIT = np.dtype([("sigmask", "u8"), ("sigmask_size", "u4"), ("rest", "u4"), ("timeout", "u8")])
+_TIME = np.dtype([("seconds", "i8"), ("nanoseconds", "i8")])
+# struct io_uring_sync_cancel_reg; the timeout of -1, -1 is none
+_CANCEL = np.dtype(
+    [("address", "u8"), ("fd", "i4"), ("flags", "u4"), ("seconds", "i8"), ("nanoseconds", "i8"),
+     ("opcode", "u1"), ("rest", "V31")]
+)  # fmt: skip
+
+# What takes longer is read in another way: it may be a pipe, which nobody writes to.
+_PATIENCE_S = 10
 _STEPS = 4  # at most, of a file: open, read, look whether that was all, close
 
 
@@ -131,6 +145,11 @@ class Ring:
         self._with_head, self._whole = self._chains(False), self._chains(True)
         self._ranges = np.zeros(n, _SUBMISSION)
         self._ranges["opcode"], self._ranges["user_data"] = _READ, np.arange(n)
+        self._timeout = np.array([(_PATIENCE_S, 0)], _TIME)
+        self._wait = np.array([(0, 0, 0, address(self._timeout))], _WAIT)
+        flags = _GETEVENTS | _WITH_TIMEOUT
+        self._patiently = (flags, address(self._wait), _WAIT.itemsize)
+        self._cancel = np.array([(0, -1, _CANCEL_ALL | _CANCEL_ANY, -1, -1, 0, b"")], _CANCEL)
 
     def _chains(self, whole: bool) -> _Chains:
         """Of files of a known length, with a head; or of whole files."""
@@ -273,17 +292,24 @@ class Ring:
         self._finish()
 
     def _finish(self) -> None:
-        """Waits until all that was submitted is done, and stores the results in its order."""
+        """Waits until all that was submitted is done, and stores the results in its order.
+
+        What is not done in time is cancelled, so that its result is an error.
+        """
         begin = int(self._taken[0])
         n = (int(self._submitted[0]) - begin) % 2**32  # each gives one completion
         if not n:
             return
-        # An interrupted call has perhaps not submitted all of them.
+        deadline = time.monotonic() + _PATIENCE_S
         while (int(self._completed[0]) - begin) % 2**32 < n:
+            if time.monotonic() > deadline:
+                self._give_up()
+            # An interrupted call has perhaps not submitted all of them.
+            left = (int(self._submitted[0]) - int(self._started[0])) % 2**32
             try:
-                self._call(_ENTER, self._file, n, n, _GETEVENTS)
+                self._call(_ENTER, self._file, left, n, *self._patiently)
             except OSError as error:
-                if error.errno not in (errno.EINTR, errno.EAGAIN, errno.EBUSY):
+                if error.errno not in (errno.EINTR, errno.EAGAIN, errno.EBUSY, errno.ETIME):
                     _of_thread.ring = None
                     self._file = -1  # what has that number now may be another's
                     raise RingLostError(str(error)) from None
@@ -291,6 +317,11 @@ class Ring:
         self._results[completed["user_data"]] = completed["result"]
         self._taken[0] = (begin + n) % 2**32
         self._held = None
+
+    def _give_up(self) -> None:
+        """Cancels what is on its way; what can't be cancelled is waited for on."""
+        with contextlib.suppress(OSError):  # there was nothing, or not all of it ended at once
+            self._call(_REGISTER, self._file, _REGISTER_SYNC_CANCEL, address(self._cancel), 1)
 
     def _call(self, *arguments: int) -> int:
         result: int = self._syscall(*arguments, *(0,) * (7 - len(arguments)))

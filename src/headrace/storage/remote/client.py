@@ -11,8 +11,8 @@ from base64 import b64encode
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from headrace.errors import bad_value, missing_extra
-from headrace.storage.remote.obstore_errors import explained
+from headrace.errors import FileMissingError, bad_value, missing_extra
+from headrace.storage.remote.obstore_errors import WHOLE_OBJECT, explained
 from headrace.storage.remote.retries import PAST_THE_END, AttemptFailed, Patience
 
 if TYPE_CHECKING:
@@ -147,8 +147,19 @@ class ObstoreClient:
             if start and stop is None and explained(error).cause == PAST_THE_END:
                 size = await self.size(endpoint, name)
                 return Reply(b"", min(start, size), size, size, None)
-            raise explained(error) from None
-        return Reply(data, begin, end, meta["size"], meta["e_tag"])
+            if options is None or explained(error).cause != WHOLE_OBJECT:
+                raise explained(error) from None
+        else:
+            return Reply(data, begin, end, meta["size"], meta["e_tag"])
+        # Some servers know no ranges. Where all of the object is wanted, that is no matter.
+        whole = await self.get(endpoint, name, 0, None, most_bytes if start == 0 else -1)
+        if (start, stop) == (0, whole.size):
+            return whole
+        raise AttemptFailed(
+            f"{WHOLE_OBJECT}, {whole.size} bytes. If it always does, it knows no ranges: read from "
+            "a server that does, or store each sample as a file",
+            "twice",
+        )
 
     async def size(self, endpoint: Endpoint, name: str) -> int:
         """The bytes of an object."""
@@ -158,8 +169,18 @@ class ObstoreClient:
             async with asyncio.timeout(endpoint.patience.attempt_seconds):
                 meta = await obstore.head_async(self._store(endpoint), name)
         except Exception as error:
-            raise explained(error) from None
+            raise await self._told(endpoint, name, explained(error)) from None
         return int(meta["size"])
+
+    async def _told(self, endpoint: Endpoint, name: str, failed: AttemptFailed) -> AttemptFailed:
+        """Why a HEAD failed: its reply has no body, so that only that to a GET may say it."""
+        if failed.again == "never" and failed.error is not FileMissingError:
+            try:
+                await self.get(endpoint, name, 0, 1, 1)
+            except AttemptFailed as told:
+                if told.again == "never":
+                    return told
+        return failed
 
     async def names(self, endpoint: Endpoint, after: str) -> Listed:
         """The names of all objects, or of those after `after`, as far as they come."""

@@ -274,7 +274,15 @@ class _Server:
     def _endpoint(self, pickled: bytes) -> Endpoint:
         endpoint = self._endpoints.pop(pickled, None)
         if endpoint is None:
-            endpoint, environment = pickle.loads(pickled)
+            try:
+                endpoint, environment = pickle.loads(pickled)
+            except Exception as error:  # of whatever module it is of
+                raise AttemptFailed(
+                    "what is in options must be importable, as a process of its own makes the "
+                    f"requests, but there {type(error).__name__}: {error}. Put a credential "
+                    "provider, and what it is made of, into a module, not the script or notebook",
+                    "never",
+                ) from None
             before = _environment()
             for name in before.keys() - environment.keys():
                 del os.environ[name]

@@ -150,16 +150,16 @@ class Remote:
     def names(self, suffixes: tuple[str, ...] = ("",)) -> list[str]:
         manifest = self._loaded_manifest()
         if manifest is not None:
-            found = list(manifest)
-        elif self._can_list:
-            found = self._listed()
-        else:
+            return manifest.names(suffixes)
+        if not self._can_list:
             raise ArgumentError(
                 f"ids must be given to read from {self.root!r}, as a web server can't list its "
                 "files. Pass ids=..., or hr.Remote(url, manifest=...) as root."
             )
         return sorted(
-            name for name in found if name.endswith(suffixes) and not _has_hidden_part(name)
+            name
+            for name in self._listed()
+            if name.endswith(suffixes) and not _has_hidden_part(name)
         )
 
     def _listed(self) -> list[str]:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Literal, NamedTuple, TypeVar
 
-from headrace.errors import ChecksumError, FileMissingError, StorageError
+from headrace.errors import FileMissingError, StorageError
 
 T = TypeVar("T")
 
@@ -117,5 +117,4 @@ def gave_up(failed: RetriesFailed, what: str) -> StorageError:
         return FileMissingError(f"there is no {what}")
     times = "1 attempt" if failed.attempts == 1 else f"{failed.attempts} attempts"
     message = f"{what} can't be read: {times} in {failed.seconds:.1f} s, at last: {last.cause}"
-    error = last.error if issubclass(last.error, ChecksumError) else StorageError
-    return error(message)
+    return last.error(message)

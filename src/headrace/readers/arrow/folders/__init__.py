@@ -1,0 +1,1 @@
+"""Folders of tables: which files are its rows, and what the names of folders say."""
