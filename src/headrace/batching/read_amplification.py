@@ -7,6 +7,7 @@ read.
 import math
 import warnings
 from collections.abc import Iterable
+from dataclasses import replace
 
 from headrace.pytree import Tree, leaves, named_leaves
 from headrace.readers.access import Access, ReadAmplificationWarning, access_of
@@ -112,6 +113,8 @@ def _reads_as(order: Order) -> BlockShuffle | None:
 def _named(order: Order, advised: BlockShuffle) -> tuple[str, str]:
     """How a user asked for the order, and for the one that is advised in its place."""
     if isinstance(order, MixOrder):
+        # Of each source, a window is read.
+        advised = replace(advised, window=max(1, advised.window // order.sources))
         return f"in the order {order.describe()}", f"hr.Mix(..., shuffle=hr.{advised})"
     if isinstance(order, BlockShuffled):
         return f"with shuffle=hr.{order.sampling}", f"hr.{advised}"

@@ -14,7 +14,6 @@ has ended.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -50,7 +49,8 @@ class MixOrder:
         length: positions of an epoch.
 
     Attributes:
-        block_shuffle: how the samples of a source are read together; None if each comes by itself.
+        sources: how many there are.
+        block_shuffle: which shuffle reads as many blocks at a time; None is a full one.
     """
 
     repeats = True
@@ -65,12 +65,14 @@ class MixOrder:
         length: int,
     ) -> None:
         self._length = length
+        self.sources: int = len(parts)
         self.block_shuffle: BlockShuffle | None = None
         largest = max(block for _, block, _ in parts)
         if isinstance(shuffle, BlockShuffle):
-            self.block_shuffle = replace(shuffle, block=shuffle.block or largest)
+            window = shuffle.window * len(parts)
+            self.block_shuffle = BlockShuffle(shuffle.block or largest, window)
         elif shuffle is False:
-            self.block_shuffle = BlockShuffle(largest, window=1)
+            self.block_shuffle = BlockShuffle(largest, window=len(parts))
         sizes = np.array([length for length, _, _ in parts])
         self._starts = np.cumsum(sizes) - sizes
         self._orders: list[Order] | None = None
