@@ -22,7 +22,7 @@ from headrace.readers.source import data_hash
 from headrace.sampling.batch_sampler import BatchSampler
 from headrace.sampling.keys import Place
 from headrace.sampling.left_out import parsed
-from headrace.sampling.order import describe_until
+from headrace.sampling.order import StagedOrder
 
 _STATE_FORMAT = 1
 
@@ -47,18 +47,26 @@ class Identity:
 
     def entries(self, place: Place) -> State:
         """The entries of a state of that place."""
+        if self._staged is None:
+            return self._entries
+        return {**self._entries, "order": self._staged.describe_until(*place)}
+
+    @functools.cached_property
+    def _entries(self) -> State:
+        """Computed once, as hashing ids, labels and weights takes a while."""
         return {
             "samples": self._sampler.n,
-            "order": describe_until(self._sampler.order, *place),
+            "order": self._sampler.order.describe(),
             "seed": self._sampler.seed,
-            "data": self._data_hash,
+            "data": data_hash(self._readers),
             "transform_version": self._transform_version,
         }
 
     @functools.cached_property
-    def _data_hash(self) -> str:
-        """Computed once, as hashing ids and labels takes a while."""
-        return data_hash(self._readers)
+    def _staged(self) -> StagedOrder | None:
+        """The order, if it may be changed beyond a place."""
+        order = self._sampler.order
+        return order if isinstance(order, StagedOrder) else None
 
 
 class Cursor:
@@ -214,13 +222,15 @@ class Cursor:
                 "world_size=."
             )
         place = self.place  # once, as another thread may move it meanwhile
-        left_out = self.sampler.left_out
-        return {
+        state = {
             "format": _STATE_FORMAT,
-            **place._asdict(),
+            "epoch": place.epoch,
+            "position": place.position,
             **self._identity.entries(place),
-            **({"skip": left_out.as_list()} if left_out else {}),
         }
+        if self.sampler.left_out:
+            state["skip"] = self.sampler.left_out.as_list()
+        return state
 
     def load_state_dict(self, state: State) -> None:
         """As `Loader.load_state_dict`.
@@ -233,7 +243,8 @@ class Cursor:
         try:
             entries = state if isinstance(state, dict) else {}
             place = _checked_place(entries.get("epoch", -1), entries.get("position", -1))
-            left_out = parsed("skip", entries.get("skip", ()))
+            if "skip" in entries:
+                left_out = parsed("skip", entries["skip"])
         except (ArgumentError, ArgumentTypeError) as error:
             problem = error  # if the state is one of such a loader at all
         expected = {"format": _STATE_FORMAT, **self._identity.entries(place)}

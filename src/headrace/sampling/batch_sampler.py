@@ -190,12 +190,12 @@ class BatchSampler:
 
     def after(self, place: Place) -> Place:
         """The place that follows the step at `place`: in this epoch, or the start of the next."""
-        if self.left_out:
+        if self.left_out.changes:  # as asked for each batch, cheaper than whether any are left out
             step = self._next_step(place)
             after = Place(step.epoch, step.position + self.global_batch_size)
             return self._next_step(after) if self.steps_left(after) else self.normal(after)
         position = place.position + self.global_batch_size
-        here = position <= self._last_start  # as asked for each batch, cheaper than `normal`
+        here = position <= self._last_start  # cheaper than `normal`, too
         return Place(place.epoch, position) if here else Place(place.epoch + 1, 0)
 
     def normal(self, place: Place) -> Place:

@@ -201,10 +201,3 @@ def positions_of(order: Order, epoch: int, sample: int) -> Indices:
         positions = np.arange(begin, min(begin + _AT_ONCE, len(order)))
         found.append(positions[order.indices(epoch, positions) == sample])
     return np.concatenate(found)
-
-
-def describe_until(order: Order, epoch: int, position: int) -> str:
-    """What of an order a state of that place names."""
-    if isinstance(order, StagedOrder):
-        return order.describe_until(epoch, position)
-    return order.describe()
