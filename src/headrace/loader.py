@@ -210,7 +210,7 @@ class Loader(Resumable, Generic[B]):
         self._feed = Feed(sampler, maker, executor, BadSamples(max_bad_samples or 0), identity)
 
     def __len__(self) -> int:
-        """Number of steps in an epoch, the same on every rank."""
+        """Number of steps in an epoch, the same on every rank; `skip` makes some epochs shorter."""
         return len(self.sampler)
 
     def __repr__(self) -> str:

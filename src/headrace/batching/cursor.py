@@ -259,11 +259,11 @@ class Cursor:
         try:
             if problem is not None:
                 raise problem
-            self.sampler.check_place(place)
+            place = self.sampler.check_place(place)
         except (ArgumentError, ArgumentTypeError) as error:
             raise StateError(f"state can't be gone on with here: {error}") from None
         self.sampler.left_out.add(left_out)
-        self.place = place
+        self._set(place)
         self._loaded = self.place
 
 

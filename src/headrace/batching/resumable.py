@@ -51,7 +51,7 @@ class Resumable:
 
     def load_state_dict(self, state: State) -> None:
         """Moves the loader to the place of `state`, which may come from another batch size,
-        world size or executor.
+        world size or executor. Steps that the state leaves out (`skip=`) are left out here, too.
 
         Raises:
             StateError: (a ValueError) the state is damaged, or of other samples, another order or
