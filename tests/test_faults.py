@@ -17,7 +17,7 @@ from written import WRITTEN, N, expected, samples
 
 import headrace as hr
 from headrace.formats import formats
-from headrace.passed_over import PassedOverWarning
+from headrace.storage.passed_over import PassedOverWarning
 from headrace.testing.special_files import named_pipe
 
 

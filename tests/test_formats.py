@@ -94,8 +94,8 @@ class TestEachFormat:
     @pytest.mark.parametrize("name", ALL)
     @pytest.mark.parametrize(
         ("option", "value"),
-        [("ids", ["a"]), ("columns", "x"), ("dtype", "float32"), ("size", 3)],
-        ids=["ids", "columns", "dtype", "size"],
+        [("ids", ["a"]), ("columns", "x"), ("dtype", "float32"), ("size", 3), ("missing", "fill")],
+        ids=["ids", "columns", "dtype", "size", "missing"],
     )
     def test_refuses_the_options_of_others_and_lists_its_own(self, tmp_path, name, option, value):
         takes = formats()[name].options

@@ -18,7 +18,9 @@ def name_of(case):
 def test_a_state_goes_on_with_the_batch_that_was_to_come(case, tmp_path):
     loader = saved_states.make_loader(case["source"], case["options"], tmp_path / "data")
     loader.load_state_dict(case["state"])
-    assert loader.state_dict() == case["state"]
+    state = loader.state_dict()
+    state.pop("ids", None)  # which 0.1.0 did not know
+    assert state == case["state"]
     assert saved_states.as_lists(next(iter(loader))) == case["batch"]
 
 

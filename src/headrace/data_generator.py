@@ -14,6 +14,7 @@ from headrace.executors.threads import Threads
 from headrace.loader import Loader
 from headrace.readers.labels import Labels
 from headrace.readers.npy.npy_files import NpyFiles
+from headrace.readers.shared.frames import is_frame
 
 
 class DataGenerator(KerasDataset):
@@ -57,7 +58,7 @@ class DataGenerator(KerasDataset):
         use_multiprocessing: bool = False,
         max_queue_size: int = 10,
     ) -> None:
-        ids = list(list_IDs)
+        ids = list_IDs if is_frame(list_IDs) else list(list_IDs)  # whose index the labels may share
         if executor is None:
             executor = Threads(workers)
         super().__init__(

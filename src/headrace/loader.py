@@ -46,9 +46,9 @@ B = TypeVar("B")
 class Loader(Resumable, Generic[B]):
     """Batches of samples, epoch after epoch, the same ones every time.
 
-    A loader is a sequence of endless length of which any batch can be made at random, and has a
-    cursor, its `place`, which iteration moves: `for batch in loader` is one pass over one epoch,
-    and the next loop one over the next epoch. To look at a batch without moving, use `batch`.
+    A loader is an endless sequence of which any batch can be made at random, and has a cursor, its
+    `place`, which iteration moves: `for batch in loader` is one pass over one epoch, and the next
+    loop one over the next epoch. To look at a batch without moving, use `batch`.
 
     `Loader[B]` has batches of type B. Static checkers know it for arrays and for readers of one
     array, alone or in a tuple or dict, and by the annotation of a transform's result.
@@ -79,8 +79,8 @@ class Loader(Resumable, Generic[B]):
             takes another sample instead, the same one on every run and executor, in all parts of
             the source, and warns of it. An error of the storage itself, such as of the
             network, is raised all the same.
-        max_bad_samples: how many different samples this loader may replace; the one beyond is an
-            error. Required for "replace".
+        max_bad_samples: how many samples may be replaced before it is an error, for "replace".
+        match_ids: whether parts of the source that have ids must have the same, in one order.
         with_indices: every batch has one more element, its last: the indices of its samples, int64,
             shape (batch,). Keras does not get them: see `KerasDataset.trained_indices`.
         skip: (epoch, first step, last step) for each run of steps that is left out, such as that of
@@ -178,12 +178,13 @@ class Loader(Resumable, Generic[B]):
         transform_version: str = "",
         on_error: OnError = "raise",
         max_bad_samples: int | None = None,
+        match_ids: bool = True,
         with_indices: bool = False,
         skip: Sequence[tuple[int, int, int]] = (),
         executor: Executor | None = None,
     ) -> None:
-        readers = readers_of(source)
-        n = common_length(readers)
+        readers = readers_of(source, match_ids=check_bool("match_ids", match_ids))
+        n = common_length(readers, match_ids=match_ids)
         block, parts = natural_block(readers), parts_of_source(readers)
         sampler = BatchSampler(
             n, batch_size, shuffle, seed, tail, rank, world_size, block, parts, skip
@@ -319,19 +320,15 @@ class Loader(Resumable, Generic[B]):
 
     @property
     def bad_samples(self) -> list[BadSample]:
-        """The samples that `on_error="replace"` has replaced, in the order in which they came.
-
-        Those that another rank meets are not among them, nor those of the workers of a PyTorch
-        `DataLoader` that `to_torch` has not made.
-        """
+        """The samples that `on_error="replace"` has replaced, in the order in which they came;
+        without those of other ranks, and of workers of a `DataLoader` not made by `to_torch`."""
         return self._feed.bad_samples.listed()
 
     def stats(self) -> Stats:
         """Where the time went since the loader was made, or since `reset_stats`.
 
-        It counts what this process has taken from the executor: all but what `batch` makes, and
-        what PyTorch's worker processes do. `print(loader.stats())` tells in one line whether the
-        data or the consumer is the bottleneck.
+        It counts what this process has taken from the executor, so neither what `batch` makes nor
+        PyTorch's workers. Printed, it tells whether the data or the consumer is the bottleneck.
         """
         return self._feed.meter.stats()
 
@@ -363,11 +360,15 @@ class Loader(Resumable, Generic[B]):
     def __exit__(self, *raised: object) -> None:
         self.close()
 
-    def to_keras(self) -> "keras.utils.PyDataset":
-        """A `keras.utils.PyDataset` for fit, evaluate, predict: see `headrace.adapters.keras`."""
+    def to_keras(self, *, shapes: Any = None) -> "keras.utils.PyDataset":
+        """A `keras.utils.PyDataset` for fit, evaluate, predict: see `headrace.adapters.keras`.
+
+        `shapes`: of batches on tensorflow, such as `((None, None, 3), (None,))` for (x, y), with
+        None for axes that vary. Default: the axes that the model leaves open.
+        """
         from headrace.adapters.keras.dataset import KerasDataset
 
-        return KerasDataset(self)
+        return KerasDataset(self, shapes=shapes)
 
     def to_torch(self, **options: Any) -> "HeadraceDataLoader":
         """A PyTorch `DataLoader` of tensors, an epoch an iteration: see `headrace.adapters.torch`.

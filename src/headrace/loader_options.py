@@ -38,6 +38,7 @@ class Options(TypedDict, total=False):
     transform_version: str
     on_error: OnError
     max_bad_samples: int | None
+    match_ids: bool
     executor: Executor | None
     skip: Sequence[tuple[int, int, int]]
 

@@ -82,7 +82,7 @@ def test_a_failure_comes_at_its_turn():
 def test_a_stop_iteration_does_not_end_an_epoch(what):
     loader = stopping_loader(what)
     seen = []
-    with pytest.raises(hr.StoppedEarlyError, match="stopping.py"):
+    with pytest.raises(hr.StoppedEarlyError, match=r"stopping\.py"):
         seen.extend(loader.to_jax())
     assert len(seen) == 2
     assert loader.place == (0, 2 * len(seen[0]))

@@ -1,4 +1,4 @@
-"""What goes wrong in a worker of a DataLoader arrives as an error: no epoch ends early, or hangs."""
+"""What goes wrong in a worker of a DataLoader is an error: no epoch ends early or hangs."""
 
 import numpy as np
 import pytest
@@ -27,8 +27,7 @@ def fails(batches, message, error=Exception):
     """The batches that come before the error."""
     seen = []
     with pytest.raises(error, match=message):
-        for batch in batches:
-            seen.append(batch)
+        seen.extend(batches)
     return len(seen)
 
 
@@ -37,7 +36,7 @@ def fails(batches, message, error=Exception):
 def test_a_stop_iteration_does_not_end_an_epoch(what, workers):
     stopping = stopping_loader(what)
     batches = stopping.to_torch(num_workers=workers)
-    assert fails(batches, "stopping.py", hr.StoppedEarlyError) == 2
+    assert fails(batches, r"stopping\.py", hr.StoppedEarlyError) == 2
     assert stopping.place == (0, 2 * BATCH)
 
 
@@ -74,7 +73,7 @@ def test_nor_one_on_the_way_to_a_device(device):
 @pytest.mark.parametrize("what", STOPPING)
 def test_samples_by_number_end_at_no_error(what):
     dataset = stopping_loader(what).to_torch().dataset
-    assert fails(dataset, "stopping.py", hr.StoppedEarlyError) == 9
+    assert fails(dataset, r"stopping\.py", hr.StoppedEarlyError) == 9
     assert len(list(loader().to_torch().dataset)) == N
 
     def out_of_range(sample, rng):

@@ -11,7 +11,7 @@ pytest.importorskip("typer", reason="needs headrace[cli]")
 from command_line import assert_refused, run
 from written import ROWS, WRITTEN, N
 
-pytestmark = pytest.mark.filterwarnings("default::headrace.passed_over.PassedOverWarning")
+pytestmark = pytest.mark.filterwarnings("default::headrace.storage.passed_over.PassedOverWarning")
 
 # How the options of `written.py` are typed.
 FOLDERS = ["npy-files", "npz-files", "parquet", "arrow", "tar"]

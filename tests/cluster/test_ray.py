@@ -198,6 +198,6 @@ def test_torch_gets_tensors_that_may_be_written_to(executor, tail):
 @pytest.mark.parametrize("what", STOPPING)
 def test_a_stop_iteration_does_not_end_an_epoch(executor, what):
     seen = []
-    with pytest.raises(hr.StoppedEarlyError, match="stopping.py"):
+    with pytest.raises(hr.StoppedEarlyError, match=r"stopping\.py"):
         seen.extend(stopping_loader(what, executor))
     assert len(seen) == 2

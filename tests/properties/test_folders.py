@@ -20,7 +20,7 @@ from reading import read
 from written import write_tar_of
 
 import headrace as hr
-from headrace.passed_over import PassedOverWarning
+from headrace.storage.passed_over import PassedOverWarning
 
 
 def write_npy(path, number):
@@ -46,8 +46,9 @@ def write_parquet(path, number):
 
 def write_arrow(path, number):
     pa = pytest.importorskip("pyarrow", reason="needs headrace[arrow]")
-    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, pa.schema({"x": "i8"})) as file:
-        file.write(pa.record_batch({"x": pa.array([number], "i8")}))
+    table = pa.table({"x": [number]})
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as file:
+        file.write_table(table)
 
 
 def write_image(path, number):

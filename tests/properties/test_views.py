@@ -66,12 +66,18 @@ def views(draw, depth=3):
             | st.builds(range, st.integers(0, n - 1), st.just(n), st.integers(1, 4))
         )
         return hr.Subset(view, some), map_leaves(lambda x: x[list(some)], samples)
-    length, stride, rate = (draw(st.integers(1, 3)) for _ in range(3))
-    if (length - 1) * rate >= n:
+    length, stride, rate, horizon = (draw(st.integers(least, 3)) for least in (1, 1, 1, 0))
+    last = (length + horizon - 1) * rate
+    if last >= n:
         return view, samples
-    starts = np.arange(0, n - (length - 1) * rate, stride)
+    starts = np.arange(0, n - last, stride)
     rows = starts[:, None] + np.arange(length) * rate
-    return hr.Windows(view, length, stride, rate), map_leaves(lambda x: x[rows], samples)
+    after = starts[:, None] + np.arange(length, length + horizon) * rate
+    windows = map_leaves(lambda x: x[rows], samples)
+    if not horizon:
+        return hr.Windows(view, length, stride, rate), windows
+    pairs = hr.Windows(view, length, stride, rate, targets=horizon)
+    return pairs, (windows, map_leaves(lambda x: x[after], samples))
 
 
 @pytest.mark.filterwarnings("ignore::headrace.ReadAmplificationWarning")

@@ -235,14 +235,55 @@ def test_repr_names_number_and_spec():
     assert repr(hr.Labels(BY_ID, IDS, 3)) == "Labels(n=3, shape=(3,), dtype=float32)"
 
 
-def test_labels_of_a_series_are_taken_by_id():
+@pytest.fixture
+def series():
+    """A function that makes a series of these labels, with the default index without one."""
     pandas = pytest.importorskip("pandas")
-    series = pandas.Series([5, 6, 7], index=["a", "b", "c"])
-    assert read(hr.Labels(series, ids=["c", "a"])).tolist() == [7, 5]
-    with pytest.raises(hr.ArgumentError, match="ids must be given when labels is a mapping"):
-        hr.Labels(series)
+    return lambda labels, index=None: pandas.Series(labels, index=index)
+
+
+def test_labels_of_a_series_are_taken_by_its_index(series):
+    labels = series([5, 6, 7], ["a", "b", "c"])
+    assert read(hr.Labels(labels, ids=["c", "a"])).tolist() == [7, 5]
+    assert read(hr.Labels(series([5, 6], [11, 12]), ids=[12, 11])).tolist() == [6, 5]
+    assert read(hr.Labels(labels.to_frame("y"), ids=["c", "a"])).tolist() == [[7], [5]]
+    assert read(hr.Labels(series(["x", "y"], ["a", "b"]), ids=["b"])).tolist() == ["y"]
     with pytest.raises(hr.ArgumentError, match="none for 'z', which is ids\\[0\\]"):
-        hr.Labels(series, ids=["z"])
+        hr.Labels(labels, ids=["z", "a", "b"])
+    with pytest.raises(hr.ArgumentError, match="whose index has some twice"):
+        hr.Labels(series([1, 2], ["a", "a"]), ids=["a"])
+
+
+def test_a_series_without_ids_is_taken_in_its_order_and_its_index_has_them(series):
+    labels = hr.Labels(series([5, 6], ["b", "a"]))
+    assert (read(labels).tolist(), labels.ids) == ([5, 6], ["b", "a"])
+    assert hr.Labels(series([5, 6])).ids is None
+
+
+def test_a_series_with_the_default_index_is_taken_in_the_order_of_the_ids(series):
+    assert read(hr.Labels(series([5, 6, 7]), ids=["x", "y", "z"])).tolist() == [5, 6, 7]
+    assert read(hr.Labels(series([5, 6, 7]), ids=[0, 1, 2])).tolist() == [5, 6, 7]
+    assert read(hr.Labels(series([5, 6, 7]), ids=[2, 0])).tolist() == [7, 5], "as by no order"
+    with pytest.raises(hr.ArgumentError, match="labels must be in an order that is certain"):
+        hr.Labels(series([5, 6, 7]), ids=[2, 0, 1])
+
+
+def test_columns_of_one_frame_belong_together(series):
+    labels, ids = series([5, 6, 7], [3, 9, 4]), series(["x", "y", "z"], [3, 9, 4])
+    assert read(hr.Labels(labels, ids=ids)).tolist() == [5, 6, 7]
+    assert hr.Labels(labels, ids=ids).ids == ["x", "y", "z"]
+    with pytest.raises(hr.ArgumentError, match="whose index has none for 'x'"):
+        hr.Labels(labels, ids=ids.tolist())
+    # The numbers of one column may also be those of the other's rows.
+    with pytest.raises(hr.ArgumentError, match="labels must be in an order that is certain"):
+        hr.Labels(labels, ids=series([9, 4, 3], [3, 9, 4]))
+
+
+def test_ids_are_given_back_as_text():
+    assert hr.Labels(BY_ID, IDS).ids == list(map(str, IDS))
+    assert hr.Labels([1, 2]).ids is None
+    with pytest.raises(hr.ArgumentError, match="ids must be without NUL"):
+        hr.Labels([1, 2], ids=["a", "b\0c"])
 
 
 @pytest.mark.fault("a label that is missing", "error", "labels")

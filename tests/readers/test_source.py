@@ -1,9 +1,12 @@
 """What is not an array but holds one is a source, too, or the message says what to make of it."""
 
+import pickle
+
 import numpy as np
 import pytest
 
 import headrace as hr
+from headrace.readers import ArrayReader
 
 X = np.arange(12, dtype="float32").reshape(6, 2)
 
@@ -35,8 +38,10 @@ def test_what_holds_numbers_is_an_array_of_them(made_by):
         batch = loader.batch(1, 2)
         part = batch["x"] if isinstance(batch, dict) else batch[0] if given is not source else batch
         np.testing.assert_array_equal(part, expected.batch(1, 2))
+    # A run may go on with the array instead, also where the index of a series names its samples.
     state = hr.Loader(source, 2).state_dict()
-    assert state == expected.state_dict()  # so a run may go on with the array instead
+    expected.load_state_dict(state)
+    hr.Loader(source, 2).load_state_dict(expected.state_dict())
 
 
 def test_a_tensor_and_its_samples_share_memory():
@@ -70,3 +75,130 @@ def test_a_ragged_list_and_a_tensor_that_numpy_does_not_take_say_why():
     torch = pytest.importorskip("torch", reason="needs torch")
     with pytest.raises(hr.ArgumentTypeError, match=r"source\[1\] must be .* of it fails: .*detach"):
         hr.Loader((X, torch.zeros(6, requires_grad=True)), 1)
+
+
+# --- ids -----------------------------------------------------------------------------------------
+
+
+class Named:
+    """Samples of the numbers of their ids, as letters: "c" is 2."""
+
+    spec = hr.Spec((), np.dtype(np.int64))
+
+    def __init__(self, ids):
+        self.ids = list(ids)
+
+    def __len__(self):
+        return len(self.ids)
+
+    def read(self, indices, out):
+        out[:] = [ord(self.ids[index].rpartition("/")[2][0]) - ord("a") for index in indices]
+
+
+def series(ids):
+    """What `Named` has, as a series with these ids for its index."""
+    pandas = pytest.importorskip("pandas", reason="needs pandas")
+    return pandas.Series([ord(one) - ord("a") for one in ids], index=list(ids))
+
+
+def labels(ids):
+    return hr.Labels([ord(one) - ord("a") for one in ids], ids=list(ids))
+
+
+def rows(ids):
+    return ArrayReader(np.array([ord(one) - ord("a") for one in ids]), ids=list(ids))
+
+
+def first_batch(source, **options):
+    return hr.Loader(source, 3, shuffle=False, tail="partial", **options).batch(0, 0)
+
+
+MISPAIRED = "sample 1 is 'b' in source[0] and 'c' in source[1]"
+
+
+@pytest.mark.parametrize("kind", [Named, labels, rows])
+def test_parts_with_other_ids_are_refused_unless_it_is_meant(kind):
+    source = Named("abc"), kind("acb")
+    with pytest.raises(hr.ArgumentError, match="parts of source must have the same ids") as caught:
+        hr.Loader(source, 3)
+    assert MISPAIRED in str(caught.value)
+    x, y = first_batch(source, match_ids=False)
+    assert (x.tolist(), y.tolist()) == ([0, 1, 2], [0, 2, 1])
+    x, y = first_batch((Named("acb"), kind("acb")))
+    assert x.tolist() == y.tolist() == [0, 2, 1]
+
+
+def test_ids_are_the_same_whatever_the_suffixes_of_their_files():
+    first_batch((Named(["1/a.jpg", "b.v1"]), Named(["1/a.PNG", "b.v1"])))
+    with pytest.raises(hr.ArgumentError, match=r"sample 1 is 'b\.v1' .* and 'b\.v2'"):
+        first_batch((Named(["1/a.jpg", "b.v1"]), Named(["1/a.PNG", "b.v2"])))
+
+
+def test_a_part_without_ids_goes_with_any():
+    first_batch({"x": Named("abc"), "y": np.arange(3), "z": labels("abc")})
+
+
+def test_a_series_is_brought_into_the_order_of_the_ids():
+    for source in ((series("cab"), Named("bca")), (Named("bca"), series("cab"))):
+        assert [part.tolist() for part in first_batch(source)] == [[1, 2, 0]] * 2
+    x, y = first_batch((series("cab"), series("abc")))
+    assert x.tolist() == y.tolist() == [2, 0, 1], "the first one leads"
+    frame = series("cab").to_frame("y")
+    assert first_batch((Named("bca"), frame))[1].tolist() == [[1], [2], [0]]
+    x, y = first_batch((Named("bca"), series("cab")), match_ids=False)
+    assert (x.tolist(), y.tolist()) == ([1, 2, 0], [2, 0, 1])
+
+
+def test_a_series_of_other_ids_is_refused():
+    for other in ("abd", "abb"):
+        with pytest.raises(hr.ArgumentError, match="parts of source must have the same ids"):
+            hr.Loader((Named("abc"), series(other)), 3)
+
+
+def test_a_series_with_the_default_index_is_taken_in_its_order():
+    values = series("cab").reset_index(drop=True)
+    assert first_batch((Named("cab"), values))[1].tolist() == [2, 0, 1]
+    # Unless the ids are the numbers of its rows, in another order: that of file names, say.
+    files = ArrayReader(np.arange(3), ids=["0", "2", "1"])
+    with pytest.raises(hr.ArgumentError, match="must be in an order that is certain"):
+        hr.Loader((files, values), 3)
+    first_batch((files, values), match_ids=False)
+    first_batch((files, values.to_numpy()))
+
+
+@pytest.mark.parametrize("kind", [labels, rows, series])
+def test_a_state_of_another_fold_is_refused(kind):
+    # Of equal labels, so that only the ids tell the folds apart.
+    def fold(ids):
+        source = kind(ids)
+        return (np.zeros(3), source * 0 if kind is series else source)
+
+    state = hr.Loader(fold("abc"), 3).state_dict()
+    hr.Loader(fold("abc"), 3).load_state_dict(state)
+    with pytest.raises(hr.StateError, match="'ids'" if kind is not labels else "state must come"):
+        hr.Loader(fold("abd"), 3).load_state_dict(state)
+
+
+def test_ids_tell_folds_of_equal_labels_apart():
+    folds = [hr.Loader(hr.Labels([1, 1], ids=ids), 2) for ids in (list("ab"), list("cd"))]
+    with pytest.raises(hr.StateError, match="'ids'"):
+        folds[1].load_state_dict(folds[0].state_dict())
+    assert pickle.loads(pickle.dumps(folds[0])).state_dict() == folds[0].state_dict()
+
+
+def test_a_state_without_ids_is_loaded():
+    loader = hr.Loader(labels("abc"), 3)
+    state = loader.state_dict()
+    del state["ids"]  # as 0.1.0 has saved it
+    loader.load_state_dict(state)
+
+
+def test_subsets_of_pytorch_tell_folds_apart():
+    torch_data = pytest.importorskip("torch", reason="needs torch").utils.data
+    numbers = list(range(9))
+    folds = [torch_data.Subset(numbers, range(begin, begin + 3)) for begin in (0, 3)]
+    folds.append(torch_data.Subset(folds[1], [0, 1, 2]))
+    loaders = [hr.Loader(hr.GetItem(fold), 3) for fold in folds]
+    assert len({loader.state_dict()["ids"] for loader in loaders}) == 3
+    with pytest.raises(hr.StateError, match="'ids'"):
+        loaders[1].load_state_dict(loaders[0].state_dict())

@@ -34,4 +34,7 @@ def folder_for_all():
     try:
         yield folder
     finally:
+        for parent, folders, _ in os.walk(folder):
+            for name in folders:
+                os.chmod(os.path.join(parent, name), 0o755)  # or it could not be emptied
         shutil.rmtree(folder)

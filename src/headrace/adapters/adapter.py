@@ -31,7 +31,7 @@ def deliver(
     Raises:
         LoaderMovedError: (a RuntimeError) something else, such as another pass, has moved the feed
             in between.
-        StoppedEarlyError: (a RuntimeError) the batches end before their epoch does.
+        StoppedEarlyError: (a RuntimeError) the batches end before their epoch.
     """
     cursor = feed.cursor
     left_at, place = cursor.place, cursor.start
@@ -50,8 +50,8 @@ def deliver(
         yield delivered.pop()  # with no name for it here, it is the consumer's alone
     if count < steps:
         raise StoppedEarlyError(
-            f"the batches of epoch {epoch} ended after {count} of {steps}. Something that is called "
-            "for them, such as worker_init_fn or a sampler, has raised StopIteration."
+            f"the batches of epoch {epoch} ended after {count} of {steps}. What is called for "
+            "them, such as worker_init_fn or a sampler, has raised StopIteration."
         )
     if taken is not None:
         cursor.deliver(left_at, taken)

@@ -18,7 +18,7 @@ from headrace.errors import ArgumentError, ArgumentTypeError, LoaderMovedError, 
 from headrace.per_process import PerProcess
 from headrace.pytree import Tree
 from headrace.readers.reader import Reader
-from headrace.readers.source import data_hash
+from headrace.readers.source import data_hash, ids_hash
 from headrace.sampling.batch_sampler import BatchSampler
 from headrace.sampling.keys import Place
 from headrace.sampling.left_out import parsed
@@ -54,13 +54,15 @@ class Identity:
     @functools.cached_property
     def _entries(self) -> State:
         """Computed once, as hashing ids, labels and weights takes a while."""
-        return {
+        entries: State = {
             "samples": self._sampler.n,
             "order": self._sampler.order.describe(),
             "seed": self._sampler.seed,
             "data": data_hash(self._readers),
             "transform_version": self._transform_version,
         }
+        ids = ids_hash(self._readers)
+        return entries | {"ids": ids} if ids else entries
 
     @functools.cached_property
     def _staged(self) -> StagedOrder | None:
@@ -250,6 +252,8 @@ class Cursor:
         expected = {"format": _STATE_FORMAT, **self._identity.entries(place)}
         for key, ours in expected.items():
             theirs = state.get(key) if isinstance(state, dict) else None
+            if key == "ids" and theirs is None:  # of 0.1.0, or of the same data without ids
+                continue
             if theirs != ours:
                 raise StateError(
                     "state must come from a loader of the same samples in the same order, and of "

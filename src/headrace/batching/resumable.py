@@ -44,8 +44,7 @@ class Resumable:
 
         A batch counts once it has been delivered. Besides the place, the state holds what the
         loader must have in common with the one that loads it: number of samples, order with seed,
-        `transform_version`, and a hash of the source's structure, specs, and ids or labels, but not
-        of the data.
+        `transform_version`, and hashes of the source's structure, specs, ids and labels, not data.
         """
         return self._feed.cursor.state_dict()
 

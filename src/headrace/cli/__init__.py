@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import TextIO
 
 from headrace.errors import HeadraceError, missing_extra
-from headrace.passed_over import PassedOverWarning
+from headrace.storage.passed_over import PassedOverWarning
 
 
 def main() -> int:

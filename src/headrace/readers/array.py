@@ -2,13 +2,16 @@
 
 import math
 import mmap
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
+from headrace.arguments import check_ids
 from headrace.arrays import Array, DType, Indices
 from headrace.errors import bad_type, bad_value
 from headrace.readers.reader import Spec, check_read
+from headrace.readers.shared.ids import Ids
 
 
 class ArrayReader:
@@ -18,13 +21,15 @@ class ArrayReader:
 
     Args:
         array: a numpy array of at least one dimension; `array[i]` is sample i.
+        ids: the names of the samples, in order. A loader checks that other parts of its source have
+            the same.
 
     Raises:
         ArgumentTypeError: (a TypeError) not a plain numpy array, or one of Python objects.
-        ArgumentError: (a ValueError) an array without dimensions.
+        ArgumentError: (a ValueError) an array without dimensions, or not as many ids as samples.
     """
 
-    def __init__(self, array: Array) -> None:
+    def __init__(self, array: Array, ids: Iterable[object] | None = None) -> None:
         if not isinstance(array, np.ndarray) or isinstance(array, np.ma.MaskedArray):
             raise bad_type("array", array, "a plain numpy.ndarray", "Pass numpy.asarray(array).")
         if array.dtype.hasobject:
@@ -38,12 +43,18 @@ class ArrayReader:
             raise bad_value("array", array, "an array of at least one dimension")
         self._array = array
         self._spec = Spec(array.shape[1:], array.dtype.newbyteorder("="))
+        self._ids = None if ids is None else Ids(check_ids(ids), len(array))
 
     in_memory = True
 
     @property
     def spec(self) -> Spec:
         return self._spec
+
+    @property
+    def ids(self) -> list[str] | None:
+        """The ids as text, in order, in a new list at each call; None if they are not known."""
+        return None if self._ids is None else self._ids.listed()
 
     def __len__(self) -> int:
         return len(self._array)
@@ -55,15 +66,20 @@ class ArrayReader:
         check_read(len(self), self.spec, indices, out)
         take_rows(self._array, indices, out)
 
+    def ids_fingerprint(self) -> str:
+        """A hash of the ids, if they are known."""
+        return "" if self._ids is None else self._ids.fingerprint()
+
     def read_windows(self, starts: Indices, rate: int, out: Array) -> None:
         """Writes the rows `start`, `start + rate`, ... into `out[i]`, for each of the starts."""
         take_windows(self._array, starts, rate, out)
 
     def __reduce__(self) -> tuple[object, ...]:
+        state = {"_ids": self._ids} if self._ids is not None else None
         mapped = _position_in_file(self._array)
         if mapped is None:
-            return ArrayReader, (np.asarray(self._array),)
-        return _map_file, mapped
+            return ArrayReader, (np.asarray(self._array),), state
+        return _map_file, mapped, state
 
 
 def take_rows(array: Array, indices: Indices, out: Array) -> None:

@@ -13,12 +13,14 @@ from typing import Any, TypeGuard
 import numpy as np
 
 from headrace.arguments import MAX_SAMPLES, check_bool, check_dtype, hint_of_raw, keeps_kind
-from headrace.arrays import Array, Indices
+from headrace.arrays import Array, Indices, fingerprint
 from headrace.errors import ArgumentError, SampleFormatError, bad_type, bad_value
 from headrace.per_process import PerProcess
 from headrace.pytree import map_leaves
 from headrace.readers.reader import Arrays, Spec, Specs, check_read, is_specs
+from headrace.readers.shared.format_error import while_reading
 
+_MOST_SUBSETS = 16  # of one another
 _NUMBERS = int | float | complex | np.generic
 
 
@@ -121,6 +123,18 @@ class GetItem:
             return str(self._dataset.fingerprint())
         return ""
 
+    def ids_fingerprint(self) -> str:
+        """A hash of the indices of a subset of a dataset, such as PyTorch's; nothing of others."""
+        found: list[str] = []
+        dataset = self._dataset
+        while len(found) < _MOST_SUBSETS:
+            indices = getattr(dataset, "indices", None)
+            if not isinstance(indices, Sequence | np.ndarray) or len(indices) != len(dataset):
+                break
+            found.append(fingerprint(repr([int(index) for index in indices])))
+            dataset = getattr(dataset, "dataset", None)
+        return fingerprint(*found) if found else ""
+
     def read(self, indices: Indices, out: Arrays) -> None:
         check_read(len(self), self.spec, indices, out)
         numbers = indices.tolist()
@@ -166,7 +180,7 @@ class GetItem:
             with self._lock.get():
                 return self._dataset[index]
         except Exception as error:
-            error.add_note(f"headrace: while reading sample {index} of {len(self)} of the dataset")
+            while_reading(error, index, f" of {len(self)} of the dataset")
             raise
 
     def _batch(self, numbers: list[int]) -> Sequence[object] | Mapping[str, object]:

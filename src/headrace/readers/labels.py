@@ -11,6 +11,8 @@ from headrace.arrays import Array, DType, Indices, fingerprint
 from headrace.errors import ArgumentError, bad_type, bad_value
 from headrace.readers.array import take_rows
 from headrace.readers.reader import Spec, check_read
+from headrace.readers.shared.frames import has_default_index, ids_of_frame, is_frame, rows_of
+from headrace.readers.shared.ids import Ids
 
 
 class Labels:
@@ -19,14 +21,18 @@ class Labels:
     Args:
         labels: a mapping from id to label, or a sequence or array with one label for each sample,
             in their order. A label is a number, or an array of the same shape for every sample.
-        ids: the ids of the samples, in their order. Needed with a mapping; with an array they are
-            only counted.
+            A Series or DataFrame of pandas is taken by its index, or in its order if that is the
+            default one (0, 1, 2, ...), or if `ids` is a column of the same frame. Without `ids` it
+            is taken in its order, and its index has the ids.
+        ids: the ids of the samples, in their order. Needed with a mapping. A loader checks that
+            other parts of its source have the same.
         n_classes: the labels are ints in range(n_classes), to be read as one-hot vectors.
         dtype: of the labels that are read. Default: float32 for one-hot, else that of the labels.
 
     Raises:
-        ArgumentError: (a ValueError) an id has no label, a label is not in range(n_classes), or
-            there are not as many labels as ids.
+        ArgumentError: (a ValueError) an id has no label, a label is not in range(n_classes),
+            there are not as many labels as ids, or the index and the order of a Series would give
+            different labels.
 
     Example:
         >>> import headrace as hr
@@ -46,15 +52,19 @@ class Labels:
         n_classes: int | None = None,
         dtype: npt.DTypeLike | None = None,
     ) -> None:
-        if ids is not None:
-            ids = check_ids(ids)
-        # A Series of pandas is no Mapping, but maps its index to its values.
-        maps = isinstance(labels, Mapping) or hasattr(labels, "keys")
-        values = _by_id(labels, ids) if maps else _in_order(labels, ids)
+        keys = None if ids is None else check_ids(ids)
+        if is_frame(labels):
+            values = _of_frame(labels, keys, _are_rows_of(ids, labels))
+            if keys is None:
+                keys = ids_of_frame(labels)
+        elif isinstance(labels, Mapping) or hasattr(labels, "keys"):
+            values = _by_id(labels, keys)
+        else:
+            values = _in_order(labels, keys)
         wanted = None if dtype is None else check_dtype(dtype)
         self._one_hot = n_classes is not None
         if self._one_hot or (wanted is not None and wanted.kind in "biu"):
-            _check_there(values, ids)
+            _check_there(values, keys)
         if n_classes is not None:
             n_classes = check_int("n_classes", n_classes, 1, 2**31 - 1)
             values = _classes(values, n_classes)
@@ -65,12 +75,18 @@ class Labels:
             values = _converted(values, wanted or values.dtype.newbyteorder("="))
             self._spec = Spec(values.shape[1:], values.dtype)
         self._values = np.ascontiguousarray(values)
+        self._ids = None if keys is None else Ids(keys, len(values))
 
     in_memory = True
 
     @property
     def spec(self) -> Spec:
         return self._spec
+
+    @property
+    def ids(self) -> list[str] | None:
+        """The ids as text, in order, in a new list at each call; None if they are not known."""
+        return None if self._ids is None else self._ids.listed()
 
     def __len__(self) -> int:
         return len(self._values)
@@ -94,6 +110,10 @@ class Labels:
         values = self._values.astype(dtype, copy=False)
         return fingerprint(values.reshape(-1).view(np.uint8).data)
 
+    def ids_fingerprint(self) -> str:
+        """A hash of the ids, if they are known."""
+        return "" if self._ids is None else self._ids.fingerprint()
+
 
 def _by_id(labels: Any, ids: list[object] | None) -> Array:
     if ids is None:
@@ -110,6 +130,31 @@ def _by_id(labels: Any, ids: list[object] | None) -> Array:
                 f"which is ids[{index}]."
             ) from None
     return _plain_array(values, ids)
+
+
+def _of_frame(labels: Any, ids: list[object] | None, same_rows: bool) -> Array:
+    rows = None
+    if ids is not None:
+        texts = list(map(str, ids))
+        try:
+            rows = rows_of(labels, texts, "labels", same_rows or has_default_index(labels))
+        except KeyError as error:
+            number = texts.index(error.args[0])
+            what = f"labels must have one label for each of ids, but are a {type(labels).__name__} "
+            if labels.index.has_duplicates:
+                what += "whose index has some twice."
+            else:
+                what += f"whose index has none for {ids[number]!r}, which is ids[{number}]."
+            raise ArgumentError(
+                f"{what} For labels in the order of ids pass labels.to_numpy()."
+            ) from None
+    values = np.asarray(labels if rows is None else labels.iloc[rows])
+    return _plain_array(values.tolist() if values.dtype.hasobject else values, ids)
+
+
+def _are_rows_of(ids: object, labels: Any) -> bool:
+    """Whether the ids are a column of the same frame, or of one with the same index."""
+    return is_frame(ids) and bool(ids.index.equals(labels.index))
 
 
 def _in_order(labels: Any, ids: list[object] | None) -> Array:

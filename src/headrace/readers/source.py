@@ -3,27 +3,83 @@
 Requires the readers. A source is a reader, an array, or a structure of them, all equally long.
 """
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import numpy as np
 
 from headrace.arrays import Array, fingerprint
 from headrace.errors import ArgumentError, bad_type
 from headrace.pytree import Tree, map_leaves, named_leaves
-from headrace.readers.access import fingerprint_of, part_readers_of
+from headrace.readers.access import (
+    fingerprint_of,
+    ids_fingerprint_of,
+    ids_of,
+    part_readers_of,
+)
 from headrace.readers.array import ArrayReader
 from headrace.readers.reader import Reader, Spec, Specs, is_specs
+from headrace.readers.shared.frames import has_default_index, ids_of_frame, is_frame, rows_of
+from headrace.readers.shared.ids import first_difference
 
 
-def readers_of(source: object, argument: str = "source") -> Tree[Reader]:
+def readers_of(
+    source: object, argument: str = "source", *, match_ids: bool = False
+) -> Tree[Reader]:
     """The readers of a source, in its structure: one for each part that is read by itself.
 
     Args:
         argument: what to call it in errors.
+        match_ids: whether Series and DataFrames of pandas are brought into the order of the ids of
+            the other parts, if they have the same.
 
     Raises:
         ArgumentTypeError: (a TypeError) a part of it is neither a reader nor an array.
+        ArgumentError: (a ValueError) the order and the index of a frame would give different rows.
     """
-    names = iter([name for name, _ in named_leaves(source, argument)])
-    return map_leaves(lambda leaf: _reader_of(leaf, next(names)), source)
+    leaves = list(named_leaves(source, argument))
+    names = iter([name for name, _ in leaves])
+    readers = map_leaves(lambda leaf: _reader_of(leaf, next(names)), source)
+    frames = {name: leaf for name, leaf in leaves if is_frame(leaf)}
+    if not frames or not match_ids:
+        return readers
+    ids = _ids_to_follow(readers, frames, argument)
+    if ids is None:
+        return readers
+    names = iter([name for name, _ in leaves])
+
+    def in_order(leaf: object) -> Tree[Reader]:
+        name = next(names)
+        return _reader_of(_by_index(leaf, ids, name) if name in frames else leaf, name)
+
+    return map_leaves(in_order, source)
+
+
+def _ids_to_follow(
+    readers: Tree[Reader], frames: Mapping[str, object], argument: str
+) -> list[str] | None:
+    """The ids of the first part that is no frame; of the first frame if there is no other."""
+    known = {name: ids for name, ids in _known_ids(readers, argument) if ids is not None}
+    others = [ids for name, ids in known.items() if name not in frames]
+    first = next(iter(others or known.values()), None)
+    return None if first is None else list(map(str, first))
+
+
+def _by_index(frame: Any, ids: list[str], name: str) -> object:
+    """The frame with its rows in the order of the ids, if its index has the same ones."""
+    if len(frame) != len(ids):
+        return frame  # which is an error soon
+    try:
+        rows = rows_of(frame, ids, name, has_default_index(frame))
+    except KeyError:
+        return frame  # likewise
+    return frame if rows is None else frame.iloc[rows]
+
+
+def _known_ids(
+    readers: Tree[Reader], argument: str = "source"
+) -> list[tuple[str, Sequence[object] | None]]:
+    return [(name, ids_of(reader)) for name, reader in named_leaves(readers, argument)]
 
 
 def _reader_of(leaf: object, name: str) -> Tree[Reader]:
@@ -32,7 +88,7 @@ def _reader_of(leaf: object, name: str) -> Tree[Reader]:
     if isinstance(leaf, list) or _library_of(leaf) in _LIBRARIES_OF_ARRAYS:
         array = _array_of(leaf, name)
         if array is not None:
-            return ArrayReader(array)
+            return ArrayReader(array, ids_of_frame(leaf) if is_frame(leaf) else None)
     if isinstance(leaf, Reader) and not isinstance(leaf, type):
         if not is_specs(leaf.spec):
             raise bad_type(f"{name}.spec", leaf.spec, "a headrace.Spec, or a tuple or dict of them")
@@ -70,11 +126,15 @@ def _array_of(leaf: object, name: str) -> Array | None:
     return array if array.dtype.kind in "biufc" and array.ndim else None
 
 
-def common_length(readers: Tree[Reader]) -> int:
+def common_length(readers: Tree[Reader], *, match_ids: bool = False) -> int:
     """The number of samples that all of them have.
 
+    Args:
+        readers: as `readers_of` gives them.
+        match_ids: whether those that have ids must have the same, in the same order.
+
     Raises:
-        ArgumentError: (a ValueError) they have different ones, or none.
+        ArgumentError: (a ValueError) they have different ones, or none, or other ids.
     """
     lengths = {name: len(reader) for name, reader in named_leaves(readers, "source")}
     if not lengths:
@@ -85,7 +145,33 @@ def common_length(readers: Tree[Reader]) -> int:
     n = next(iter(lengths.values()))
     if not n:
         raise ArgumentError("source must have at least one sample, but is empty.")
+    if match_ids and len(lengths) > 1:
+        _check_ids(readers)
     return n
+
+
+def _check_ids(readers: Tree[Reader]) -> None:
+    known = [(name, ids) for name, ids in _known_ids(readers) if ids is not None]
+    for name, ids in known[1:]:
+        first_name, first = known[0]
+        index = first_difference(first, ids)
+        if index is not None:
+            raise ArgumentError(
+                f"parts of source must have the same ids, in the same order, but sample {index} is "
+                f"{first[index]!r} in {first_name} and {ids[index]!r} in {name}. Give both the "
+                "same ids; or pass match_ids=False to pair them by position."
+            )
+
+
+def samples_hash(readers: Tree[Reader]) -> str:
+    """A hash of all that tells the samples of readers from others, for fingerprints of views."""
+    return data_hash(readers) + ids_hash(readers)
+
+
+def ids_hash(readers: Tree[Reader]) -> str:
+    """A hash of the ids that fingerprints leave out, for states; nothing if there are none."""
+    parts = [(name, ids_fingerprint_of(reader)) for name, reader in named_leaves(readers)]
+    return fingerprint(repr(parts)) if any(ids for _, ids in parts) else ""
 
 
 def data_hash(readers: Tree[Reader]) -> str:

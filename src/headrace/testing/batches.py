@@ -23,7 +23,7 @@ class FailsAt:
         return batch(key)
 
 
-class _Unsent(Exception):
+class _UnsentError(Exception):
     """It can't be pickled, whatever pickles it."""
 
     def __init__(self, *arguments: object) -> None:
@@ -34,7 +34,7 @@ class _Unsent(Exception):
 def fails_without_pickle(key: int) -> Array:
     """Makes batches, but raises an error that can't be pickled for key 3."""
     if key == 3:
-        raise _Unsent(f"no batch for {key}")
+        raise _UnsentError(f"no batch for {key}")
     return batch(key)
 
 

@@ -15,8 +15,8 @@ from far_folder import FarFolder
 from web_server import FileServer
 
 import headrace as hr
-from headrace.passed_over import PassedOverWarning
 from headrace.readers.shared.format_error import FormatError
+from headrace.storage.passed_over import PassedOverWarning
 from headrace.testing import ReaderContract
 
 RED = (200, 30, 40)

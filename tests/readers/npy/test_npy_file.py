@@ -134,3 +134,17 @@ def test_repr_names_the_file_and_its_spec(path):
     assert repr(hr.NpyFile(path)) == (
         f"NpyFile({os.fspath(path)!r}, n=3, Spec(shape=(2,), dtype=dtype('float32')))"
     )
+
+
+@pytest.mark.parametrize("width", [1, 40])
+def test_windows_of_its_rows_are_those_of_the_array(tmp_path, width):
+    rows = np.arange(50 * width).reshape(50, width)
+    np.save(tmp_path / "x.npy", rows)
+    windows = hr.Windows(hr.NpyFile(tmp_path / "x.npy"), 4, rate=2, targets=1)
+    x, y = hr.Loader(windows, 5, shuffle=False).batch(0, 3)
+    at = np.arange(15, 20)[:, None]
+    assert np.array_equal(x, rows[at + np.array([0, 2, 4, 6])])
+    assert np.array_equal(y, rows[at + 8])
+    (tmp_path / "x.npy").write_bytes(b"")
+    with pytest.raises(hr.SampleFormatError, match=r"sample 15 can't be read.*\(window 15\)"):
+        hr.Loader(windows, 5, shuffle=False).batch(0, 3)

@@ -90,7 +90,6 @@ def test_sources_of_other_readers_agree_if_their_samples_do():
         ((X, X.astype("c8")), {"dtype": "f4"}, r"of a kind that complex64 of sources\[1\] can"),
         (((X, X), (X, X)), {"dtype": ("f4",)}, "a dtype, or a tuple or dict of them as the"),
     ],
-    ids=str,
 )
 def test_sources_that_do_not_agree_are_refused_with_both_named(sources, options, said):
     with pytest.raises((ValueError, TypeError), match=said):

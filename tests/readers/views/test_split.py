@@ -194,7 +194,6 @@ def test_labels_may_be_a_reader():
         ((9, SHARES), {"stratify": hr.Labels([0] * 9, n_classes=1)}, "Leave n_classes out"),
         ((2, SHARES), {"groups": np.array([1, "a"], object)}, "groups must be all numbers, or all"),
     ],
-    ids=str,
 )
 def test_what_can_not_be_divided_is_refused_by_name(arguments, options, said):
     with pytest.raises((ValueError, TypeError), match=said):

@@ -52,7 +52,6 @@ class TestSubsetOfFiles(ReaderContract):
         ([7], [7]),
         ([5, 5], [5, 5]),
     ],
-    ids=lambda value: type(value).__name__,
 )
 def test_it_has_the_samples_that_are_chosen_in_their_order(indices, expected):
     subset = hr.Subset(X, indices)
@@ -83,7 +82,6 @@ def test_indices_may_be_changed_afterwards():
         ({1, 2}, r"Pass sorted\(indices\)"),
         (3, "an iterable of indices"),
     ],
-    ids=str,
 )
 def test_indices_that_choose_no_samples_are_refused_by_name(indices, said):
     with pytest.raises((ValueError, TypeError), match=said):

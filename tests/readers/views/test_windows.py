@@ -46,7 +46,7 @@ class TestWindowsOfFiles(ReaderContract):
         return hr.Windows(hr.NpyFiles(folder, ids=ids), length, stride=length)
 
     def sample_file(self, folder, index):
-        return folder / f"{index}-1.npy"
+        return folder / f"{index}-0.npy"
 
 
 class Counted:
@@ -89,7 +89,9 @@ def test_windows_are_all_that_lie_within_a_series(
     lengths, length, stride, rate, horizon, in_memory, data
 ):
     n = sum(lengths)
-    series = data.draw(st.sampled_from([lengths, np.repeat(np.arange(len(lengths)), lengths)]))
+    # As many numbers as samples are labels.
+    labels = np.repeat(np.arange(len(lengths)), lengths)
+    series = data.draw(st.sampled_from([lengths, labels])) if len(lengths) != n else labels
     starts = np.array(list(expected_starts(lengths, length, stride, rate, horizon)), np.int64)
     source = np.arange(n) if in_memory else Counted(n)
     options = {"series": series, "targets": horizon or None}
@@ -179,7 +181,6 @@ def test_what_is_in_memory_is_read_part_by_part_and_what_is_not_once():
         ((3, 1, 1, [15, 15], X[3:]), "targets must be one for each of the 30.*but are 27"),
         ((9, 1, 1, [8, 8, 8, 6]), "the longest series has 8"),
     ],
-    ids=str,
 )
 def test_arguments_that_give_no_windows_are_refused_by_name(arguments, said):
     with pytest.raises((ValueError, TypeError), match=said):
@@ -215,6 +216,16 @@ def test_a_window_has_the_name_of_its_first_sample(tmp_path):
     files = hr.NpyFiles(tmp_path, ids=list("abcdef"))
     assert ids_of(hr.Windows(files, 2, stride=2)) == ["a", "c", "e"]
     assert ids_of(hr.Windows(X, 2)) is None
+
+
+def test_targets_may_be_named_otherwise_as_they_are_of_a_later_time():
+    pandas = pytest.importorskip("pandas", reason="needs pandas")
+    frame = pandas.DataFrame({"x": range(9), "y": range(9)}, index=list("abcdefghi"))
+    windows = hr.Windows(frame[:-2], length=2, targets=frame["y"][2:])
+    x, y = hr.Loader(windows, batch_size=6, shuffle=False).batch(0, 0)
+    assert x[:, 0, 0].tolist() == [0, 1, 2, 3, 4, 5]
+    assert y.tolist() == [2, 3, 4, 5, 6, 7]
+    assert ids_of(windows) == list("abcdef")
 
 
 def test_windows_that_start_in_one_block_are_a_block():

@@ -231,6 +231,11 @@ def test_a_chunk_that_is_not_there_may_be_an_error(root, options, wrap):
 
 def test_what_is_missing_must_be_one_of_two(root):
     create(root)
+    chunk_file(root, {}).unlink()
+    for missing in (None, "fill"):
+        assert not read(hr.open(root, missing=missing), [3])[0, 0, 0]
+    with pytest.raises(hr.SampleNotFoundError):
+        read(hr.open(root, missing="error"), [3])
     with pytest.raises(hr.ArgumentError, match="missing must be 'fill' or 'error', but 'zero'"):
         hr.Zarr(root, missing="zero")
 

@@ -20,6 +20,7 @@ from headrace.adapters.keras import frames
 from headrace.adapters.keras.checks import check_distribution
 from headrace.adapters.keras.padding import PaddingWeights
 from headrace.adapters.keras.passes import Passes
+from headrace.adapters.keras.shapes import Shapes
 from headrace.pytree import map_leaves
 
 
@@ -39,6 +40,10 @@ class KerasDataset(keras.utils.PyDataset):  # type: ignore[misc]
     With `with_indices=True`, Keras gets a batch without the indices: it would take them for sample
     weights. `trained_indices` has those of the batch that `fit` trained on last.
 
+    On tensorflow, batches may have different lengths on the axes that the model leaves open, as
+    `keras.Input((None, 3))` does, in its inputs and outputs; and on those that `shapes` names. A
+    batch that differs in another axis is an error there. Other backends take any shapes.
+
     Look-ahead is the loader's own, so Keras sees one worker and no multiprocessing.
 
     A subclass may override `__getitem__` to change a batch, and must take one batch of `super()`
@@ -46,7 +51,7 @@ class KerasDataset(keras.utils.PyDataset):  # type: ignore[misc]
     of Keras that wraps this one does not tell it what trains: it gets batches by their index.
     """
 
-    def __init__(self, loader: HasFeed) -> None:
+    def __init__(self, loader: HasFeed, *, shapes: Any = None) -> None:
         self._feed = feed_of(loader)
         if not len(self._feed.sampler):
             raise ArgumentError(
@@ -56,6 +61,7 @@ class KerasDataset(keras.utils.PyDataset):  # type: ignore[misc]
         self.loader = loader
         self._passes = Passes(self._feed)
         self._weights = PaddingWeights()
+        self._shapes = Shapes(shapes)
 
     def __len__(self) -> int:
         return len(self._feed.sampler)
@@ -92,7 +98,28 @@ class KerasDataset(keras.utils.PyDataset):  # type: ignore[misc]
                 batch = self._weights.shaped(batch, model)
         elif not isinstance(batch, tuple | dict) and not frames.adapts_a_layer():
             batch = (batch,)
+        if keras.backend.backend() == "tensorflow" and self._is_served_as_it_is:
+            return self._of_known_shapes(batch, index)
         return _as_backend_takes_it(batch)
+
+    @property
+    def _is_served_as_it_is(self) -> bool:
+        """Whether no subclass changes batches."""
+        return type(self).__getitem__ is KerasDataset.__getitem__
+
+    def _of_known_shapes(self, batch: Any, index: int) -> Any:
+        if frames.peeking():
+            found = frames.pass_above(frames.caller_of("_of_known_shapes"))
+            method = None if found is None else found[1].f_locals
+            return self._shapes.told(
+                batch,
+                None if method is None else method["self"],
+                first=index == 0,
+                keep_y=method is not None and method.get("class_weight") is not None,
+            )
+        if frames.generator_above(self) is not None:
+            self._shapes.check(batch)
+        return batch
 
     def __getstate__(self) -> dict[str, object]:
         ours = ("_passes", "_weights")

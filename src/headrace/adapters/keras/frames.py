@@ -113,6 +113,21 @@ def adapts_a_layer() -> bool:
     return False
 
 
+def peeking() -> bool:
+    """Whether Keras on tensorflow asks, to learn the shapes of batches before it takes any.
+
+    To be called by what the dataset's `__getitem__` calls.
+    """
+    frame: FrameType | None = sys._getframe(2)
+    for _ in range(_MOST_FRAMES_BETWEEN):
+        if frame is None:
+            return False
+        if frame.f_code.co_name == "get_tf_dataset" and is_keras(frame):
+            return True
+        frame = frame.f_back
+    return False
+
+
 def callbacks_of(fit: FrameType) -> "keras.callbacks.CallbackList | None":
     """The list of callbacks of a running `fit`."""
     for value in fit.f_locals.values():

@@ -91,8 +91,8 @@ def _checked_axes(value: Value, n: int) -> int:
     if value.reduction == "mean_with_sample_weight" and value.shape[1:] not in ((), (1,)):
         raise ArgumentError(
             f"reduction must be another one than 'mean_with_sample_weight' for the loss "
-            f"{value.name!r} where tail='pad', as it gives {value.shape} for {n} samples, and Keras "
-            f"would divide by the number of samples alone. {_REMEDY}, or "
+            f"{value.name!r} where tail='pad', as it gives {value.shape} for {n} samples, and "
+            f"Keras would divide by the number of samples alone. {_REMEDY}, or "
             "reduction='sum_over_batch_size'."
         )
     return len(value.shape)

@@ -129,15 +129,15 @@ class ImageFolder(Images):
         if mode not in ("int", "categorical", "binary"):
             raise bad_value("mode", mode, "'int', 'categorical' or 'binary'")
         if mode == "categorical":
-            return Labels(self._classes, n_classes=len(self.class_names))
+            return Labels(self._classes, self.ids, len(self.class_names))
         if mode == "int":
-            return Labels(self._classes)
+            return Labels(self._classes, self.ids)
         if len(self.class_names) != 2:
             raise ArgumentError(
                 f"mode must be 'int' or 'categorical' for {len(self.class_names)} classes, "
                 "but 'binary' was given, which is for two."
             )
-        return Labels(self._classes[:, None], dtype=np.float32)
+        return Labels(self._classes[:, None], self.ids, dtype=np.float32)
 
 
 def _listed(

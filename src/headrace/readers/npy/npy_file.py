@@ -8,7 +8,8 @@ import os
 from headrace.arguments import check_path
 from headrace.arrays import Array, Indices
 from headrace.errors import ArgumentError
-from headrace.readers.array import take_rows
+from headrace.readers.access import ReadWindows
+from headrace.readers.array import take_rows, take_windows
 from headrace.readers.npy.decoder import check_size
 from headrace.readers.npy.header import parse_header, read_header
 from headrace.readers.npy.mapped import NpyMap
@@ -86,17 +87,28 @@ class NpyFile:
             self._remote.read(indices, out)
             return
         check_read(len(self), self.spec, indices, out)
-        if not len(indices):
-            return
+        if len(indices):
+            take_rows(self._array(int(indices[0])), indices, out)
+
+    @property
+    def read_windows(self) -> ReadWindows | None:
+        """Writes windows of its rows, if that is no more than copying."""
+        return self._read_windows if self._remote is None else None
+
+    def _read_windows(self, starts: Indices, rate: int, out: Array) -> None:
+        if len(starts):
+            take_windows(self._array(int(starts[0])), starts, rate, out)
+
+    def _array(self, index: int) -> Array:
+        """The mapped array, of which sample `index` is wanted."""
         try:
             mapped = self._map
             if mapped is None:
                 # Threads may map it twice at first; one of the maps is then dropped again.
                 mapped = self._map = NpyMap(self._path, self._layout)
-            array = mapped.array()
+            return mapped.array()
         except (OSError, FormatError) as error:
-            raise sample_error(error, int(indices[0]), self._path) from None
-        take_rows(array, indices, out)
+            raise sample_error(error, index, self._path) from None
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_map": None}

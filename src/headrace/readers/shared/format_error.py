@@ -6,6 +6,7 @@ from typing import TypeGuard
 
 from headrace.errors import (
     HeadraceError,
+    SampleError,
     SampleFormatError,
     SampleNotFoundError,
     StorageError,
@@ -73,7 +74,7 @@ def sample_error(error: Exception, index: int, location: str, part: str = "") ->
         )
     if is_of_storage(error):
         explained = unreadable(location, error)
-        explained.add_note(f"headrace: while reading sample {index}, {location!r}")
+        while_reading(explained, index, f", {location!r}")
         return explained
     return bad_sample(index, f"{location!r}, {part}" if part else repr(location), error)
 
@@ -86,3 +87,28 @@ def is_of_storage(error: BaseException) -> TypeGuard[OSError]:
     return isinstance(error, OSError) and (
         isinstance(error, StorageError) or error.errno is not None
     )
+
+
+def while_reading(error: BaseException, index: int, more: str = "") -> None:
+    """Notes of an error that is not about a sample which sample it came from, for `index_in`."""
+    error.add_note(f"headrace: while reading sample {index}{more}")
+    vars(error)[_SAMPLE] = index
+
+
+def index_in(error: Exception) -> int | None:
+    """The sample that an error names, if it names one: its number in the reader that raised it."""
+    index: int | None = error.index if isinstance(error, SampleError) else vars(error).get(_SAMPLE)
+    return index
+
+
+def renumber(error: Exception, index: int, sample: str) -> None:
+    """Has an error that a view has met name the view's sample, too, whose number is `index`."""
+    if isinstance(error, SampleError):
+        error.args = (f"{error} ({sample})",)
+        error.index = index
+    else:
+        error.add_note(f"headrace: which is {sample}")
+        vars(error)[_SAMPLE] = index
+
+
+_SAMPLE = "_headrace_sample"

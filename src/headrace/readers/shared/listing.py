@@ -1,7 +1,11 @@
 """Which of the files below a root are samples, and what is said of those that have the look of one.
 
-a/1.npy  a/_2.npy  a/3.NPY  a/4.npy.gz  a/notes.txt
-sample   bookkeeping, another case, compressed: passed over, and said once
+    a/1.npy       a sample
+    a/_2.npy      bookkeeping: passed over, and said once, as its name has the look of a sample's
+    a/3.NPY       another case, which would hide a sample: said once
+    a/4.npy.gz    another suffix: passed over
+
+Where there are no samples at all, the error says what there is.
 """
 
 import os
@@ -10,11 +14,11 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from headrace.errors import ArgumentError
-from headrace.passed_over import warn_passed_over
+from headrace.storage.passed_over import warn_passed_over
 from headrace.storage.storage import Storage
 
-# What holds other files, or one, in compressed form.
-_COMPRESSED = (".gz", ".tgz", ".bz2", ".tbz2", ".xz", ".txz", ".zst", ".lz4", ".zip", ".7z")
+# What holds other files, or one, in compressed form. A .zip may be an array of Zarr.
+_COMPRESSED = (".gz", ".tgz", ".bz2", ".tbz2", ".xz", ".txz", ".zst", ".lz4")
 _COMPRESSED_SUFFIX = re.compile(r"(?:\.[a-z0-9]{1,8})?\.(?:gz|bz2|xz|zst|lz4)\Z|\.[a-z0-9]+\Z")
 _MOST_NAMED = 8
 DECOMPRESS = "what is compressed as a whole can't be read at random: decompress it"

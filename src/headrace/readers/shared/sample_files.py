@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from headrace.arrays import Indices
 from headrace.errors import FileMissingError, SampleNotFoundError, StorageError
-from headrace.readers.shared.format_error import FormatError, sample_error
+from headrace.readers.shared.format_error import FormatError, sample_error, while_reading
 from headrace.readers.shared.listing import samples_below
 from headrace.readers.shared.names import Names, check_names
 from headrace.readers.shared.near_names import instead_of_missing
@@ -79,7 +79,7 @@ def fetched(
             index, f"sample {index} does not exist: {error}{there}"
         ) from None
     except StorageError as error:
-        error.add_note(f"headrace: while reading sample {_index_of(error, indices)}")
+        while_reading(error, _index_of(error, indices))
         raise
 
 

@@ -10,17 +10,17 @@ import numpy.typing as npt
 
 from headrace.arguments import check_dtype, keeps_kind
 from headrace.arrays import Array, Indices, fingerprint
-from headrace.errors import ArgumentError, SampleError, bad_value
+from headrace.errors import ArgumentError, bad_value
 from headrace.pytree import Tree, map_leaves, named_leaves
 from headrace.readers.access import Access, Part
 from headrace.readers.reader import Arrays, Reader, Spec, Specs, check_read
 from headrace.readers.shared.block_cache import rows_of_blocks
-from headrace.readers.source import common_length, data_hash, readers_of
+from headrace.readers.source import common_length, readers_of, samples_hash
 from headrace.readers.views.parts import (
     access_of_parts,
     ids_of_parts,
     read_parts,
-    renumber,
+    renumber_in,
     spec_of_parts,
 )
 
@@ -142,7 +142,7 @@ class Concat:
     def fingerprint(self) -> str:
         """A hash of what names the samples of the sources, and of their numbers."""
         parts = [
-            (n, data_hash(source)) for n, source in zip(self.lengths, self._sources, strict=True)
+            (n, samples_hash(source)) for n, source in zip(self.lengths, self._sources, strict=True)
         ]
         return fingerprint(repr(parts))
 
@@ -166,8 +166,8 @@ class Concat:
             target = map_leaves(lambda spec: np.empty((n, *spec.shape), spec.dtype), specs)
         try:
             read_parts(self._sources[source], of_source, target)
-        except SampleError as error:
-            renumber(error, "sample {} of the concatenation", indices, of_source)
+        except Exception as error:
+            renumber_in(error, "sample {} of the concatenation", indices, of_source)
             raise
         if not directly:
             map_leaves(lambda part, read: _put(part, rows, read), out, target)

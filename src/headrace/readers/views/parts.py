@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from headrace.arrays import Indices
-from headrace.errors import SampleError
 from headrace.pytree import Tree, leaves, map_leaves
 from headrace.readers.access import Access, access_of, ids_of
 from headrace.readers.reader import Arrays, Reader, Specs
+from headrace.readers.shared.format_error import index_in, renumber
 
 
 def spec_of_parts(readers: Tree[Reader]) -> Specs:
@@ -37,7 +37,7 @@ def _blocks_of(access: Access) -> tuple[int, int, float, bool]:
     return access.block, access.blocks_kept, access.block_cost, access.blocks_aligned
 
 
-def renumber(error: SampleError, sample: str, indices: Indices, *of_source: Indices) -> None:
+def renumber_in(error: Exception, sample: str, indices: Indices, *of_source: Indices) -> None:
     """Has an error about a sample of the source be about one of the view, and name both.
 
     Args:
@@ -46,12 +46,12 @@ def renumber(error: SampleError, sample: str, indices: Indices, *of_source: Indi
         indices: of samples of the view.
         of_source: those of the source that each of `indices` takes: one for each, or a row of them.
     """
-    if error.index is None:
+    named = index_in(error)
+    if named is None:
         return
     for taken in of_source:
-        takes_it = (taken == error.index).reshape(len(indices), -1).any(axis=1)
+        takes_it = (taken == named).reshape(len(indices), -1).any(axis=1)
         if takes_it.any():
             index = int(indices[takes_it.argmax()])
-            error.args = (f"{error} ({sample.format(index)})",)
-            error.index = index
+            renumber(error, index, sample.format(index))
             return

@@ -6,17 +6,16 @@ import warnings
 import numpy as np
 
 from headrace.arrays import Indices, fingerprint
-from headrace.errors import SampleError
 from headrace.pytree import Tree, leaves, map_leaves
 from headrace.readers.access import Access, Part, ReadAmplificationWarning, parts_of
 from headrace.readers.reader import Arrays, Reader, Specs, check_read
-from headrace.readers.source import common_length, data_hash, readers_of
+from headrace.readers.source import common_length, readers_of, samples_hash
 from headrace.readers.views.chosen import Choice, Chosen
 from headrace.readers.views.parts import (
     access_of_parts,
     ids_of_parts,
     read_parts,
-    renumber,
+    renumber_in,
     spec_of_parts,
 )
 from headrace.readers.views.starts import Starts
@@ -55,6 +54,8 @@ class Subset:
         5
     """
 
+    _named = True
+
     def __init__(self, source: object, indices: Choice) -> None:
         self._readers = readers_of(source)
         n = common_length(self._readers)
@@ -78,7 +79,7 @@ class Subset:
     @property
     def ids(self) -> list[str] | None:
         """The names of the samples, in order, in a new list; None if they have none."""
-        ids = ids_of_parts(self._readers)
+        ids = ids_of_parts(self._readers) if self._named else None
         return None if ids is None else [ids[index] for index in self._chosen.all().tolist()]
 
     @functools.cached_property
@@ -115,20 +116,25 @@ class Subset:
 
     def fingerprint(self) -> str:
         """A hash of what names the samples of the source, and of the indices."""
-        return fingerprint(data_hash(self._readers), self._chosen.fingerprint())
+        return fingerprint(samples_hash(self._readers), self._chosen.fingerprint())
 
     def read(self, indices: Indices, out: Arrays) -> None:
         check_read(len(self), self.spec, indices, out)
         of_source = self._chosen.at(indices)
         try:
             read_parts(self._readers, of_source, out)
-        except SampleError as error:
-            renumber(error, "sample {} of the subset", indices, of_source)
+        except Exception as error:
+            renumber_in(error, "sample {} of the subset", indices, of_source)
             raise
 
 
-def chosen_of(reader: Reader, chosen: Chosen | Starts) -> Subset:
-    """The samples of a reader that were chosen by checked indices, which several may share."""
+def chosen_of(reader: Reader, chosen: Chosen | Starts, named: bool = True) -> Subset:
+    """The samples of a reader that were chosen by checked indices, which several may share.
+
+    Args:
+        named: whether they have the names that they have in the reader.
+    """
     subset = Subset.__new__(Subset)
     subset._readers, subset._chosen, subset._spec = reader, chosen, reader.spec
+    subset._named = named
     return subset

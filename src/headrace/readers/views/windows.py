@@ -9,17 +9,17 @@ import numpy.typing as npt
 
 from headrace.arguments import MAX_SAMPLES, check_int
 from headrace.arrays import Array, Indices, fingerprint
-from headrace.errors import ArgumentError, SampleError
+from headrace.errors import ArgumentError
 from headrace.pytree import Tree, leaves, map_leaves
 from headrace.readers.access import Access, access_of, read_windows_of
 from headrace.readers.array import take_rows
 from headrace.readers.reader import Arrays, Reader, Spec, Specs, check_read
-from headrace.readers.source import common_length, data_hash, readers_of
+from headrace.readers.source import common_length, readers_of, samples_hash
 from headrace.readers.views.parts import (
     access_of_parts,
     ids_of_parts,
     read_parts,
-    renumber,
+    renumber_in,
     spec_of_parts,
 )
 from headrace.readers.views.starts import Starts, lengths_of
@@ -41,9 +41,9 @@ class Windows:
         length: samples in a window.
         stride: from the start of a window to that of the next.
         rate: from one sample of a window to the next; 1 takes all.
-        series: where the source has several recordings, one after the other: their lengths, or a
-            label for each sample, a new one where a recording begins. No window crosses from one
-            to the next.
+        series: where the source has several recordings, one after the other: a label for each
+            sample, a new one where a recording begins; or their lengths. No window crosses from
+            one to the next.
         targets: None for windows alone. An int h: the h samples of the same source that follow
             the window, at the same rate, shape (h, *sample). Or a source with a target for each
             sample: `targets[start]` is that of the window which begins at `start`, as in Keras. It
@@ -101,7 +101,8 @@ class Windows:
             )
         # Those of a window, and perhaps those of its targets, counted from its start.
         self._offsets = [
-            np.arange(start, stop) * rate for start, stop in zip([0, *steps], steps, strict=False)
+            range(start * rate, stop * rate, rate)
+            for start, stop in zip([0, *steps], steps, strict=False)
         ]
 
     @functools.cached_property
@@ -121,7 +122,7 @@ class Windows:
     @functools.cached_property
     def access(self) -> Access:
         """How windows are accessed: together those that start in the same block."""
-        access, span = access_of_parts(self._readers), int(self._offsets[-1][-1]) + 1
+        access, span = access_of_parts(self._readers), self._offsets[-1][-1] + 1
         of_starts = self._starts.access(access)
         touched = 1 + (span - 1) / access.block  # blocks, by a window
         keeps_all = access.blocks_kept * access.block >= common_length(self._readers)
@@ -136,14 +137,17 @@ class Windows:
         """Windows of each part of the source, and the targets, if nothing is then read twice."""
         windows = [self._alone(offsets) for offsets in self._offsets]
         if self._targets is not None:
+            # Targets may be shifted, so that a window is not called as its target is.
             starts = self._starts
-            return windows[0], map_leaves(lambda part: chosen_of(part, starts), self._targets)
+            return windows[0], map_leaves(
+                lambda part: chosen_of(part, starts, named=False), self._targets
+            )
         if len(windows) == 1:
             return windows[0]
         in_memory = all(access_of(reader).in_memory for reader in leaves(self._readers))
         return tuple(windows) if in_memory else self
 
-    def _alone(self, offsets: Indices) -> Tree[Reader]:
+    def _alone(self, offsets: range) -> Tree[Reader]:
         """Readers of each part of the source, of one of the stretches."""
         alone = len(self._offsets) == 1 and self._targets is None
         if alone and not isinstance(self._readers, tuple | dict):
@@ -160,10 +164,10 @@ class Windows:
 
     def fingerprint(self) -> str:
         """A hash of what names the samples of the source and the targets, and of the windows."""
-        offsets = [(int(steps[0]), int(steps[-1]), len(steps)) for steps in self._offsets]
-        targets = "" if self._targets is None else data_hash(self._targets)
+        offsets = [(steps[0], steps[-1], len(steps)) for steps in self._offsets]
+        targets = "" if self._targets is None else samples_hash(self._targets)
         return fingerprint(
-            data_hash(self._readers), repr(offsets), self._starts.fingerprint(), targets
+            samples_hash(self._readers), repr(offsets), self._starts.fingerprint(), targets
         )
 
     def read(self, indices: Indices, out: Any) -> None:
@@ -173,14 +177,14 @@ class Windows:
         rows = _Rows(starts, self._offsets)
         try:
             map_leaves(rows.read, self._readers, *parts[: len(self._offsets)])
-        except SampleError as error:
-            renumber(error, "window {}", indices, *rows.positions)
+        except Exception as error:
+            renumber_in(error, "window {}", indices, *rows.positions)
             raise
         if self._targets is not None:
             try:
                 read_parts(self._targets, starts, parts[-1])
-            except SampleError as error:
-                renumber(error, "window {}", indices, starts)
+            except Exception as error:
+                renumber_in(error, "window {}", indices, starts)
                 raise
 
 
@@ -192,13 +196,16 @@ class _Rows:
         offsets: of the samples of a window, and perhaps of its targets, from its start.
     """
 
-    def __init__(self, starts: Indices, offsets: list[Indices]) -> None:
+    def __init__(self, starts: Indices, offsets: list[range]) -> None:
         self._starts, self._offsets = starts, offsets
 
     @functools.cached_property
     def positions(self) -> list[Indices]:
         """The samples of the windows, and of the targets, shape (batch, length)."""
-        return [self._starts[:, None] + offsets for offsets in self._offsets]
+        return [
+            self._starts[:, None] + np.arange(offsets.start, offsets.stop, offsets.step)
+            for offsets in self._offsets
+        ]
 
     @functools.cached_property
     def _unique(self) -> tuple[Indices, Indices]:
@@ -212,8 +219,8 @@ class _Rows:
         read_windows = read_windows_of(reader)
         if read_windows is not None:
             for offsets, part in zip(self._offsets, parts, strict=True):
-                rate = int(offsets[1] - offsets[0]) if len(offsets) > 1 else 1
-                read_windows(self._starts + offsets[0] if offsets[0] else self._starts, rate, part)
+                first = self._starts + offsets.start if offsets.start else self._starts
+                read_windows(first, offsets.step, part)
             return
         flat = [map_leaves(_flat, each) for each in parts]
         if access_of(reader).in_memory:  # where reading once would be copying twice
@@ -240,7 +247,7 @@ def _flat(windows: Array) -> Array:
     return windows.reshape(windows.shape[0] * windows.shape[1], *windows.shape[2:])
 
 
-def _windows(reader: Reader, offsets: Indices, starts: Starts) -> Windows:
+def _windows(reader: Reader, offsets: range, starts: Starts) -> Windows:
     """Windows without targets, of checked starts, which several may share."""
     windows = Windows.__new__(Windows)
     windows._readers, windows._targets = reader, None

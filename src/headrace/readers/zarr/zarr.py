@@ -24,7 +24,7 @@ from headrace.readers.shared.block_cache import (
     copy_rows,
     rows_of_blocks,
 )
-from headrace.readers.shared.format_error import bad_sample
+from headrace.readers.shared.format_error import bad_sample, while_reading
 from headrace.readers.shared.named_arrays import ChosenArrays, DTypes, check_chosen
 from headrace.storage.local import paths
 from headrace.storage.opening import Root, is_url, open_storage
@@ -147,7 +147,7 @@ class Zarr:
         if isinstance(error, FileMissingError):
             return SampleNotFoundError.at(index, f"sample {index} does not exist: {error}")
         if isinstance(error, StorageError) or not isinstance(error, Exception):
-            error.add_note(f"headrace: while reading sample {index}")
+            while_reading(error, index)
             return error
         chunk = self._opened.get().chunk_name(key, block)
         explained = bad_sample(index, f"{self._location!r}, {chunk}", error)

@@ -4,8 +4,8 @@ import os
 from collections.abc import Iterator
 
 from headrace.errors import unreadable
-from headrace.passed_over import warn_passed_over
 from headrace.storage.local.regular import special
+from headrace.storage.passed_over import warn_passed_over
 
 
 def files_below(root: str, follow_links: bool = True) -> Iterator[str]:

@@ -11,7 +11,7 @@ from far_folder import FarFolder
 from reading import read
 
 import headrace as hr
-from headrace.passed_over import PassedOverWarning
+from headrace.storage.passed_over import PassedOverWarning
 
 
 def write(path, values):

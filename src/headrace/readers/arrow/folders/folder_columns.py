@@ -1,6 +1,8 @@
 """FolderColumn: a column that stands in the names of folders, as Hive and Spark write it.
 
-label=0/a.parquet  label=0/b.parquet  label=1/c.parquet      the rows of c have the label 1
+    label=0/a.parquet  label=0/b.parquet  label=1/c.parquet      the rows of c have the label 1
+
+Numbers and dates alone, as samples are arrays. Requires no pyarrow.
 """
 
 import re

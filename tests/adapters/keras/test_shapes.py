@@ -1,0 +1,147 @@
+"""Batches of different shapes train on every backend, or are refused with what to do.
+
+Runs on the backend that KERAS_BACKEND names. Only tensorflow has to know the shapes before.
+"""
+
+import numpy as np
+import pytest
+
+import headrace as hr
+
+keras = pytest.importorskip("keras")
+
+BACKEND = keras.backend.backend()
+LONGEST = 6
+
+needs_shapes = pytest.mark.skipif(BACKEND != "tensorflow", reason="others take any shapes")
+pytestmark = pytest.mark.skipif(
+    BACKEND in ("numpy", "openvino"), reason="needs a backend that trains"
+)
+
+X = np.random.default_rng(0).random((24, LONGEST, 3), "float32")
+Y = np.random.default_rng(1).integers(3, size=(24, LONGEST))
+
+
+class Cropped:
+    """As a transform: cuts a batch to the length that is its step's turn."""
+
+    def __init__(self, *lengths):
+        self.lengths = lengths
+
+    def __call__(self, batch, rng):
+        x, y = batch
+        first = int(np.flatnonzero((X[:, 0] == x[0, 0]).all(1))[0])
+        length = self.lengths[first // 4 % len(self.lengths)]
+        return x[:, :length], y[:, :length]
+
+
+def dataset(*lengths, tail="drop", **options):
+    loader = hr.Loader((X, Y), 4, shuffle=False, tail=tail, transform=Cropped(*lengths))
+    return loader.to_keras(**options)
+
+
+def compiled(model):
+    model.compile("sgd", "sparse_categorical_crossentropy", jit_compile=BACKEND == "jax")
+    return model
+
+
+def model_of(length):
+    layers = [keras.Input((length, 3)), keras.layers.Dense(3, activation="softmax")]
+    return compiled(keras.Sequential(layers))
+
+
+class Undeclared(keras.Model):
+    """A model that says nothing of the shapes of its inputs."""
+
+    def __init__(self):
+        super().__init__()
+        self.dense = keras.layers.Dense(3, activation="softmax")
+
+    def call(self, x):
+        return self.dense(x)
+
+
+# The first batches may agree, by which Keras would take their length for that of all.
+LENGTHS = {"at first equal": (5, 5, 3), "different": (5, 3, 6)}
+
+
+@pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS)
+@pytest.mark.parametrize("tail", ["drop", "pad"])
+def test_a_model_with_an_open_axis_trains(lengths, tail):
+    given, model = dataset(*lengths, tail=tail), model_of(None)
+    history = model.fit(given, epochs=2, validation_data=dataset(*lengths), verbose=0).history
+    assert np.isfinite([*history["loss"], *history["val_loss"]]).all()
+    assert given.loader.place == (2, 0)
+    model.predict(dataset(5, 5, 5), verbose=0)
+
+
+@pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS)
+def test_a_model_that_declares_nothing_trains_with_named_shapes(lengths):
+    given = dataset(*lengths, shapes=((None, None, 3), (None, None)))
+    history = compiled(Undeclared()).fit(given, verbose=0).history
+    assert np.isfinite(history["loss"]).all()
+
+
+def test_an_epoch_of_one_step_may_differ_from_the_next():
+    lengths = iter([6, 6, 4, 3, 5] * 9)
+
+    def cropped(batch, rng):
+        length = next(lengths)
+        return batch[0][:, :length], batch[1][:, :length]
+
+    loader = hr.Loader((X, Y), 24, transform=cropped, executor=hr.Inline())
+    model_of(None).fit(loader.to_keras(), epochs=3, verbose=0)
+    assert loader.place == (3, 0)
+
+
+@needs_shapes
+def test_named_inputs_and_outputs_have_their_own_open_axes():
+    a, b = keras.Input((None, 3), name="a"), keras.Input((3,), name="b")
+    tokens = keras.layers.Dense(3, activation="softmax", name="tokens")(a)
+    number = keras.layers.Dense(1, name="number")(b)
+    model = keras.Model({"b": b, "a": a}, {"tokens": tokens, "number": number})
+    model.compile("sgd", {"tokens": "sparse_categorical_crossentropy", "number": "mse"})
+
+    def cropped(batch, rng):
+        x, y = batch
+        length = 4 if x["b"][0, 0] > 0 else 5
+        return {**x, "a": x["a"][:, :length]}, {**y, "tokens": y["tokens"][:, :length]}
+
+    sizes = np.repeat([-1, -1, 1, 1, -1, 1], 4).astype("float32")
+    source = (
+        {"a": X, "b": np.repeat(sizes[:, None], 3, 1)},
+        {"number": sizes[:, None], "tokens": Y},
+    )
+    loader = hr.Loader(source, 4, shuffle=False, transform=cropped)
+    assert np.isfinite(model.fit(loader.to_keras(), verbose=0).history["loss"]).all()
+
+
+@needs_shapes
+@pytest.mark.parametrize("make", [lambda: compiled(Undeclared()), lambda: model_of(5)])
+def test_other_batches_are_refused_before_training_where_the_first_ones_differ(make):
+    model = make()
+    before = model.get_weights()
+    said = r"x has the shape \(4, 3, 3\) after \(None, 5, 3\)\. Give the model keras\.Input"
+    with pytest.raises(hr.ArgumentError, match=said):
+        model.fit(dataset(5, 3, 5), verbose=0)
+    assert all(map(np.array_equal, before, model.get_weights()))
+
+
+@needs_shapes
+def test_and_where_others_do_at_their_turn():
+    given = dataset(5, 5, 3)
+    with pytest.raises(Exception, match=r"has the shape \(4, 3, 3\) after \(None, 5, 3\)"):
+        compiled(Undeclared()).fit(given, verbose=0)
+    assert given.loader.place == (0, 8)
+
+
+@pytest.mark.parametrize("shapes", [5, (None, 3), [(None,)], ((None,),) * 4, {"a": 3}, ((-1,),)])
+def test_what_is_no_shape_is_refused(shapes):
+    with pytest.raises(hr.ArgumentError, match=r"^shapes must be in the structure of a batch"):
+        dataset(5, shapes=shapes)
+
+
+@needs_shapes
+def test_shapes_that_do_not_fit_are_refused():
+    with pytest.raises(hr.ArgumentError, match=r"shapes must be the shape of x in a batch"):
+        model_of(None).fit(dataset(5, shapes=((None, 4, 3), (None, 4))), verbose=0)
