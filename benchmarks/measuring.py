@@ -31,7 +31,7 @@ _DEADLINE_S = 300.0
 # What may run in a benchmark; the versions of those that are installed go into its results.
 _LIBRARIES = (
     "headrace", "numpy", "keras", "torch", "torchdata", "jax", "tensorflow-cpu", "grain",
-    "spdl-core", "mosaicml-streaming", "ray", "h5py", "zarr", "pyarrow", "pillow",
+    "spdl-core", "mosaicml-streaming", "datasets", "ray", "h5py", "zarr", "pyarrow", "pillow",
 )  # fmt: skip
 
 

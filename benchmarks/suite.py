@@ -32,6 +32,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "rows": ("rows.py",),
     "windows": ("windows.py",),
     "overheads": ("overheads.py",),
+    "samplings": ("samplings.py",),
     "cold": ("cold.py",),
     "processes": ("processes.py",),
     "cluster": ("cluster.py",),
@@ -55,6 +56,9 @@ UNITS = {
     "mib": "MiB",
     "million_per_s": "million indices/s",
     "share": "of the time",
+    "share_error": "samples off in 1,000",
+    "resume_ms": "ms to resume",
+    "exact": "exact",
 }
 
 

@@ -55,10 +55,14 @@ if TYPE_CHECKING:
         split,
     )
     from headrace.readers.access import ReadAmplificationWarning
+    from headrace.sampling.balanced import Balanced
     from headrace.sampling.batch_sampler import BatchSampler
     from headrace.sampling.block_shuffle import BlockShuffle
+    from headrace.sampling.keys import Found
+    from headrace.sampling.mix.mix import Mix
     from headrace.sampling.order import Order, Sampling
     from headrace.sampling.permutation import Permutation
+    from headrace.sampling.weighted import Weighted
     from headrace.sampling.world import World, world
     from headrace.storage import Cache, Remote, Verified
 else:
@@ -114,11 +118,15 @@ else:
                 "folds",
                 "split",
             ],
+            "headrace.sampling.balanced": ["Balanced"],
             "headrace.readers.access": ["ReadAmplificationWarning"],
             "headrace.sampling.batch_sampler": ["BatchSampler"],
             "headrace.sampling.block_shuffle": ["BlockShuffle"],
+            "headrace.sampling.keys": ["Found"],
+            "headrace.sampling.mix.mix": ["Mix"],
             "headrace.sampling.order": ["Order", "Sampling"],
             "headrace.sampling.permutation": ["Permutation"],
+            "headrace.sampling.weighted": ["Weighted"],
             "headrace.sampling.world": ["World", "world"],
             "headrace.storage": ["Cache", "Remote", "Verified"],
         },
@@ -131,6 +139,7 @@ __all__ = [
     "Arrow",
     "BadSample",
     "BadSampleWarning",
+    "Balanced",
     "BatchSampler",
     "BlockShuffle",
     "Cache",
@@ -139,6 +148,7 @@ __all__ = [
     "Executor",
     "ExecutorClosedError",
     "FileMissingError",
+    "Found",
     "GetItem",
     "Hdf5",
     "HeadraceError",
@@ -150,6 +160,7 @@ __all__ = [
     "Loader",
     "LoaderMovedError",
     "MissingExtraError",
+    "Mix",
     "NpyFile",
     "NpyFiles",
     "NpyShards",
@@ -178,6 +189,7 @@ __all__ = [
     "TarFiles",
     "Threads",
     "Verified",
+    "Weighted",
     "Windows",
     "WorkerDiedError",
     "World",

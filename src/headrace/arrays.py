@@ -1,5 +1,9 @@
-"""Names for the kinds of arrays that are passed around, and their memory. Requires numpy."""
+"""Names for the kinds of arrays that are passed around, their memory, and hashes of such.
 
+Requires numpy.
+"""
+
+import hashlib
 import math
 from collections import deque
 from typing import Any
@@ -39,6 +43,14 @@ def address(array: Array) -> int:
     """Where the memory of the array begins."""
     start: int = array.__array_interface__["data"][0]
     return start
+
+
+def fingerprint(*parts: str | bytes | memoryview) -> str:
+    """A short hash of the parts, one after the other, for states; of text, its UTF-8."""
+    digest = hashlib.blake2b(digest_size=8)
+    for part in parts:
+        digest.update(part.encode() if isinstance(part, str) else part)
+    return digest.hexdigest()
 
 
 class MemoryPool:

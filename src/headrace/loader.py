@@ -6,7 +6,7 @@ function of (data, configuration, epoch, step), whoever makes it, whenever, in w
 
 import copy
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack, cast, overload
 
 import numpy as np
@@ -16,18 +16,21 @@ from headrace.arguments import check_bool, check_int
 from headrace.arrays import KEPT_BYTES, Array, Indices, MemoryPool
 from headrace.batching.bad_samples import BadSample, BadSamples, OnError, substitution_of
 from headrace.batching.batch_maker import BatchMaker
-from headrace.batching.cursor import Identity, State
+from headrace.batching.cursor import Identity
 from headrace.batching.feed import Feed
 from headrace.batching.read_amplification import natural_block, warn_of_amplification
+from headrace.batching.resumable import Resumable
 from headrace.batching.stats import Stats
 from headrace.batching.transforms import Transform, check_transform, per_sample
 from headrace.errors import ArgumentError
 from headrace.executors.executor import Executor, check_executor
 from headrace.executors.threads import Threads
 from headrace.loader_options import Part, WithAnyTail, WithoutPadding
+from headrace.readers.access import parts_of_source
 from headrace.readers.source import common_length, readers_of
+from headrace.readers.views.parts import ids_of_parts
 from headrace.sampling.batch_sampler import BatchSampler, Tail
-from headrace.sampling.keys import Place
+from headrace.sampling.keys import Found
 from headrace.sampling.order import Sampling
 
 if TYPE_CHECKING:
@@ -40,7 +43,7 @@ if TYPE_CHECKING:
 B = TypeVar("B")
 
 
-class Loader(Generic[B]):
+class Loader(Resumable, Generic[B]):
     """Batches of samples, epoch after epoch, the same ones every time.
 
     A loader is an endless sequence of which any batch can be made at random, and has a cursor, its
@@ -57,7 +60,8 @@ class Loader(Generic[B]):
         shuffle: a new order in each epoch (True), or the order of the source in all (False: for
             predictions that are to be matched with the samples); or `BlockShuffle()`, a new order
             in each epoch that costs little where samples are stored in blocks, such as chunks; or
-            another `Sampling`.
+            `Weighted`, `Balanced`, `Mix` or another `Sampling`, whose epochs may have another
+            length.
         seed: of the order and of the transform's random numbers, 0 to 2**128 - 1.
         tail: what becomes of the last samples of an epoch that don't fill a batch: "drop" leaves
             them out; "partial" makes a smaller batch of them; "pad" fills a batch up with other
@@ -77,6 +81,12 @@ class Loader(Generic[B]):
             network, is raised all the same.
         max_bad_samples: how many samples may be replaced before it is an error, for "replace".
         match_ids: whether parts of the source that have ids must have the same, in one order.
+        with_indices: every batch has one more element, its last: the indices of its samples, int64,
+            shape (batch,). Keras does not get them: see `KerasDataset.trained_indices`.
+        skip: (epoch, first step, last step) for each run of steps that is left out, such as that of
+            a batch which broke the training. Such an epoch is so much shorter than `len(loader)`;
+            all other batches stay what they are. States keep them, as steps of the batch size and
+            world size that they were given with.
         executor: where batches are made: `Threads(n)`; `Processes(n)`, for a transform that holds
             the GIL; `Inline()`. Default: `Threads()`. Its workers start when iteration does.
             Loaders may share one; each looks ahead within its whole budget.
@@ -169,12 +179,15 @@ class Loader(Generic[B]):
         on_error: OnError = "raise",
         max_bad_samples: int | None = None,
         match_ids: bool = True,
+        with_indices: bool = False,
+        skip: Sequence[tuple[int, int, int]] = (),
         executor: Executor | None = None,
     ) -> None:
         readers = readers_of(source, match_ids=check_bool("match_ids", match_ids))
         n = common_length(readers, match_ids=match_ids)
+        block, parts = natural_block(readers), parts_of_source(readers)
         sampler = BatchSampler(
-            n, batch_size, shuffle, seed, tail, rank, world_size, natural_block(readers)
+            n, batch_size, shuffle, seed, tail, rank, world_size, block, parts, skip
         )
         check_transform(transform, transform_version)
         executor = Threads() if executor is None else check_executor(executor)
@@ -189,12 +202,16 @@ class Loader(Generic[B]):
         warn_of_amplification(readers, sampler, stacklevel=2)
         # A consumer that pauses and then catches up gives back all prefetched batches at once.
         memory = MemoryPool(max(KEPT_BYTES, executor.lookahead_bytes))
-        maker = BatchMaker(readers, transform, seed, tail == "pad", memory, substitution)
+        check_bool("with_indices", with_indices)
+        maker = BatchMaker(
+            readers, transform, seed, tail == "pad", memory, substitution, with_indices
+        )
+        self._readers = readers
         identity = Identity(readers, sampler, transform_version)
         self._feed = Feed(sampler, maker, executor, BadSamples(max_bad_samples or 0), identity)
 
     def __len__(self) -> int:
-        """Number of steps in an epoch, the same on every rank."""
+        """Number of steps in an epoch, the same on every rank; `skip` makes some epochs shorter."""
         return len(self.sampler)
 
     def __repr__(self) -> str:
@@ -252,6 +269,33 @@ class Loader(Generic[B]):
         """
         return self.sampler.indices(epoch, step)
 
+    def ids(self, epoch: int, step: int) -> list[str]:
+        """The names of the samples that `indices` tells, as the first reader has them.
+
+        Raises:
+            ArgumentError: (a ValueError) no reader of the source has names for its samples.
+        """
+        ids = ids_of_parts(self._readers)
+        if ids is None:
+            raise ArgumentError(
+                "source must have a reader with names for its samples, such as NpyFiles, but none "
+                "has. Use indices(epoch, step), their numbers."
+            )
+        return [ids[index] for index in self.indices(epoch, step).tolist()]
+
+    def find(self, sample: int, epoch: int) -> list[Found]:
+        """Where `sample` comes in `epoch`: each a (step, rank, row), in the order of the steps.
+
+        Of this loader's batch size and number of ranks, on all of them. Empty where it does not
+        come: it fills no batch, its step is left out, or the order has no place for it in that
+        epoch. A shuffle finds it at once; an order that repeats samples is gone through.
+
+        Args:
+            sample: its index in the source.
+            epoch: from 0 on.
+        """
+        return self.sampler.find(sample, epoch)
+
     def __iter__(self) -> Iterator[B]:
         """One pass over one epoch, from its first batch to its last: `len(loader)` batches.
 
@@ -273,35 +317,6 @@ class Loader(Generic[B]):
         if not len(self):
             raise ArgumentError(f"a stream needs an epoch of at least one step; {self!r} has none.")
         return cast("Iterator[B]", endless(self._feed))
-
-    @property
-    def place(self) -> Place:
-        """The cursor: the epoch, and how many of its samples all ranks together have consumed."""
-        return self._feed.cursor.place
-
-    @place.setter
-    def place(self, place: Place) -> None:
-        self._feed.cursor.place = place
-
-    @property
-    def epoch(self) -> int:
-        """The epoch of the batch that comes next."""
-        return self.place.epoch
-
-    def seek(self, epoch: int, step: int = 0) -> None:
-        """Moves the loader, so that the batch at `step` of `epoch` comes next.
-
-        Raises:
-            OutOfRangeError: (an IndexError) `step` is not in `range(len(loader))`.
-        """
-        self._feed.cursor.seek(epoch, step)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Has the next pass be over `epoch`, from its first batch.
-
-        Not if a place within that epoch was just loaded: trainers call this after that, too.
-        """
-        self._feed.cursor.set_epoch(epoch)
 
     @property
     def bad_samples(self) -> list[BadSample]:
@@ -334,25 +349,6 @@ class Loader(Generic[B]):
         free = copy.copy(self)
         free._feed = self._feed.ready(count)
         return free
-
-    def state_dict(self) -> State:
-        """The loader's place, in JSON types, under 1 KB; taken in constant time after the first.
-
-        A batch counts once it has been delivered. Besides the place, the state holds what the
-        loader must have in common with the one that loads it: number of samples, order with seed,
-        `transform_version`, and hashes of the source's structure, specs, ids and labels, not data.
-        """
-        return self._feed.cursor.state_dict()
-
-    def load_state_dict(self, state: State) -> None:
-        """Moves the loader to the place of `state`, which may come from another batch size,
-        world size or executor.
-
-        Raises:
-            StateError: (a ValueError) the state is damaged, or of other samples, another order or
-                another version of the transform.
-        """
-        self._feed.cursor.load_state_dict(state)
 
     def close(self) -> None:
         """Drops the prefetched batches and ends the executor's workers, until the next use."""

@@ -4,6 +4,7 @@ Requires nothing at run time but the names. With these, mypy and pyright know of
 their batches are.
 """
 
+from collections.abc import Sequence
 from typing import Literal, Protocol, TypeAlias, TypedDict
 
 from headrace.arrays import Array, Indices
@@ -39,15 +40,18 @@ class Options(TypedDict, total=False):
     max_bad_samples: int | None
     match_ids: bool
     executor: Executor | None
+    skip: Sequence[tuple[int, int, int]]
 
 
 class WithoutPadding(Options, total=False):
-    """The same, and a tail that adds no weights."""
+    """The same, and a tail that adds no weights, and no indices."""
 
     tail: Literal["drop", "partial"]
+    with_indices: Literal[False]
 
 
 class WithAnyTail(Options, total=False):
-    """The same, and any tail."""
+    """The same, and any tail, and indices or not."""
 
     tail: Tail
+    with_indices: bool

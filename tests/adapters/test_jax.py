@@ -172,3 +172,12 @@ def test_a_sharding_over_several_devices():
         timeout=200,
     )
     assert done.stdout == "steps 4\n", done.stderr
+
+
+def test_batches_of_a_mixture_with_their_indices_and_without_some_steps():
+    source = hr.Concat(np.arange(30), np.arange(100, 110))
+    options = {"shuffle": hr.Mix([3, 1]), "with_indices": True, "skip": [(0, 2, 3), (1, 0, 0)]}
+    loader = hr.Loader(source, 4, **options)
+    seen = [[part.tolist() for part in batch] for _ in range(3) for batch in loader.to_jax()]
+    left = [(e, s) for e in range(3) for s in range(10) if (e, s) not in {(0, 2), (0, 3), (1, 0)}]
+    assert seen == [[part.tolist() for part in loader.batch(*at)] for at in left]

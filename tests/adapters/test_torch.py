@@ -290,3 +290,19 @@ def test_another_data_loader_over_the_parts_of_one_gives_batches():
         num_workers=1,
     )
     assert [as_bytes(batch) for batch in other] == wanted
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_batches_of_a_mixture_with_their_indices_and_without_some_steps(num_workers):
+    source = hr.Concat(np.arange(30), np.arange(100, 110))
+    mix = hr.Mix([3, 1])
+    options = {"shuffle": mix, "with_indices": True, "skip": [(0, 2, 3), (1, 0, 0)]}
+    loader = hr.Loader(source, 4, **options)
+    seen = [
+        [part.tolist() for part in batch]
+        for _ in range(3)
+        for batch in loader.to_torch(num_workers=num_workers)
+    ]
+    left = [(e, s) for e in range(3) for s in range(10) if (e, s) not in {(0, 2), (0, 3), (1, 0)}]
+    assert seen == [[part.tolist() for part in loader.batch(*at)] for at in left]
+    assert loader.place == (3, 0)

@@ -127,6 +127,20 @@ def test_what_to_pass_fits_in_what_each_part_keeps():
     assert warned(source, 64, shuffle=hr.BlockShuffle(block=1000, window=4)) == ""
 
 
+def test_a_mixture_is_warned_of_with_its_own_argument():
+    source = hr.Concat(InBlocks(10**5, 1000, 40), InBlocks(10**5, 1000, 40))
+    message = warned(source, 64, shuffle=hr.Mix([1, 1]))
+    assert message.startswith("in the order mix(")
+    assert "With shuffle=hr.Mix(..., shuffle=hr.BlockShuffle(block=1000, window=16))" in message
+    assert warned(source, 64, shuffle=hr.Mix([1, 1], shuffle=hr.BlockShuffle(window=16))) == ""
+    assert warned(source, 64, shuffle=hr.Mix([1, 1], shuffle=False)) == ""
+
+
+def test_weights_are_warned_of_as_the_order_that_they_make():
+    message = warned(InBlocks(10**5, 1000), 64, shuffle=hr.Weighted(np.ones(10**5)))
+    assert message.startswith("in the order weighted(")
+
+
 def test_of_many_ranks_each_reads_the_blocks_of_its_windows():
     order = hr.BlockShuffle(1000, 16)
     alone = read_amplification(10**6, in_blocks(1000, 32), order, 64)

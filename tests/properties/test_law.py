@@ -28,7 +28,7 @@ def folder(tmp_path_factory):
     return folder
 
 
-def make_loader(folder, **options):
+def make_loader(folder, view=None, **options):
     ids = [f"id-{i}" for i in range(N)]
     labels = {name: i % 5 for i, name in enumerate(ids)}
     source = {
@@ -36,13 +36,24 @@ def make_loader(folder, **options):
         "y": hr.Labels(labels, ids=ids, n_classes=5),
         "number": np.arange(N),
     }
+    if view is not None:
+        source = view(source)
     return hr.Loader(source, batch_size=BATCH, **{"seed": 3, **options})
+
+
+def joined(source):
+    """Two sources, of which the first samples are left out."""
+    return hr.Subset(hr.Concat(source, source), range(N // 2, 2 * N))
 
 
 CONFIGURATIONS = {
     "plain": {},
     "in order": {"shuffle": False},
     "in blocks": {"shuffle": hr.BlockShuffle(block=4, window=2)},
+    "weighted": {"shuffle": hr.Weighted(range(1, N + 1)), "transform": hr.per_sample(noisy)},
+    "balanced": {"shuffle": hr.Balanced([i % 5 for i in range(N)]), "rank": 1, "world_size": 2},
+    "mixed": {"view": joined, "shuffle": hr.Mix([1, 2], stages=[(40, [2, 1])]), "tail": "partial"},
+    "with indices": {"with_indices": True, "tail": "pad"},
     "partial": {"tail": "partial"},
     "pad": {"tail": "pad"},
     "a rank": {"rank": 1, "world_size": 2},

@@ -4,7 +4,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twice import Twice
 
@@ -162,3 +162,25 @@ def test_a_rank_or_a_tail_that_can_not_be_is_an_error():
         sampler.with_tail("keep")
     with pytest.raises(hr.errors.ArgumentError, match="would leave a rank with an empty batch"):
         sampler.with_tail("partial").of_rank(1, 2)
+
+
+@settings(max_examples=30)
+@given(sizes, batch_sizes, worlds, seeds, epochs, samplings, st.data())
+def test_a_sample_is_found_in_the_batches_that_hold_it(
+    n, batch_size, world_size, seed, epoch, shuffle, data
+):
+    length = len(order_of(shuffle, n, seed))
+    for tail in ("drop", "partial", "pad"):
+        if tail == "partial" and not can_share_tail(length, batch_size, world_size):
+            continue
+        ranks = samplers(n, batch_size, world_size, shuffle=shuffle, seed=seed, tail=tail)
+        sample = data.draw(st.integers(0, n - 1))
+        expected = [
+            (step, rank, row)
+            for step in range(len(ranks[0]))
+            for rank, sampler in enumerate(ranks)
+            for row in np.flatnonzero(
+                (sampler.indices(epoch, step) == sample) & (sampler.weights(epoch, step) == 1)
+            ).tolist()
+        ]
+        assert ranks[-1].find(sample, epoch) == expected

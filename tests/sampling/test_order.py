@@ -7,14 +7,14 @@ import threading
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twice import EachTwice, Twice, drawn
 
 import headrace as hr
 from headrace.pytree import leaves
 from headrace.sampling.block_shuffle import BlockShuffled
-from headrace.sampling.order import Order, Sampling, Sequential, Shuffled, order_of
+from headrace.sampling.order import Order, Sampling, Sequential, Shuffled, order_of, positions_of
 
 
 def in_blocks(n, seed):
@@ -22,10 +22,30 @@ def in_blocks(n, seed):
     return BlockShuffled(n, seed, 1 + seed % 40, 1 + seed // 40 % 12)
 
 
+def weighted(n, seed, **options):
+    return hr.Weighted(1 + np.arange(n) % 3, **options).order(n, seed)
+
+
+def balanced(n, seed):
+    return hr.Balanced(np.arange(n) ** 2 % 7).order(n, seed)
+
+
+def mixed(n, seed):
+    """Of two sources, of which the first has one sample less, and a third without any."""
+    parts = [(n // 2, 1, ""), (n - n // 2, 3, ""), (0, 1, "")]
+    shuffle = hr.BlockShuffle(3, 2) if seed % 2 else True
+    stages = [(n + 5, [1, 1, 0])]
+    return hr.Mix([0.3, 0.7, 0], 2 * n, stages, shuffle=shuffle).order_of_parts(parts, seed)
+
+
 ORDERS = {
     "sequential": lambda n, seed: Sequential(n),
     "shuffled": Shuffled,
     "block_shuffled": in_blocks,
+    "weighted": weighted,
+    "weighted, each once": lambda n, seed: weighted(n, seed, replacement=False),
+    "balanced": balanced,
+    "mixed": mixed,
     "each twice": EachTwice,
 }
 every_order = pytest.mark.parametrize("make", ORDERS.values(), ids=ORDERS)
@@ -42,6 +62,7 @@ class TestEveryOrder:
         samples = order.indices(epoch, np.arange(len(order)))
         counts = np.bincount(samples, minlength=n)
         assert samples.dtype == np.int64
+        assert samples.min() >= 0
         assert len(counts) == n
         assert order.repeats or counts.tolist() == [1] * n
 
@@ -59,8 +80,18 @@ class TestEveryOrder:
         assert [order.indices(epoch, np.array([p])).item() for p in drawn] == whole[drawn].tolist()
         assert order.indices(epoch, np.arange(0)).shape == (0,)
 
+    @settings(max_examples=30)
+    @given(n=sizes, seed=seeds, epoch=epochs)
+    def test_a_sample_is_found_where_it_comes(self, make, n, seed, epoch):
+        order = make(n, seed)
+        whole = order.indices(epoch, np.arange(len(order)))
+        for sample in {0, n // 2, n - 1}:
+            found = positions_of(order, epoch, sample)
+            assert found.tolist() == np.flatnonzero(whole == sample).tolist()
+
     def test_another_one_and_a_copy_give_the_same(self, make):
         order, positions = make(40, 7), np.arange(40)
+        order.indices(1, positions)
         for other in (make(40, 7), pickle.loads(pickle.dumps(order))):
             for epoch in (3, 0):
                 assert (other.indices(epoch, positions) == order.indices(epoch, positions)).all()

@@ -30,6 +30,15 @@ def test_is_a_bijection_around_powers_of_two(n):
     assert all(is_bijection(n, seed) for seed in range(3))
 
 
+@pytest.mark.parametrize("n", [*range(1, 40), 1000, 65537, *LARGE])
+def test_a_number_is_found_where_it_is(n):
+    permutation = hr.Permutation(n, seed=n)
+    for position in {0, n // 3, n - 1}:
+        assert permutation.position(permutation[position]) == position
+    with pytest.raises(hr.OutOfRangeError, match=r"number must lie in range\("):
+        permutation.position(n)
+
+
 @pytest.mark.parametrize("n", LARGE)
 def test_large_permutations_stay_in_range_and_do_not_collide(n):
     generator = np.random.default_rng(0)

@@ -12,5 +12,12 @@ def test_numbers_are_different_and_those_of_all_releases():
         "SHORT_BLOCK": 3,
         "WINDOWS": 4,
         "SUBSTITUTES": 5,
+        "WEIGHTED_DRAWS": 6,
+        "WEIGHTED_ORDER": 7,
+        "BALANCED_CLASSES": 8,
+        "BALANCED_BLOCKS": 9,
+        "BALANCED_SAMPLES": 10,
+        "MIX_SAMPLES": 11,
+        "MIX_SOURCE": 12,
     }
     assert len(set(numbers.values())) == len(numbers)

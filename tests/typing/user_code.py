@@ -89,14 +89,23 @@ def options() -> None:
         hr.Loader(x, 4, shuffle=hr.BlockShuffle(2), rank=1, world_size=2).batch(0, 0), Array
     )
     assert_type(hr.Loader(x, 4, on_error="replace", max_bad_samples=2).batch(0, 0), Array)
-    # Weights are added to what there is, in a form that depends on it.
+    samplings = (hr.Weighted(y), hr.Balanced(y, 2, 2), hr.BlockShuffle(2))
+    for sampling in samplings:
+        assert_type(hr.Loader(x, 4, shuffle=sampling, skip=[(0, 1, 1)]).batch(0, 0), Array)
+    both = hr.Concat(a=x, b=x)
+    mix = hr.Mix({"a": 1, "b": 0.5}, stages=[(8, {"a": 0, "b": 1})], passes={"a": None, "b": 2})
+    assert_type(hr.Loader(both, 4, shuffle=mix).batch(0, 0), Any)
+    # Weights and indices are added to what there is, in a form that depends on it.
     assert_type(hr.Loader((x, y), 4, tail="pad").batch(0, 0), Any)
+    assert_type(hr.Loader((x, y), 4, with_indices=True).batch(0, 0), Any)
 
 
 def members(loader: hr.Loader[Array]) -> None:
     assert_type(len(loader), int)
     assert_type(loader.place.position, int)
     assert_type(loader.indices(0, 0), npt.NDArray[np.int64])
+    assert_type(loader.ids(0, 0), list[str])
+    assert_type(loader.find(3, epoch=0), list[hr.Found])
     assert_type(loader.state_dict(), dict[str, Any])
     assert_type(loader.stats(), hr.Stats)
     assert_type(loader.bad_samples, list[hr.BadSample])

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from headrace.arrays import ALIGNMENT_BYTES, Array, Indices, MemoryPool, Weights
+from headrace.arrays import ALIGNMENT_BYTES, Array, Indices, MemoryPool
 from headrace.batching.bad_samples import BadSample, Substitution
 from headrace.batching.transforms import Batch, RandomStreams, Transform, apply, per_sample
 from headrace.errors import ArgumentError, stopped_early
@@ -59,6 +59,7 @@ class BatchMaker:
         transform: as `Loader` takes it.
         seed: of the transform's random numbers.
         weighted: whether each batch gets float32 weights at its end, 0 for padding.
+        with_indices: whether each batch gets the indices of its samples at its end, int64.
         memory: where the arrays come from that samples are read into.
         substitution: finds substitutes for samples that can't be read. Without it, they are errors.
     """
@@ -71,6 +72,7 @@ class BatchMaker:
         weighted: bool,
         memory: MemoryPool,
         substitution: Substitution | None = None,
+        with_indices: bool = False,
     ) -> None:
         self._readers = readers
         self._transform = transform
@@ -78,6 +80,7 @@ class BatchMaker:
         self._weighted = weighted
         self._memory = memory
         self._substitution = substitution
+        self.with_indices = with_indices
 
     def __call__(self, block: Block) -> BlockResult:
         """The batches of a block; of several steps only if it `reads_together`."""
@@ -105,7 +108,9 @@ class BatchMaker:
             if self._transform is not None:
                 batch = apply(self._transform, arrays, key, RandomStreams(self._seed))
             if self._weighted:
-                batch = _with_weights(batch, padding_weights(key))
+                batch = _with(batch, padding_weights(key), "tail='pad'", "a weight")
+            if self.with_indices:
+                batch = _with(batch, key.indices, "with_indices=True", "an index")
         except Exception as error:
             error.add_note(f"headrace: while making the batch of {key}")
             if isinstance(error, StopIteration):  # it would end the loop of whoever asks for this
@@ -123,6 +128,7 @@ class BatchMaker:
         return (
             self._transform is None
             and not self._weighted
+            and not self.with_indices
             and all(
                 access_of(reader).in_memory and isinstance(reader.spec, Spec)
                 for reader in leaves(self._readers)
@@ -176,8 +182,9 @@ class BatchMaker:
 class ReadyBatches:
     """Instead of a `BatchMaker`: gives a few ready batches again and again."""
 
-    def __init__(self, ready: list[BlockResult]) -> None:
+    def __init__(self, ready: list[BlockResult], with_indices: bool = False) -> None:
         self._ready = ready
+        self.with_indices = with_indices
 
     def __call__(self, block: Block) -> BlockResult:
         return self.make(block.key(0))
@@ -199,11 +206,12 @@ class ReadyBatches:
         """It keeps none."""
 
 
-def _with_weights(batch: Batch, weights: Weights) -> tuple[object, ...]:
+def _with(batch: Batch, column: Array, option: str, what: str) -> tuple[object, ...]:
+    """The batch with a column more, of a value for each sample."""
     for leaf in leaves(batch):
-        if isinstance(leaf, np.ndarray) and leaf.shape[:1] != weights.shape:
+        if isinstance(leaf, np.ndarray) and leaf.shape[:1] != column.shape:
             raise ArgumentError(
-                f"the transform must keep the {len(weights)} samples of a batch when tail='pad', "
-                f"as each has a weight, but returned an array of shape {leaf.shape}."
+                f"the transform must keep the {len(column)} samples of a batch when {option}, "
+                f"as each has {what}, but returned an array of shape {leaf.shape}."
             )
-    return (*batch, weights) if isinstance(batch, tuple) else (batch, weights)
+    return (*batch, column) if isinstance(batch, tuple) else (batch, column)

@@ -21,6 +21,8 @@ from headrace.readers.reader import Reader
 from headrace.readers.source import data_hash, ids_hash
 from headrace.sampling.batch_sampler import BatchSampler
 from headrace.sampling.keys import Place
+from headrace.sampling.left_out import parsed
+from headrace.sampling.order import StagedOrder
 
 _STATE_FORMAT = 1
 
@@ -43,9 +45,15 @@ class Identity:
         self._sampler = sampler
         self._transform_version = transform_version
 
+    def entries(self, place: Place) -> State:
+        """The entries of a state of that place."""
+        if self._staged is None:
+            return self._entries
+        return {**self._entries, "order": self._staged.describe_until(*place)}
+
     @functools.cached_property
-    def entries(self) -> State:
-        """The entries of a state. Computed once, as hashing ids and labels takes a while."""
+    def _entries(self) -> State:
+        """Computed once, as hashing ids, labels and weights takes a while."""
         entries: State = {
             "samples": self._sampler.n,
             "order": self._sampler.order.describe(),
@@ -55,6 +63,12 @@ class Identity:
         }
         ids = ids_hash(self._readers)
         return entries | {"ids": ids} if ids else entries
+
+    @functools.cached_property
+    def _staged(self) -> StagedOrder | None:
+        """The order, if it may be changed beyond a place."""
+        order = self._sampler.order
+        return order if isinstance(order, StagedOrder) else None
 
 
 class Cursor:
@@ -100,7 +114,9 @@ class Cursor:
     def start(self) -> Place:
         """Where a pass starts that begins now: here, or at the next epoch if one was left here."""
         place, sought = self._at
-        return place if sought or not place.position else Place(place.epoch + 1, 0)
+        if sought or not place.position:
+            return place
+        return self.sampler.normal(Place(place.epoch + 1, 0))
 
     def copy(self, place: Place | None = None) -> "Cursor":
         """Another cursor, at the same place or at another one."""
@@ -187,6 +203,8 @@ class Cursor:
         self._followed_elsewhere = False
 
     def _set(self, place: Place) -> None:
+        if self.sampler.left_out:
+            place = self.sampler.normal(place)  # all steps from there on may be left out
         with self._lock.get():
             self._at = place, True
             self._followed_elsewhere = False
@@ -205,13 +223,16 @@ class Cursor:
                 "iterate over to_torch() itself, of a loader with this process's rank= and "
                 "world_size=."
             )
-        epoch, position = self.place  # once, as another thread may move it meanwhile
-        return {
+        place = self.place  # once, as another thread may move it meanwhile
+        state = {
             "format": _STATE_FORMAT,
-            "epoch": epoch,
-            "position": position,
-            **self._identity.entries,
+            "epoch": place.epoch,
+            "position": place.position,
+            **self._identity.entries(place),
         }
+        if self.sampler.left_out:
+            state["skip"] = self.sampler.left_out.as_list()
+        return state
 
     def load_state_dict(self, state: State) -> None:
         """As `Loader.load_state_dict`.
@@ -220,7 +241,15 @@ class Cursor:
             StateError: (a ValueError) the state is damaged, or of other samples, another order or
                 another version of the transform.
         """
-        expected = {"format": _STATE_FORMAT, **self._identity.entries}
+        place, left_out, problem = Place(0, 0), [], None
+        try:
+            entries = state if isinstance(state, dict) else {}
+            place = _checked_place(entries.get("epoch", -1), entries.get("position", -1))
+            if "skip" in entries:
+                left_out = parsed("skip", entries["skip"])
+        except (ArgumentError, ArgumentTypeError) as error:
+            problem = error  # if the state is one of such a loader at all
+        expected = {"format": _STATE_FORMAT, **self._identity.entries(place)}
         for key, ours in expected.items():
             theirs = state.get(key) if isinstance(state, dict) else None
             if key == "ids" and theirs is None:  # of 0.1.0, or of the same data without ids
@@ -232,10 +261,20 @@ class Cursor:
                     f"is {ours!r}."
                 )
         try:
-            self.place = Place(state.get("epoch", -1), state.get("position", -1))
+            if problem is not None:
+                raise problem
+            place = self.sampler.check_place(place)
         except (ArgumentError, ArgumentTypeError) as error:
             raise StateError(f"state can't be gone on with here: {error}") from None
+        self.sampler.left_out.add(left_out)
+        self._set(place)
         self._loaded = self.place
+
+
+def _checked_place(epoch: Any, position: Any) -> Place:
+    return Place(
+        check_int("epoch", epoch, 0, MAX_SAMPLES), check_int("position", position, 0, MAX_SAMPLES)
+    )
 
 
 _Parts = tuple[BatchSampler, Identity, tuple[Place, bool], Place | None, int, int]

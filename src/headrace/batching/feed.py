@@ -53,12 +53,14 @@ class Feed:
         self.maker = maker
         self.executor = executor
         self.bad_samples = bad_samples
-        self.cursor: Cursor = Cursor(sampler, identity, Place(0, 0))
+        start = sampler.normal(Place(0, 0)) if sampler.left_out else Place(0, 0)
+        self.cursor: Cursor = Cursor(sampler, identity, start)
         self.meter: Meter = Meter()
         self._identity = identity
-        # The prefetched batches, with the place and the process that they are for; or nothing. A
-        # list, as popping from it is atomic, also where threads run at once.
-        self._ahead: list[tuple[tuple[Place, int], Batches]] = []
+        # The prefetched batches, with the place and the process that they are for, and how often
+        # steps had been left out by then; or nothing. A list, as popping from it is atomic, also
+        # where threads run at once.
+        self._ahead: list[tuple[tuple[Place, int, int], Batches]] = []
 
     def make(self, key: BatchKey) -> Batch:
         """The batch of a key, made in this thread. It counts in `bad_samples`, not in `meter`."""
@@ -71,7 +73,8 @@ class Feed:
 
         It does not move the cursor.
         """
-        here = (place, os.getpid())  # what was started before a fork is the parent's
+        # What was started before a fork is the parent's.
+        here = (place, os.getpid(), self.sampler.left_out.changes)
         try:
             started, batches = self._ahead.pop()  # after a failure, the next call starts over
         except IndexError:
@@ -85,7 +88,7 @@ class Feed:
             batch = next(batches)
         except StopIteration as error:  # the keys are endless
             raise stopped_early(error, f"{self.executor!r}") from error
-        self._ahead[:] = [((self.sampler.after(place), here[1]), batches)]
+        self._ahead[:] = [((self.sampler.after(place), *here[1:]), batches)]
         return batch
 
     def take_epoch(self, place: Place) -> Iterator[Batch]:
@@ -122,7 +125,7 @@ class Feed:
             self.bad_samples.take(result.bad_samples, result.key)
             first.append(result)
         results.close()
-        maker = ReadyBatches(first)
+        maker = ReadyBatches(first, self.maker.with_indices)
         return Feed(self.sampler, maker, Inline(), self.bad_samples, self._identity)
 
     def with_sampler(self, sampler: BatchSampler) -> "Feed":

@@ -7,13 +7,15 @@ read.
 import math
 import warnings
 from collections.abc import Iterable
+from dataclasses import replace
 
 from headrace.pytree import Tree, leaves, named_leaves
 from headrace.readers.access import Access, ReadAmplificationWarning, access_of
 from headrace.readers.reader import Reader
 from headrace.sampling.batch_sampler import BatchSampler
 from headrace.sampling.block_shuffle import DEFAULT_WINDOW, BlockShuffle, BlockShuffled
-from headrace.sampling.order import Sequential
+from headrace.sampling.mix.mix_order import MixOrder
+from headrace.sampling.order import Order, Sequential, Shuffled
 
 # With less, other orders would gain hardly anything.
 _LEAST_WARNED_OF = 1.5
@@ -73,7 +75,7 @@ def warn_of_amplification(
     """
     if isinstance(sampler.order, Sequential):
         return
-    order = sampler.order.sampling if isinstance(sampler.order, BlockShuffled) else None
+    order = _reads_as(sampler.order)
     n, batch_size, world_size = sampler.n, sampler.batch_size, sampler.world_size
     accesses = {name: access_of(reader) for name, reader in named_leaves(readers, "source")}
     blocked = {name: access for name, access in accesses.items() if access.block > 1}
@@ -88,17 +90,38 @@ def warn_of_amplification(
         advised = min(orders, key=lambda o: max(times_read(o, of) for of in blocked.values()))
         times, better = times_read(order, access), times_read(advised, access)
         if times > _LEAST_WARNED_OF and times > _LEAST_WARNED_OF * better:
-            given = "True" if order is None else f"hr.{order}"
+            given, advice = _named(sampler.order, advised)
             warnings.warn(
-                f"with shuffle={given}, batches of {batch_size} take reading about {times:.3g} "
-                f"times the samples that they hold from {name}: those lie in "
-                f"{-(-n // access.block)} blocks of {access.block}, each of which is read as a "
-                f"whole, and {access.blocks_kept} are kept in memory. With shuffle=hr.{advised} it "
-                f"is about {better:.3g} times; or have the reader keep more blocks.",
+                f"{given}, batches of {batch_size} take reading about {times:.3g} times the "
+                f"samples that they hold from {name}: those lie in {-(-n // access.block)} blocks "
+                f"of {access.block}, each of which is read as a whole, and {access.blocks_kept} "
+                f"are kept in memory. With shuffle={advice} it is about {better:.3g} times; or "
+                "have the reader keep more blocks.",
                 ReadAmplificationWarning,
                 stacklevel=stacklevel + 1,
             )
             return
+
+
+def _reads_as(order: Order) -> BlockShuffle | None:
+    """The shuffle of blocks that reads as much as an order; None is a full shuffle."""
+    if isinstance(order, BlockShuffled):
+        return order.sampling
+    return order.block_shuffle if isinstance(order, MixOrder) else None
+
+
+def _named(order: Order, advised: BlockShuffle) -> tuple[str, str]:
+    """How a user asked for the order, and for the one that is advised in its place."""
+    if isinstance(order, MixOrder):
+        # Of each source, a window is read.
+        advised = replace(advised, window=max(1, advised.window // order.sources))
+        return f"in the order {order.describe()}", f"hr.Mix(..., shuffle=hr.{advised})"
+    if isinstance(order, BlockShuffled):
+        return f"with shuffle=hr.{order.sampling}", f"hr.{advised}"
+    given = (
+        "with shuffle=True" if isinstance(order, Shuffled) else f"in the order {order.describe()}"
+    )
+    return given, f"hr.{advised}"
 
 
 def _fitting(size: int, n: int, blocked: Iterable[Access]) -> int:

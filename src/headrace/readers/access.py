@@ -6,10 +6,11 @@ alone, so that nothing else has to know what is left out.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from headrace.arrays import Array, Indices
-from headrace.pytree import Tree
+from headrace.errors import ArgumentError
+from headrace.pytree import Tree, named_leaves
 from headrace.readers.reader import Reader
 
 
@@ -44,6 +45,20 @@ class Access:
         return self.block_cost or self.block
 
 
+class Part(NamedTuple):
+    """Samples of one source that follow one another.
+
+    Attributes:
+        length: how many samples.
+        block: how many of them are stored together.
+        name: of the source, or "" without one.
+    """
+
+    length: int
+    block: int = 1
+    name: str = ""
+
+
 def access_of(reader: Reader) -> Access:
     """What `access` is, or `in_memory`, `block` and `blocks_kept`, of those that there are."""
     access = getattr(reader, "access", None)
@@ -66,6 +81,34 @@ def ids_of(reader: Reader) -> Sequence[str] | None:
     """The names of the samples, in order, if `ids` has them."""
     ids: Sequence[str] | None = getattr(reader, "ids", None)
     return ids
+
+
+def parts_of(reader: Reader) -> Sequence[Part]:
+    """The sources of which the samples are, one after another, if `parts` has them."""
+    parts: Sequence[Part] = getattr(reader, "parts", ())
+    return parts
+
+
+def parts_of_source(readers: Tree[Reader]) -> Sequence[Part]:
+    """The sources of which the samples are, as the readers say that know it.
+
+    Raises:
+        ArgumentError: (a ValueError) two of them have sources of different lengths or names.
+    """
+    known = [(name, parts_of(reader)) for name, reader in named_leaves(readers, "source")]
+    known = [(name, parts) for name, parts in known if parts]
+    joined = [list(parts) for _, parts in known[:1]]
+    for name, parts in known[1:]:
+        if [part[::2] for part in parts] != [part[::2] for part in joined[0]]:
+            first = ", ".join(f"{part.name}: {part.length}".lstrip(": ") for part in joined[0])
+            other = ", ".join(f"{part.name}: {part.length}".lstrip(": ") for part in parts)
+            raise ArgumentError(
+                f"all parts of source must be of the same sources, but {known[0][0]} is of "
+                f"sources with these samples: {first}; and {name} of {other}."
+            )
+        blocks = [max(one.block, two.block) for one, two in zip(joined[0], parts, strict=True)]
+        joined[0] = [part._replace(block=b) for part, b in zip(parts, blocks, strict=True)]
+    return joined[0] if joined else ()
 
 
 def ids_fingerprint_of(reader: Reader) -> str:

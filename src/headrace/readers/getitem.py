@@ -13,12 +13,11 @@ from typing import Any, TypeGuard
 import numpy as np
 
 from headrace.arguments import MAX_SAMPLES, check_bool, check_dtype, hint_of_raw, keeps_kind
-from headrace.arrays import Array, Indices
+from headrace.arrays import Array, Indices, fingerprint
 from headrace.errors import ArgumentError, SampleFormatError, bad_type, bad_value
 from headrace.per_process import PerProcess
 from headrace.pytree import map_leaves
 from headrace.readers.reader import Arrays, Spec, Specs, check_read, is_specs
-from headrace.readers.shared.fingerprints import fingerprint
 from headrace.readers.shared.format_error import while_reading
 
 _MOST_SUBSETS = 16  # of one another

@@ -7,11 +7,10 @@ import numpy as np
 import numpy.typing as npt
 
 from headrace.arguments import check_dtype, check_ids, check_int, hint_of_raw, keeps_kind
-from headrace.arrays import Array, DType, Indices
+from headrace.arrays import Array, DType, Indices, fingerprint
 from headrace.errors import ArgumentError, bad_type, bad_value
 from headrace.readers.array import take_rows
 from headrace.readers.reader import Spec, check_read
-from headrace.readers.shared.fingerprints import fingerprint
 from headrace.readers.shared.frames import has_default_index, ids_of_frame, is_frame, rows_of
 from headrace.readers.shared.ids import Ids
 

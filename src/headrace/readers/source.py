@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from headrace.arrays import Array
+from headrace.arrays import Array, fingerprint
 from headrace.errors import ArgumentError, bad_type
 from headrace.pytree import Tree, map_leaves, named_leaves
 from headrace.readers.access import (
@@ -19,7 +19,6 @@ from headrace.readers.access import (
 )
 from headrace.readers.array import ArrayReader
 from headrace.readers.reader import Reader, Spec, Specs, is_specs
-from headrace.readers.shared.fingerprints import fingerprint
 from headrace.readers.shared.frames import has_default_index, ids_of_frame, is_frame, rows_of
 from headrace.readers.shared.ids import first_difference
 

@@ -16,7 +16,7 @@ With n = 22, 2 ranks, a batch size of 4 and so a global batch of 8:
 """
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, get_args
 
 import numpy as np
@@ -24,8 +24,9 @@ import numpy as np
 from headrace.arguments import MAX_SAMPLES, check_int, check_seed
 from headrace.arrays import Indices, Weights
 from headrace.errors import OutOfRangeError, bad_value
-from headrace.sampling.keys import BatchKey, Block, Place, padding_weights
-from headrace.sampling.order import Order, Sampling, order_of
+from headrace.sampling.keys import BatchKey, Block, Found, Place, padding_weights
+from headrace.sampling.left_out import LeftOut, Steps, parsed
+from headrace.sampling.order import Order, Parts, Sampling, order_of, positions_of
 
 Tail = Literal["drop", "partial", "pad"]
 
@@ -49,6 +50,9 @@ class BatchSampler:
         rank: which rank this is, 0 to world_size - 1.
         world_size: number of ranks, each of which takes its part of every step.
         block: how many samples lie together in the data, for a `Sampling` that is not told.
+        parts: the sources that the samples are of, one after another, for a `Mix`: of each how many
+            samples it has, how many of them lie together, and its name or "".
+        skip: (epoch, first step, last step) for each run of steps that is left out.
 
     Raises:
         ArgumentError: (a ValueError) an argument is out of range, or tail="partial" would leave a
@@ -73,6 +77,8 @@ class BatchSampler:
         rank: int = 0,
         world_size: int = 1,
         block: int | None = None,
+        parts: Parts = (),
+        skip: Sequence[tuple[int, int, int]] = (),
     ) -> None:
         self.n: int = check_int("n", n, 1, MAX_SAMPLES)
         self.batch_size: int = check_int("batch_size", batch_size, 1, MAX_SAMPLES)
@@ -83,13 +89,15 @@ class BatchSampler:
         )
         self.tail: Tail = _checked(tail)
         self.seed: int = check_seed(seed)
-        self.order: Order = order_of(shuffle, self.n, self.seed, block)
+        self.order: Order = order_of(shuffle, self.n, self.seed, block, parts)
         self._length = len(self.order)
         self._check_tail(self._length)
+        self.left_out: LeftOut = LeftOut()
+        self.left_out.add(self._checked_steps(skip))
 
     def __len__(self) -> int:
-        """Number of steps in an epoch, the same on every rank."""
-        return self.steps_left(Place(0, 0))
+        """Number of steps in an epoch, with those that are left out; the same on every rank."""
+        return self._steps_from(0)
 
     def __repr__(self) -> str:
         return (
@@ -138,7 +146,25 @@ class BatchSampler:
 
     def key(self, epoch: int, step: int) -> BatchKey:
         """The key of this rank's batch at `step` of `epoch`."""
-        return next(self.keys(self.place(epoch, step), steps=1))
+        return next(self._window(*self.place(epoch, step), steps=1, most=1)).key(0)
+
+    def find(self, sample: int, epoch: int) -> list[Found]:
+        """Where `sample` comes in `epoch`, in the order of the steps; as `Loader.find`."""
+        sample = check_int("sample", sample, 0, self.n - 1)
+        epoch = check_int("epoch", epoch, 0, MAX_SAMPLES)
+        taken = list(self._runs(Place(epoch, 0)))
+        found = []
+        for position in positions_of(self.order, epoch, sample).tolist():
+            step, within = divmod(position, self.global_batch_size)
+            if not any(step in run for run in taken):
+                continue
+            rank, row = divmod(within, self.batch_size)
+            left = self._length - step * self.global_batch_size
+            if self.tail == "partial" and left < self.global_batch_size:
+                rank = ((within + 1) * self.world_size - 1) // left  # see `_share`
+                row = within - left * rank // self.world_size
+            found.append(Found(step, rank, row))
+        return found
 
     def place(self, epoch: int, step: int) -> Place:
         """The place at which `step` of `epoch` begins; raises as `indices` does."""
@@ -164,17 +190,42 @@ class BatchSampler:
 
     def after(self, place: Place) -> Place:
         """The place that follows the step at `place`: in this epoch, or the start of the next."""
+        if self.left_out.changes:  # as asked for each batch, cheaper than whether any are left out
+            step = self._next_step(place)
+            after = Place(step.epoch, step.position + self.global_batch_size)
+            return self._next_step(after) if self.steps_left(after) else self.normal(after)
         position = place.position + self.global_batch_size
-        here = position <= self._last_start  # as asked for each batch, cheaper than `normal`
+        here = position <= self._last_start  # cheaper than `normal`, too
         return Place(place.epoch, position) if here else Place(place.epoch + 1, 0)
 
     def normal(self, place: Place) -> Place:
         """`place`, or the start of the next epoch where no step is left at it."""
-        return place if self.steps_left(place) else Place(place.epoch + 1, 0)
+        if self.steps_left(place):
+            return place
+        place = Place(place.epoch + 1, 0)
+        while self.left_out and len(self) and not self.steps_left(place):
+            place = Place(place.epoch + 1, 0)  # of which all steps are left out
+        return place
 
     def steps_left(self, place: Place) -> int:
-        """Number of steps from `place` to the end of its epoch."""
-        left = max(0, self._length - place.position)
+        """Number of steps from `place` to the end of its epoch, without those left out."""
+        return sum(map(len, self._runs(place)))
+
+    def _runs(self, place: Place) -> Iterable[range]:
+        """The steps from `place` on, by number from there, in runs between those left out."""
+        steps = self._steps_from(place.position)
+        if not self.left_out:
+            return (range(steps),)
+        return self.left_out.step_runs(*place, steps, self.global_batch_size)
+
+    def _next_step(self, place: Place) -> Place:
+        """Where the step begins that comes next at `place`, and is not left out."""
+        place = self.normal(place)
+        run = next(iter(self._runs(place)), range(1))
+        return Place(place.epoch, place.position + run.start * self.global_batch_size)
+
+    def _steps_from(self, position: int) -> int:
+        left = max(0, self._length - position)
         if self.tail == "drop":
             return left // self.global_batch_size
         return -(-left // self.global_batch_size)
@@ -196,18 +247,19 @@ class BatchSampler:
 
         The order is computed for many steps at once; from the first on, if `at_once`.
         """
-        epoch, position = place
-        left = self.steps_left(place)
-        if steps is not None:
-            left = min(left, steps)
         largest = max(1, _WINDOW_SAMPLES // self.batch_size)
         window = largest if at_once else 1  # grows, so that the first batch does not wait for many
-        while left:
-            window = min(window, left)
-            yield from self._window(epoch, position, window, most)
-            position += window * self.global_batch_size
-            left -= window
-            window = min(window * 8, largest)
+        for run in self._runs(place):
+            position = place.position + run.start * self.global_batch_size
+            left = len(run) if steps is None else min(len(run), steps)
+            if steps is not None:
+                steps -= left
+            while left:
+                size = min(window, left)
+                yield from self._window(place.epoch, position, size, most)
+                position += size * self.global_batch_size
+                left -= size
+                window = min(size * 8, largest)
 
     def _window(self, epoch: int, position: int, steps: int, most: int) -> Iterator[Block]:
         """The blocks of `steps` steps from `position`, of which the last may be the tail."""
@@ -234,6 +286,12 @@ class BatchSampler:
             step = place.position // stride
             rows = indices[-1:, :count]
             yield Block(place, step, tail_first, rows, n_valid, stride, self.order.repeats)
+
+    def _checked_steps(self, skip: Sequence[tuple[int, int, int]]) -> list[Steps]:
+        steps = parsed("skip", skip, self.global_batch_size)
+        for number, each in enumerate(steps):
+            check_int(f"last step of skip[{number}]", each.last, each.first, len(self) - 1)
+        return steps
 
     def _check_tail(self, left: int) -> None:
         left_over = left % self.global_batch_size

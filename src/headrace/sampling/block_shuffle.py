@@ -105,6 +105,17 @@ class BlockShuffled:
         blocks = self._blocks(epoch, slots, short)
         return (blocks * self._block + (padded - slots * self._block)).reshape(positions.shape)
 
+    def positions(self, epoch: int, sample: int) -> Indices:
+        short, block = self._short_slot(epoch), sample // self._block
+        if block == self._full_blocks:
+            slot = short
+        else:
+            slot = self._blocks_permutation(epoch).position(block)
+            slot += bool(self._rest) and slot >= short
+        mixed = self._start(slot, short) + sample % self._block
+        start, permutation = self._window_of(epoch, slot // self._window, short)
+        return np.array([start + permutation.position(mixed - start)])
+
     def describe(self) -> str:
         return f"block_shuffled(block={self.sampling.block}, window={self.sampling.window})"
 
@@ -120,16 +131,22 @@ class BlockShuffled:
         for begin, end in zip(begins, [*begins[1:], len(positions)], strict=True):
             if begin == end:
                 continue  # there are no positions
-            window = int(windows[begin])
-            start = self._start(window * self._window, short)
-            stop = self._start(min((window + 1) * self._window, self._slots), short)
-            permutation = _permutation(stop - start, self._seed, streams.WINDOWS, epoch, window)
+            start, permutation = self._window_of(epoch, int(windows[begin]), short)
             mixed[begin:end] = permutation[positions[begin:end] - start] + start
         if in_order is None:
             return mixed
         back = np.empty_like(mixed)
         back[in_order] = mixed
         return back
+
+    def _window_of(self, epoch: int, window: int, short: int) -> tuple[int, Permutation]:
+        """The position at which a window begins, and its permutation."""
+        start = self._start(window * self._window, short)
+        stop = self._start(min((window + 1) * self._window, self._slots), short)
+        return start, _permutation(stop - start, self._seed, streams.WINDOWS, epoch, window)
+
+    def _blocks_permutation(self, epoch: int) -> Permutation:
+        return _permutation(self._full_blocks, self._seed, streams.BLOCKS, epoch)
 
     def _blocks(self, epoch: int, slots: Indices, short: int) -> Indices:
         """The blocks that lie in the slots."""
@@ -141,7 +158,7 @@ class BlockShuffled:
         return self._blocks_in(epoch, slots, short)
 
     def _blocks_in(self, epoch: int, slots: Indices, short: int) -> Indices:
-        permutation = _permutation(self._full_blocks, self._seed, streams.BLOCKS, epoch)
+        permutation = self._blocks_permutation(epoch)
         if not self._rest:
             return permutation[slots]
         numbers = slots - (slots > short)

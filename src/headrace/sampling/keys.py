@@ -17,6 +17,14 @@ class Place(NamedTuple):
     position: int
 
 
+class Found(NamedTuple):
+    """Where a sample comes in an epoch: its step, the rank that gets it, and its row there."""
+
+    step: int
+    rank: int
+    row: int
+
+
 class BatchKey(NamedTuple):
     """All that it takes to make a batch, besides the data and the transform.
 

@@ -4,7 +4,8 @@ An order is bound to a number of samples and a seed. It is a pure function of (e
 holds nothing of size n that it was not given.
 """
 
-from typing import Protocol, runtime_checkable
+from collections.abc import Sequence
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
@@ -13,6 +14,13 @@ from headrace.arrays import Indices
 from headrace.errors import bad_type
 from headrace.sampling import streams
 from headrace.sampling.permutation import Permutation
+
+# The sources that the samples are of, one after another: how many samples each has, how many of
+# them are stored together, and its name, or "".
+Parts: TypeAlias = Sequence[tuple[int, int, str]]
+
+# Positions that are looked at together, where an order is gone through.
+_AT_ONCE = 2**16
 
 
 class Order(Protocol):
@@ -55,6 +63,28 @@ class Order(Protocol):
 
 
 @runtime_checkable
+class SearchableOrder(Protocol):
+    """An order that knows where a sample comes without going through an epoch."""
+
+    def positions(self, epoch: int, sample: int) -> Indices:
+        """All positions of `epoch` at which `sample` stands: int64, ascending."""
+        ...
+
+
+@runtime_checkable
+class StagedOrder(Protocol):
+    """An order that may be changed beyond a position, such as by stages that are added."""
+
+    def describe_until(self, epoch: int, position: int) -> str:
+        """As `Order.describe`, of what comes before `position` of `epoch` alone.
+
+        It is in the states of that place, so that a state is refused where what came before was
+        another order, and not where another one is to follow.
+        """
+        ...
+
+
+@runtime_checkable
 class Sampling(Protocol):
     """What `shuffle=` takes besides True and False: a kind of order, not bound to any data yet."""
 
@@ -66,6 +96,15 @@ class Sampling(Protocol):
             seed: 0 to 2**128 - 1; which streams may be drawn from it, `streams` says.
             block: how many samples lie together in the data, or None if that is not known.
         """
+        ...
+
+
+@runtime_checkable
+class PartsSampling(Protocol):
+    """A `Sampling` that goes by the sources of which the data are."""
+
+    def order_of_parts(self, parts: Parts, seed: int) -> Order:
+        """The order of the samples of `parts`, which lie one after another."""
         ...
 
 
@@ -82,6 +121,9 @@ class Sequential:
 
     def indices(self, epoch: int, positions: Indices) -> Indices:
         return positions
+
+    def positions(self, epoch: int, sample: int) -> Indices:
+        return np.array([sample])
 
     def describe(self) -> str:
         return "sequential"
@@ -108,6 +150,9 @@ class Shuffled:
             self._latest = (epoch, permutation)
         return permutation[positions]
 
+    def positions(self, epoch: int, sample: int) -> Indices:
+        return np.array([self._permutation(epoch).position(sample)])
+
     def describe(self) -> str:
         return "shuffled"
 
@@ -117,8 +162,18 @@ class Shuffled:
         return Permutation(self._n, key)
 
 
-def order_of(shuffle: bool | Sampling, n: int, seed: int, block: int | None = None) -> Order:
+def order_of(
+    shuffle: bool | Sampling,
+    n: int,
+    seed: int,
+    block: int | None = None,
+    parts: Parts = (),
+) -> Order:
     """The order that `shuffle=` asks for.
+
+    Args:
+        n, seed, block: as `Sampling.order` takes them.
+        parts: the sources that the samples are of, if those are known.
 
     Raises:
         ArgumentTypeError: (a TypeError) it is neither a bool nor a `Sampling`.
@@ -127,6 +182,22 @@ def order_of(shuffle: bool | Sampling, n: int, seed: int, block: int | None = No
         return Shuffled(n, seed)
     if shuffle is False:
         return Sequential(n)
-    if isinstance(shuffle, Sampling) and not isinstance(shuffle, type):
-        return shuffle.order(n, seed, block)
-    raise bad_type("shuffle", shuffle, "True or False, or a BlockShuffle")
+    if isinstance(shuffle, type) or not isinstance(shuffle, Sampling):
+        raise bad_type("shuffle", shuffle, "True or False, or a BlockShuffle")
+    if parts and isinstance(shuffle, PartsSampling):
+        return shuffle.order_of_parts(parts, seed)
+    return shuffle.order(n, seed, block)
+
+
+def positions_of(order: Order, epoch: int, sample: int) -> Indices:
+    """All positions of `epoch` at which `sample` stands: int64, ascending.
+
+    An order that can't search is gone through, at the speed at which it gives indices.
+    """
+    if isinstance(order, SearchableOrder):
+        return order.positions(epoch, sample)
+    found = [np.zeros(0, np.int64)]
+    for begin in range(0, len(order), _AT_ONCE):
+        positions = np.arange(begin, min(begin + _AT_ONCE, len(order)))
+        found.append(positions[order.indices(epoch, positions) == sample])
+    return np.concatenate(found)

@@ -91,6 +91,20 @@ class Permutation:
             raise OutOfRangeError(f"index must lie in range({self._n}), but {position} was given.")
         return int(self._map(np.array([position], np.uint64))[0])
 
+    def position(self, number: int) -> int:
+        """Where `number` is: `permutation[permutation.position(number)] == number`.
+
+        Raises:
+            OutOfRangeError: (an IndexError) it is not in range(n).
+        """
+        found = operator.index(number)
+        if not 0 <= found < self._n:
+            raise OutOfRangeError(f"number must lie in range({self._n}), but {found} was given.")
+        while True:  # cycle walking, the other way round
+            found = self._unscrambled(found)
+            if found < self._n:
+                return found
+
     def _map(self, numbers: npt.NDArray[np.uint64]) -> Indices:
         """Permutes `numbers`, which it overwrites."""
         self._scramble(numbers)
@@ -113,3 +127,13 @@ class Permutation:
             numbers &= self._mask
             np.right_shift(numbers, self._shift, out=shifted)
             numbers ^= shifted
+
+    def _unscrambled(self, number: int) -> int:
+        """What `_scramble` makes `number` of."""
+        mask, shift = int(self._mask), int(self._shift)
+        for add, multiplier in zip(reversed(self._adds), reversed(self._multipliers), strict=True):
+            mixed = number
+            for _ in range(mask.bit_length() // shift):  # each time, `shift` more bits are right
+                number = mixed ^ (number >> shift)
+            number = number * pow(int(multiplier), -1, mask + 1) - int(add) & mask
+        return number

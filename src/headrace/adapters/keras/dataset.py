@@ -6,7 +6,7 @@ loader's place on, in order, whatever else Keras asks for; `passes` tells how.
 
 from typing import Any
 
-from headrace.arrays import Array
+from headrace.arrays import Array, Indices
 from headrace.batching.feed import HasFeed, feed_of
 from headrace.batching.transforms import Batch
 from headrace.errors import ArgumentError, missing_extra
@@ -36,6 +36,9 @@ class KerasDataset(keras.utils.PyDataset):  # type: ignore[misc]
     layers, which get it as it is. With `tail="pad"` the weights of the padding become, or multiply,
     the sample weights. `fit` and `evaluate` get them in the shape that the model's losses take,
     (batch, 1, ...); others, as `dataset[i]`, get shape (batch,).
+
+    With `with_indices=True`, Keras gets a batch without the indices: it would take them for sample
+    weights. `trained_indices` has those of the batch that `fit` trained on last.
 
     On tensorflow, batches may have different lengths on the axes that the model leaves open, as
     `keras.Input((None, 3))` does, in its inputs and outputs; and on those that `shapes` names. A
@@ -74,8 +77,20 @@ class KerasDataset(keras.utils.PyDataset):  # type: ignore[misc]
             return self._passes.shortened
         return None if self._passes.endless else len(self)
 
+    @property
+    def trained_indices(self) -> Indices | None:
+        """The samples of the batch that `fit` has trained on last: int64, shape (batch,).
+
+        For callbacks, in `on_train_batch_end`; None before the first one. With `on_train_batch_end`
+        called for several steps at once (`steps_per_execution`), those of the last of them.
+        """
+        place = self._passes.trained_last
+        return None if place is None else next(self._feed.sampler.keys(place, 1)).indices
+
     def __getitem__(self, index: int) -> Any:
         batch = self._passes.batch(self, index)
+        if self._feed.maker.with_indices:
+            batch = _without_indices(batch)
         if self._feed.sampler.tail == "pad":
             batch = _with_sample_weight(batch)
             model = self._passes.weighing_model(self)
@@ -122,6 +137,13 @@ class KerasDataset(keras.utils.PyDataset):  # type: ignore[misc]
     def on_epoch_end(self) -> None:
         """Called by Keras, more often than epochs end. In a loop of your own: the next epoch."""
         self._passes.end()
+
+
+def _without_indices(batch: Batch) -> Batch:
+    """The batch as Keras takes it, of one that ends with the indices of its samples."""
+    assert isinstance(batch, tuple), "the batch maker has added indices"
+    *parts, _ = batch
+    return tuple(parts) if len(parts) > 1 else parts[0]
 
 
 def _with_sample_weight(batch: Batch) -> tuple[object, ...]:

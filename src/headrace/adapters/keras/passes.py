@@ -86,8 +86,18 @@ class Passes:
             )
         self._kind, method = found
         check_distribution(self._feed.sampler)
+        if self._kind is PassKind.READ:
+            self._check_nothing_left_out()
         if method.f_code.co_name == "predict":
             warn_of_predictions(self._feed.sampler)
+
+    def _check_nothing_left_out(self) -> None:
+        epoch, sampler = self._feed.cursor.place.epoch, self._feed.sampler
+        if sampler.steps_left(Place(epoch, 0)) < len(sampler):
+            raise HeadraceError(
+                f"evaluate and predict take all {len(sampler)} steps of an epoch, but skip= leaves "
+                f"some of epoch {epoch} out. Use a loader without it."
+            )
 
     def shorten(self, steps: int) -> None:
         """Lets the first epoch of the `fit` that starts have so many steps; for a callback."""
@@ -107,6 +117,11 @@ class Passes:
     def endless(self) -> bool:
         """Whether a generator of Keras that starts now is to give batches without end."""
         return self._training.endless
+
+    @property
+    def trained_last(self) -> Place | None:
+        """Where the batch began that `fit` has trained on last."""
+        return self._training.trained_last
 
     def end(self) -> None:
         """Keras ends a pass, or says so; by anyone else's call, the loader's next epoch begins."""
@@ -180,12 +195,14 @@ class _Training:
         endless: whether the generator of the epoch that starts is to give batches without end.
         ended: data adapters of earlier fits, of which tensorflow may still ask for batches that it
             drops.
+        trained_last: where the batch began that was trained on last.
     """
 
     def __init__(self, feed: Feed) -> None:
         self._feed = feed
         self.first_steps = self.shortened = 0
         self.endless = False
+        self.trained_last: Place | None = None
         self.ended: weakref.WeakSet[object] = weakref.WeakSet()
         self._lock = threading.Lock()  # Keras may call callbacks from threads of its own
         self._adapter: object = None
@@ -271,6 +288,7 @@ class _Training:
         """`fit` has trained on `total` of the batches that its generator was served."""
         fit = self._fit
         while fit.trained < total:
+            self.trained_last = fit.trained_place
             fit.trained_place = self._feed.cursor.deliver(fit.trained_place, fit.trained_place)
             fit.trained += 1
 

@@ -118,7 +118,8 @@ class ResumeTraining(keras.callbacks.Callback):  # type: ignore[misc]
         else:
             self._before = 0
             at_start = self._cursor.place.position == 0
-            self._whole = at_start and self.params["steps"] == len(self._sampler)
+            left = self._sampler.steps_left(self._cursor.place)
+            self._whole = at_start and self.params["steps"] == left
         self._epoch, self._done = epoch, self._before
         self._place = self._cursor.place
 

@@ -21,18 +21,26 @@ from headrace.sampling.batch_sampler import BatchSampler
 _REMEDY = "Pass loader.to_keras() to Keras instead of loader.to_torch()."
 
 
-def checked(batches: Iterator[Any], sampler: BatchSampler, caller: FrameType) -> Iterator[Any]:
+def checked(
+    batches: Iterator[Any], sampler: BatchSampler, caller: FrameType, with_indices: bool = False
+) -> Iterator[Any]:
     """The batches, for Keras, as it takes them.
 
     Args:
         batches: one pass.
         sampler: of the loader.
         caller: the frame of Keras that begins to iterate.
+        with_indices: whether each batch ends with the indices of its samples.
 
     Raises:
         ArgumentError: (a ValueError) it would take something else for them.
     """
     check_distribution(sampler)
+    if with_indices:
+        raise ArgumentError(
+            "with_indices must be False for Keras, which would take the indices for targets or "
+            f"sample weights, but is True. {_REMEDY}"
+        )
     found, model = frames.pass_above(caller), None
     if found is not None:
         kind, method = found

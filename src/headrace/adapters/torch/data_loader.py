@@ -128,7 +128,8 @@ class HeadraceDataLoader(torch_data.DataLoader[Any]):
             return self._pass(taken_ahead=asked_by.startswith("ray.train."))
         from headrace.adapters.keras.torch_batches import checked
 
-        return checked(self._pass(), self.dataset.feed.sampler, caller)
+        feed = self.dataset.feed
+        return checked(self._pass(), feed.sampler, caller, feed.maker.with_indices)
 
     def _pass(self, *, taken_ahead: bool = False) -> Iterator[Any]:
         batches = self.batch_sampler

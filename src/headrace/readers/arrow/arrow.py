@@ -8,11 +8,11 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from headrace.arrays import fingerprint
 from headrace.errors import bad_type, bad_value, missing_extra
 from headrace.readers.arrow.table_reader import BlockValues, TableReader, open_files
 from headrace.readers.arrow.values import Wanted
 from headrace.readers.shared.block_cache import DEFAULT_CACHE_BYTES, BlockCache
-from headrace.readers.shared.fingerprints import fingerprint
 from headrace.readers.shared.named_arrays import DTypes, check_chosen
 from headrace.storage.opening import Root, is_url
 from headrace.storage.storage import Storage

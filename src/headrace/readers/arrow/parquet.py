@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from headrace.arrays import fingerprint
 from headrace.errors import missing_extra
 from headrace.readers.arrow.table_reader import BlockValues, TableReader, open_files
 from headrace.readers.arrow.values import Wanted
 from headrace.readers.shared.block_cache import DEFAULT_CACHE_BYTES, BlockCache
-from headrace.readers.shared.fingerprints import fingerprint
 from headrace.readers.shared.named_arrays import DTypes, check_chosen
 from headrace.readers.shared.sample_files import fetched
 from headrace.storage.opening import Root

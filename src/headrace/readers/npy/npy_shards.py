@@ -8,14 +8,13 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from headrace.arrays import Array, Indices
+from headrace.arrays import Array, Indices, fingerprint
 from headrace.readers.array import take_rows
 from headrace.readers.npy.decoder import has_rows_together
 from headrace.readers.npy.header import NpyLayout
 from headrace.readers.npy.mapped import NpyMap
 from headrace.readers.npy.ranges import read_layouts, read_ranges
 from headrace.readers.reader import Spec, check_read
-from headrace.readers.shared.fingerprints import fingerprint
 from headrace.readers.shared.format_error import FormatError, bad_file, sample_error
 from headrace.readers.shared.listing import samples_below
 from headrace.readers.shared.names import Names, check_names

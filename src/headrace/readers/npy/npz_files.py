@@ -15,12 +15,11 @@ from collections.abc import Iterable, Iterator, Mapping
 import numpy as np
 
 from headrace.arguments import check_dtype, check_ids
-from headrace.arrays import Array, DType, Indices
+from headrace.arrays import Array, DType, Indices, fingerprint
 from headrace.errors import bad_type, bad_value
 from headrace.readers.npy.decoder import NpyDecoder
 from headrace.readers.npy.header import MAX_START_BYTES, parse_header, read_header
 from headrace.readers.reader import Arrays, Specs, check_read
-from headrace.readers.shared.fingerprints import fingerprint
 from headrace.readers.shared.format_error import FormatError
 from headrace.readers.shared.named_arrays import DTypes, dtypes_by_key, part_of
 from headrace.readers.shared.sample_files import SampleFiles

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 
+from headrace.arrays import fingerprint
 from headrace.errors import ArgumentError, bad_value
-from headrace.readers.shared.fingerprints import fingerprint
 
 # Of files with one sample each: the id of "cats/17.jpg" is that of "cats/17.png", its mask.
 _SUFFIXES = (*(".bmp", ".gif", ".jpeg", ".jpg", ".npy", ".npz", ".png", ".tif", ".tiff", ".webp"),)

@@ -10,10 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from headrace.arguments import check_dtype, check_ids, hint_of_raw, keeps_kind
-from headrace.arrays import Array, DType
+from headrace.arrays import Array, DType, fingerprint
 from headrace.errors import ArgumentError, bad_type, bad_value
 from headrace.readers.reader import Arrays, Spec, Specs
-from headrace.readers.shared.fingerprints import fingerprint
 
 # Not a share of the cache, as the order of samples must not depend on it.
 _LARGE_BYTES = 2**25

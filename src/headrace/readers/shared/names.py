@@ -9,9 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from headrace.arguments import check_ids
-from headrace.arrays import Indices
+from headrace.arrays import Indices, fingerprint
 from headrace.errors import bad_type, bad_value
-from headrace.readers.shared.fingerprints import fingerprint
 
 Unsigned: TypeAlias = npt.NDArray[np.unsignedinteger[Any]]
 

@@ -9,10 +9,9 @@ from typing import NamedTuple
 import numpy as np
 
 from headrace.arguments import check_ids
-from headrace.arrays import Array, Indices
+from headrace.arrays import Array, Indices, fingerprint
 from headrace.errors import ArgumentError, SampleFormatError, bad_value
 from headrace.readers.reader import Arrays, Spec, Specs, check_read
-from headrace.readers.shared.fingerprints import fingerprint
 from headrace.readers.shared.format_error import FormatError, bad_sample
 from headrace.readers.shared.listing import samples_below
 from headrace.readers.shared.named_arrays import part_of

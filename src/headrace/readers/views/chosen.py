@@ -8,10 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from headrace.arguments import check_ids
-from headrace.arrays import Indices
+from headrace.arrays import Indices, fingerprint
 from headrace.errors import bad_type, bad_value
 from headrace.readers.access import Access
-from headrace.readers.shared.fingerprints import fingerprint
 
 # What can be asked for.
 Choice = npt.ArrayLike | Iterable[int] | slice | range

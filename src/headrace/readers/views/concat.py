@@ -9,13 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from headrace.arguments import check_dtype, keeps_kind
-from headrace.arrays import Array, Indices
+from headrace.arrays import Array, Indices, fingerprint
 from headrace.errors import ArgumentError, bad_value
 from headrace.pytree import Tree, map_leaves, named_leaves
-from headrace.readers.access import Access
+from headrace.readers.access import Access, Part
 from headrace.readers.reader import Arrays, Reader, Spec, Specs, check_read
 from headrace.readers.shared.block_cache import rows_of_blocks
-from headrace.readers.shared.fingerprints import fingerprint
 from headrace.readers.source import common_length, readers_of, samples_hash
 from headrace.readers.views.parts import (
     access_of_parts,
@@ -42,6 +41,8 @@ class Concat:
             not float32 to uint8): a dtype for all arrays, or a tuple or dict of dtypes as the
             samples are, with None for what stays. Default: they must have the same.
 
+        named: more sources, by name, so that a `Mix` can name their shares.
+
     Attributes:
         lengths: how many samples each source has.
 
@@ -60,9 +61,11 @@ class Concat:
         array([ 0.,  1.,  2., 10.])
     """
 
-    def __init__(self, *sources: object, dtype: DTypes = None) -> None:
-        if not sources:
+    def __init__(self, *sources: object, dtype: DTypes = None, **named: object) -> None:
+        if not sources and not named:
             raise ArgumentError("sources must be at least one, but none was given.")
+        self._names = ["" for _ in sources] + list(named)
+        sources = (*sources, *named.values())
         self._sources = [readers_of(each, f"sources[{i}]") for i, each in enumerate(sources)]
         self.lengths = tuple(map(common_length, self._sources))
         self._specs = [spec_of_parts(source) for source in self._sources]
@@ -103,6 +106,14 @@ class Concat:
         )
 
     @property
+    def parts(self) -> list[Part]:
+        """The sources, for an order that goes by them, such as `Mix`."""
+        return [
+            Part(n, access_of_parts(source).block, name)
+            for n, source, name in zip(self.lengths, self._sources, self._names, strict=True)
+        ]
+
+    @property
     def part_readers(self) -> Tree[Reader]:
         """A concatenation of each part of the sources, if all have the same parts."""
         first = self._sources[0]
@@ -111,11 +122,16 @@ class Concat:
             return self
         dtypes = map_leaves(_dtypes, first, self._spec)
         return map_leaves(
-            lambda part, dtype, *others: Concat(part, *others, dtype=dtype),
+            lambda part, dtype, *others: self._of_part((part, *others), dtype),
             first,
             dtypes,
             *self._sources[1:],
         )
+
+    def _of_part(self, readers: Sequence[Reader], dtype: DTypes) -> "Concat":
+        part = Concat(*readers, dtype=dtype)
+        part._names = self._names
+        return part
 
     def __len__(self) -> int:
         return int(self._begins[-1])

@@ -14,10 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from headrace.arguments import check_ids
-from headrace.arrays import Array, Indices
+from headrace.arrays import Array, Indices, fingerprint
 from headrace.errors import ArgumentError, bad_value
 from headrace.readers.access import Access
-from headrace.readers.shared.fingerprints import fingerprint
 from headrace.readers.views.chosen import every
 
 

@@ -3,11 +3,12 @@
 import functools
 import warnings
 
-from headrace.arrays import Indices
-from headrace.pytree import Tree, map_leaves
-from headrace.readers.access import Access, ReadAmplificationWarning
+import numpy as np
+
+from headrace.arrays import Indices, fingerprint
+from headrace.pytree import Tree, leaves, map_leaves
+from headrace.readers.access import Access, Part, ReadAmplificationWarning, parts_of
 from headrace.readers.reader import Arrays, Reader, Specs, check_read
-from headrace.readers.shared.fingerprints import fingerprint
 from headrace.readers.source import common_length, readers_of, samples_hash
 from headrace.readers.views.chosen import Choice, Chosen
 from headrace.readers.views.parts import (
@@ -85,6 +86,20 @@ class Subset:
     def access(self) -> Access:
         """How the samples are accessed."""
         return self._chosen.access(access_of_parts(self._readers))
+
+    @functools.cached_property
+    def parts(self) -> list[Part]:
+        """The sources of a `Concat`, as far as they are chosen; none if they alternate."""
+        parts = next((parts for parts in map(parts_of, leaves(self._readers)) if parts), ())
+        if not parts:
+            return []
+        ends = np.cumsum([part.length for part in parts])
+        source_of = np.searchsorted(ends, self._chosen.all(), "right")
+        if (source_of[1:] < source_of[:-1]).any():
+            return []
+        counts = np.bincount(source_of, minlength=len(parts)).tolist()
+        block = self.access.block
+        return [Part(n, block, part.name) for n, part in zip(counts, parts, strict=True)]
 
     @property
     def part_readers(self) -> Tree[Reader]:

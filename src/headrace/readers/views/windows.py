@@ -8,13 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from headrace.arguments import MAX_SAMPLES, check_int
-from headrace.arrays import Array, Indices
+from headrace.arrays import Array, Indices, fingerprint
 from headrace.errors import ArgumentError
 from headrace.pytree import Tree, leaves, map_leaves
 from headrace.readers.access import Access, access_of, read_windows_of
 from headrace.readers.array import take_rows
 from headrace.readers.reader import Arrays, Reader, Spec, Specs, check_read
-from headrace.readers.shared.fingerprints import fingerprint
 from headrace.readers.source import common_length, readers_of, samples_hash
 from headrace.readers.views.parts import (
     access_of_parts,

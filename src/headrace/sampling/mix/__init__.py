@@ -1,0 +1,1 @@
+"""Mixtures: samples of several sources, by shares that may change."""

@@ -1,0 +1,126 @@
+"""Permutations: many permutations of small ranges, at once.
+
+`Permutation` is one permutation, whose keys take longer to make than a batch to permute. Where each
+class or source is gone through in passes, a batch has positions of many, so here their keys are
+computed with the positions, in arrays.
+
+Requires numpy. Promises what `Permutation` does, for each of the permutations.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from headrace.arrays import Indices
+
+_U64 = np.uint64
+# As many as in `Permutation`. With 8, one in a hundred tests fails: docs/decisions/permutation.md
+_ROUNDS = 10
+# Positions that are mapped at a time, so that what is computed for them stays in the CPU's cache.
+_AT_ONCE = 16384
+
+
+class Permutations:
+    """Permutations of the ranges of `sizes`, as many of each as there are int64 numbers.
+
+    Args:
+        sizes: of the ranges, each 1 to 2**62.
+        seed: a `numpy.random.SeedSequence`.
+
+    Source: the rounds of `Permutation`. Their keys come from a hash of the permutation's number,
+    the finaliser of SplitMix64 (G. Steele, D. Lea, C. Flood, "Fast Splittable Pseudorandom Number
+    Generators", 2014), by multiply-shift hashing (M. Dietzfelbinger and others, "A Reliable
+    Randomized Algorithm for the Closest-Pair Problem", 1997).
+    """
+
+    def __init__(self, sizes: Indices, seed: np.random.SeedSequence) -> None:
+        bits = [max(1, (size - 1).bit_length()) for size in sizes.tolist()]
+        self._sizes = sizes.astype(_U64)
+        self._masks = np.array([(1 << count) - 1 for count in bits], _U64)
+        self._shifts = np.array([max(1, count // 2) for count in bits], _U64)
+        self._start = seed.generate_state(1, _U64)[0]
+
+    def __call__(self, which: Indices, numbers: Indices, positions: Indices) -> Indices:
+        """What stands at positions of permutations.
+
+        Args:
+            which: of the ranges each position is in, int64, one-dimensional like all of them.
+            numbers: of the permutation of that range.
+            positions: in it.
+
+        Returns:
+            int64, of the same length.
+        """
+        found = np.empty(len(positions), np.int64)
+        for begin in range(0, len(positions), _AT_ONCE):
+            part = slice(begin, begin + _AT_ONCE)
+            found[part] = self._map(which[part], numbers[part], positions[part])
+        return found
+
+    def _map(self, which: Indices, numbers: Indices, positions: Indices) -> npt.NDArray[_U64]:
+        keys = _hashed(numbers.astype(_U64) * _U64(_GOLDEN) + self._start)
+        mapped = positions.astype(_U64)
+        sizes, masks, shifts = self._sizes[which], self._masks[which], self._shifts[which]
+        _scramble(mapped, keys, masks, shifts)
+        outside = np.flatnonzero(mapped >= sizes)
+        while outside.size:  # cycle walking, as in `Permutation`
+            walkers = mapped[outside]
+            _scramble(walkers, keys[outside], masks[outside], shifts[outside])
+            mapped[outside] = walkers
+            outside = outside[walkers >= sizes[outside]]
+        return mapped
+
+
+def _hashed(words: npt.NDArray[_U64]) -> npt.NDArray[_U64]:
+    """A bijection of 64 bits, in place, whose every bit depends on all of them."""
+    for shift, multiplier in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        words ^= words >> _U64(shift)
+        words *= _U64(multiplier)
+    words ^= words >> _U64(31)
+    return words
+
+
+_GOLDEN = 0x9E3779B97F4A7C15
+# What keys are multiplied by in each round: odd numbers without a pattern.
+_FACTORS = _hashed(np.arange(1, _ROUNDS + 1, dtype=_U64) * _U64(_GOLDEN)) | _U64(1)
+
+
+def _scramble(
+    numbers: npt.NDArray[_U64],
+    keys: npt.NDArray[_U64],
+    masks: npt.NDArray[_U64],
+    shifts: npt.NDArray[_U64],
+) -> None:
+    """A bijection of range(2**bits) for each of the keys, in place."""
+    word = np.empty_like(keys)
+    for factor in _FACTORS:
+        np.multiply(keys, factor, out=word)
+        word >>= _U64(32)  # the low bits of a product depend on few of the key's
+        numbers += word
+        word >>= _U64(9)
+        word |= _U64(1)
+        numbers *= word
+        numbers &= masks
+        np.right_shift(numbers, shifts, out=word)
+        numbers ^= word
+
+
+def shuffled_rows(size: int, numbers: Indices, start: _U64) -> Indices:
+    """A permutation of range(size) for each of the numbers: int64, shape (len(numbers), size).
+
+    Where whole permutations are wanted, this is faster than `Permutations`: random words with their
+    place in the last bits, sorted.
+
+    Args:
+        size: 1 to 2**31.
+        numbers: int64, one-dimensional.
+        start: random; of each stream another one.
+    """
+    places = np.arange(size, dtype=_U64)
+    last_bits = _U64((1 << (size - 1).bit_length()) - 1)
+    keys = _hashed(numbers.astype(_U64) * _U64(_GOLDEN) + start)
+    rows = _hashed(keys[:, None] + (places + _U64(1)) * _U64(_GOLDEN))
+    rows &= ~last_bits
+    rows |= places
+    rows.sort(axis=1)
+    rows &= last_bits
+    return rows.view(np.int64)
