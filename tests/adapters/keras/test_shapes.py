@@ -35,9 +35,12 @@ class Cropped:
         return x[:, :length], y[:, :length]
 
 
+def cropped_loader(*lengths, tail="drop"):
+    return hr.Loader((X, Y), 4, shuffle=False, tail=tail, transform=Cropped(*lengths))
+
+
 def dataset(*lengths, tail="drop", **options):
-    loader = hr.Loader((X, Y), 4, shuffle=False, tail=tail, transform=Cropped(*lengths))
-    return loader.to_keras(**options)
+    return cropped_loader(*lengths, tail=tail).to_keras(**options)
 
 
 def compiled(model):
@@ -80,6 +83,16 @@ def test_a_model_that_declares_nothing_trains_with_named_shapes(lengths):
     given = dataset(*lengths, shapes=((None, None, 3), (None, None)))
     history = compiled(Undeclared()).fit(given, verbose=0).history
     assert np.isfinite(history["loss"]).all()
+
+
+@needs_shapes
+@pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS)
+def test_to_torch_is_refused_whichever_come_first(lengths):
+    pytest.importorskip("torch")
+    given = cropped_loader(*lengths).to_torch()
+    # As Keras asks in a thread of tensorflow, the error may come as one of its own.
+    with pytest.raises(Exception, match=r"batches of to_torch\(\) must have the same shapes"):
+        model_of(None).fit(given, shuffle=False, verbose=0)
 
 
 def test_an_epoch_of_one_step_may_differ_from_the_next():

@@ -73,6 +73,7 @@ def _check_weights(batch: tuple[Any, ...], model: keras.Model) -> None:
 def _checked(
     batches: Iterator[Any], sampler: BatchSampler, model: keras.Model | None
 ) -> Iterator[Any]:
+    first: list[tuple[int, ...]] = []  # shapes of a sample in the first batch
     for batch in batches:
         if keras.backend.backend() != "torch":  # which gets them as they are
             if not isinstance(batch, tuple):
@@ -86,6 +87,14 @@ def _checked(
                         f"a batch must be of tensors, but has a {type(leaf).__name__}, which Keras "
                         f"does not take from a DataLoader. {_REMEDY}"
                     )
+        if keras.backend.backend() == "tensorflow":
+            shapes = [tuple(leaf.shape[1:]) for leaf in leaves(batch)]
+            first = first or shapes
+            if shapes != first:
+                raise ArgumentError(
+                    "batches of to_torch() must have the same shapes on tensorflow, as Keras takes "
+                    f"those of the first two for all, but {shapes} came after {first}. {_REMEDY}"
+                )
         if sampler.tail == "pad" and isinstance(batch, tuple) and len(batch) == 2:
             raise ArgumentError(
                 "tail must be 'drop' or 'partial' for a source of inputs alone, but 'pad' was "
