@@ -117,7 +117,8 @@ def test_all_compressed(tmp_path, format_name):
 
 
 @pytest.mark.fault("no file of the format", "error", "folders of files")
-def test_others_only(tmp_path, format_name):
+def test_others_only(tmp_path, tmp_path_factory, format_name):
+    written(tmp_path_factory.mktemp("skips where the format is not installed"), format_name)
     for name in ("a.txt", "b.txt", "c"):
         (tmp_path / name).touch()
     options = {"size": 1} if format_name == "images" else WRITTEN[format_name][2]

@@ -9,33 +9,14 @@ import pytest
 from batch_bytes import as_bytes
 from hypothesis import given
 from hypothesis import strategies as st
-from picklable import shifted
+from picklable import Numbers, shifted
 from reading import read
 
 import headrace as hr
 from headrace.pytree import leaves, map_leaves
 from headrace.readers.access import fingerprint_of
-from headrace.readers.reader import check_read
 
 BATCH = 4
-
-
-class Numbers:
-    """Samples that are not in memory: a number, and a pair of it."""
-
-    spec = (hr.Spec((), np.dtype(np.int64)), hr.Spec((2,), np.dtype(np.float32)))
-    block, blocks_kept = 3, 2
-
-    def __init__(self, first, n):
-        self.first, self.n = first, n
-
-    def __len__(self):
-        return self.n
-
-    def read(self, indices, out):
-        check_read(self.n, self.spec, indices, out)
-        out[0][...] = indices + self.first
-        out[1][...] = (indices + self.first)[:, None] + [0.25, 0.5]
 
 
 def numbers(first, n):

@@ -1,6 +1,10 @@
-"""Functions that a spawned process can import."""
+"""Functions and a reader that a spawned process can import."""
 
+import numpy as np
+
+import headrace as hr
 from headrace.pytree import map_leaves
+from headrace.readers.reader import check_read
 
 
 def noisy(sample, rng):
@@ -22,3 +26,21 @@ def shifted(batch, rng):
 def as_dict(batch):
     """The arrays of a batch (number, label) by name."""
     return {"number": batch[0], "label": batch[1]}
+
+
+class Numbers:
+    """Samples that are not in memory: a number, and a pair of it."""
+
+    spec = (hr.Spec((), np.dtype(np.int64)), hr.Spec((2,), np.dtype(np.float32)))
+    block, blocks_kept = 3, 2
+
+    def __init__(self, first, n):
+        self.first, self.n = first, n
+
+    def __len__(self):
+        return self.n
+
+    def read(self, indices, out):
+        check_read(self.n, self.spec, indices, out)
+        out[0][...] = indices + self.first
+        out[1][...] = (indices + self.first)[:, None] + [0.25, 0.5]
