@@ -92,14 +92,15 @@ async def with_retries(
     began = time.monotonic()
     deadline = began + patience.of_all(nbytes)
     attempts, before = 0, ""
+    failed: AttemptFailed | None = None
     while True:
         attempts += 1
         try:
             left = max(0.0, deadline - time.monotonic())
             async with asyncio.timeout(left if bounded else None):
                 return await attempt()
-        except TimeoutError:
-            failed = AttemptFailed("no answer within the deadline")
+        except TimeoutError:  # how an attempt before has failed says more
+            failed = failed or AttemptFailed("no answer within the deadline")
         except AttemptFailed as error:
             failed = error
         pause = patience.pause(attempts)
