@@ -103,14 +103,7 @@ def adapts_a_layer() -> bool:
 
     To be called by what the dataset's `__getitem__` calls.
     """
-    frame: FrameType | None = sys._getframe(2)
-    for _ in range(_MOST_FRAMES_BETWEEN):
-        if frame is None:
-            return False
-        if frame.f_code.co_name == "adapt" and is_keras(frame):
-            return True
-        frame = frame.f_back
-    return False
+    return _is_below("adapt")
 
 
 def peeking() -> bool:
@@ -118,11 +111,16 @@ def peeking() -> bool:
 
     To be called by what the dataset's `__getitem__` calls.
     """
-    frame: FrameType | None = sys._getframe(2)
+    return _is_below("get_tf_dataset")
+
+
+def _is_below(function: str) -> bool:
+    """Whether what called the caller of this runs below a function of Keras' of that name."""
+    frame: FrameType | None = sys._getframe(3)
     for _ in range(_MOST_FRAMES_BETWEEN):
         if frame is None:
             return False
-        if frame.f_code.co_name == "get_tf_dataset" and is_keras(frame):
+        if frame.f_code.co_name == function and is_keras(frame):
             return True
         frame = frame.f_back
     return False
