@@ -172,10 +172,12 @@ class BatchMaker:
         spec = reader.spec
         assert isinstance(spec, Spec), "only plain arrays are read together"
         nbytes = samples * spec.nbytes
-        if nbytes % ALIGNMENT_BYTES or steps * nbytes > _MOST_BYTES_TOGETHER:
-            return [self._read_array(reader, spec, row) for row in indices]
-        rows = self._read_array(reader, spec, indices.reshape(-1))
-        return list(rows.reshape(steps, samples, *spec.shape))
+        together = 1 if nbytes % ALIGNMENT_BYTES else max(1, _MOST_BYTES_TOGETHER // max(1, nbytes))
+        rows: list[Array] = []
+        for some in (indices[start : start + together] for start in range(0, steps, together)):
+            read = self._read_array(reader, spec, some.reshape(-1))
+            rows.extend(read.reshape(len(some), samples, *spec.shape))
+        return rows
 
     def _read_array(self, reader: Reader, spec: Spec, indices: Indices) -> Array:
         out = self._memory.empty((len(indices), *spec.shape), spec.dtype)
