@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from headrace.loader import Loader
     from headrace.readers import (
         Arrow,
+        Cached,
         Concat,
         GetItem,
         Hdf5,
@@ -97,6 +98,7 @@ else:
             "headrace.loader": ["Loader"],
             "headrace.readers": [
                 "Arrow",
+                "Cached",
                 "Concat",
                 "GetItem",
                 "Hdf5",
@@ -143,6 +145,7 @@ __all__ = [
     "BatchSampler",
     "BlockShuffle",
     "Cache",
+    "Cached",
     "ChecksumError",
     "Concat",
     "Executor",

@@ -13,10 +13,11 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from headrace.arrays import Array, aligned_empty
+from headrace.arrays import aligned_empty
 from headrace.errors import ArgumentError, bad_type, bad_value
-from headrace.pytree import leaves, map_leaves, named_leaves
+from headrace.pytree import leaves, map_leaves
 from headrace.readers.reader import Arrays
+from headrace.readers.shared.sample_rows import as_array, put_sample
 from headrace.sampling import streams
 from headrace.sampling.keys import NO_STEP, BatchKey
 
@@ -26,6 +27,7 @@ Transform = Callable[[Any, np.random.Generator], Any]
 
 _OF_SAMPLE, _OF_BATCH, _OF_POSITION, _OF_SAMPLES = 0, 1, 2, 3
 _LONGEST_VERSION = 64
+_WHO = "the transform"
 
 
 class RandomStreams:
@@ -111,12 +113,12 @@ class per_sample:  # noqa: N801  (it reads as a function where it is used)
                     generator = generators.of_sample(epoch, index)
                 rows = map_leaves(lambda array, row=row: array[row], batch)
                 sample = self.function(rows, generator)
-                sample = map_leaves(_as_array, sample)
+                sample = map_leaves(lambda leaf: as_array(leaf, _WHO), sample)
                 if out is None:
                     out = map_leaves(
                         lambda leaf: aligned_empty((n, *leaf.shape), leaf.dtype), sample
                     )
-                _put(sample, out, row)
+                put_sample(sample, out, row, _WHO)
             except Exception as error:
                 error.add_note(f"headrace: in {self!r} of sample {index}, row {row} of its batch")
                 raise
@@ -147,30 +149,3 @@ def apply(
     if any(isinstance(leaf, list) for leaf in leaves(batch)):
         raise ArgumentError("the transform must return tuples or dicts of arrays, not lists.")
     return batch
-
-
-def _as_array(leaf: object) -> Array:
-    array = np.asarray(leaf)
-    if array.dtype.hasobject:
-        raise ArgumentError(
-            f"the transform must return arrays or numbers, but returned a {type(leaf).__name__}."
-        )
-    return array
-
-
-def _put(sample: Arrays, out: Arrays, row: int) -> None:
-    """Copies the leaves of `sample` to `row` of the leaves of `out`, which they must fit."""
-    names = [name for name, _ in named_leaves(sample)]
-    if row and names != [name for name, _ in named_leaves(out)]:
-        raise ArgumentError(
-            "the transform must return the same structure for all samples, but returned leaves "
-            f"at {names} after those at {[name for name, _ in named_leaves(out)]}."
-        )
-    for name, leaf, rows in zip(names, leaves(sample), leaves(out), strict=True):
-        if leaf.shape != rows.shape[1:] or leaf.dtype != rows.dtype:
-            raise ArgumentError(
-                "the transform must return the same shape and dtype for all samples, but returned "
-                f"{leaf.shape} {leaf.dtype}{' at ' + name if name else ''} after "
-                f"{rows.shape[1:]} {rows.dtype}."
-            )
-        rows[row] = leaf

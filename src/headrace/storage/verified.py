@@ -5,6 +5,7 @@ from collections.abc import Generator, Mapping, Sequence
 from headrace.errors import ArgumentError, ChecksumError, FileMissingError, StorageError, bad_type
 from headrace.storage.manifest import FileSums, Manifest, file_sums
 from headrace.storage.opening import Root, open_storage
+from headrace.storage.stamps import stamp_of_sums
 from headrace.storage.storage import Request
 
 
@@ -99,6 +100,10 @@ class Verified:
 
     def sizes(self, names: Sequence[str]) -> list[int]:
         return [self._sums(name, position).bytes for position, name in enumerate(names)]
+
+    def stamp(self, name: str) -> int:
+        """What stands for the file that the manifest names."""
+        return stamp_of_sums(self._sums(name, 0).sha256)
 
     def names(self, suffixes: tuple[str, ...] = ("",)) -> list[str]:
         return self._loaded_manifest().names(suffixes)

@@ -22,6 +22,7 @@ from headrace.readers.tar.index import TarIndex
 from headrace.readers.tar.scan import BLOCK_BYTES
 from headrace.storage.coalesce import coalesce
 from headrace.storage.opening import Root, open_storage
+from headrace.storage.stamps import Stamps, stamps_of_files
 from headrace.storage.storage import Request, Storage
 
 _SUFFIX = ".tar"
@@ -141,6 +142,10 @@ class TarFiles:
         The index is good until the shards change, and for any fields.
         """
         self._index.save(path)
+
+    def stamps(self, indices: Indices) -> Stamps:
+        """For each sample a number that changes with its file."""
+        return stamps_of_files(self._storage, self._index.shards)[self._index.shard[indices]]
 
     def read(self, indices: Indices, out: Arrays) -> None:
         check_read(len(self), self.spec, indices, out)

@@ -12,7 +12,7 @@ from headrace.arguments import check_dtype, keeps_kind
 from headrace.arrays import Array, Indices, fingerprint
 from headrace.errors import ArgumentError, bad_value
 from headrace.pytree import Tree, map_leaves, named_leaves
-from headrace.readers.access import Access, Part
+from headrace.readers.access import Access, Part, Stamps
 from headrace.readers.reader import Arrays, Reader, Spec, Specs, check_read
 from headrace.readers.shared.block_cache import rows_of_blocks
 from headrace.readers.source import common_length, readers_of, samples_hash
@@ -22,6 +22,7 @@ from headrace.readers.views.parts import (
     read_parts,
     renumber_in,
     spec_of_parts,
+    stamps_of_parts,
 )
 
 _DType: TypeAlias = npt.DTypeLike | None
@@ -145,6 +146,15 @@ class Concat:
             (n, samples_hash(source)) for n, source in zip(self.lengths, self._sources, strict=True)
         ]
         return fingerprint(repr(parts))
+
+    def stamps(self, indices: Indices) -> Stamps:
+        """What changes with the files of samples."""
+        stamps = np.ones(len(indices), np.uint64)
+        sources = np.searchsorted(self._begins, indices, side="right") - 1
+        for source, rows in rows_of_blocks(sources):
+            of_source = indices[rows] - self._begins[source]
+            stamps[rows] = stamps_of_parts(self._sources[source], of_source)
+        return stamps
 
     def read(self, indices: Indices, out: Arrays) -> None:
         check_read(len(self), self.spec, indices, out)

@@ -7,7 +7,7 @@ import numpy as np
 
 from headrace.arrays import Indices, fingerprint
 from headrace.pytree import Tree, leaves, map_leaves
-from headrace.readers.access import Access, Part, ReadAmplificationWarning, parts_of
+from headrace.readers.access import Access, Part, ReadAmplificationWarning, Stamps, parts_of
 from headrace.readers.reader import Arrays, Reader, Specs, check_read
 from headrace.readers.source import common_length, readers_of, samples_hash
 from headrace.readers.views.chosen import Choice, Chosen
@@ -17,6 +17,7 @@ from headrace.readers.views.parts import (
     read_parts,
     renumber_in,
     spec_of_parts,
+    stamps_of_parts,
 )
 from headrace.readers.views.starts import Starts
 
@@ -117,6 +118,10 @@ class Subset:
     def fingerprint(self) -> str:
         """A hash of what names the samples of the source, and of the indices."""
         return fingerprint(samples_hash(self._readers), self._chosen.fingerprint())
+
+    def stamps(self, indices: Indices) -> Stamps:
+        """What changes with the files of samples."""
+        return stamps_of_parts(self._readers, self._chosen.at(indices))
 
     def read(self, indices: Indices, out: Arrays) -> None:
         check_read(len(self), self.spec, indices, out)

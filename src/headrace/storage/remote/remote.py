@@ -12,6 +12,7 @@ from headrace.storage.remote.client import Endpoint
 from headrace.storage.remote.event_loop import transfers_of_this_process
 from headrace.storage.remote.parts import BatchOfParts, FetchFailedError, Part, PartFetcher
 from headrace.storage.remote.retries import Patience, RetriesFailed, gave_up, with_retries
+from headrace.storage.stamps import stamp_of_sums
 from headrace.storage.storage import Request
 
 
@@ -146,6 +147,11 @@ class Remote:
             return [self._sums(manifest, name, at).bytes for at, name in enumerate(names)]
         transfers = transfers_of_this_process()
         return transfers.call(self._parts.sizes(transfers, names))
+
+    def stamp(self, name: str) -> int:
+        """What stands for an object as the manifest names it; 1 without one."""
+        manifest = self._loaded_manifest()
+        return 1 if manifest is None else stamp_of_sums(self._sums(manifest, name, 0).sha256)
 
     def names(self, suffixes: tuple[str, ...] = ("",)) -> list[str]:
         manifest = self._loaded_manifest()
