@@ -196,8 +196,9 @@ def test_a_bad_sample_is_replaced_by_the_same_one(tmp_path):
     options = {"on_error": "replace", "max_bad_samples": 1, "executor": hr.Inline()}
     ours, theirs = (hr.Loader(s, 6, **options) for s in (hr.Cached(files), files))
     with pytest.warns(hr.BadSampleWarning):
-        for _ in range(2):
-            assert [b.tobytes() for b in ours] == [b.tobytes() for b in theirs]
+        batches = [[b.tobytes() for b in loader] for loader in (ours, theirs, ours, theirs)]
+    assert batches[0] == batches[1]
+    assert batches[2] == batches[3]
     assert ours.bad_samples == theirs.bad_samples
 
 

@@ -191,8 +191,8 @@ def test_a_full_disk_is_warned_of_once_and_samples_are_read(log, folder, monkeyp
     monkeypatch.setattr(layout, "write", full)
     monkeypatch.setattr(file_rows, "write", full)
     with pytest.warns(RuntimeWarning, match="can't be kept in .*No space left") as warned:
-        for _ in range(2):
-            assert np.array_equal(read(cached), SAMPLES)
+        both = [read(cached), read(cached)]
+    assert all(np.array_equal(samples, SAMPLES) for samples in both)
     assert len(warned) == 1
     assert cached.stats().kept == 2
 
