@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from headrace.readers import (
         Arrow,
         Concat,
+        Files,
         GetItem,
         Hdf5,
         ImageDecoder,
@@ -98,6 +99,7 @@ else:
             "headrace.readers": [
                 "Arrow",
                 "Concat",
+                "Files",
                 "GetItem",
                 "Hdf5",
                 "ImageDecoder",
@@ -148,6 +150,7 @@ __all__ = [
     "Executor",
     "ExecutorClosedError",
     "FileMissingError",
+    "Files",
     "Found",
     "GetItem",
     "Hdf5",
