@@ -31,9 +31,11 @@ if TYPE_CHECKING:
     from headrace.executors import Executor, Inline, Processes, Ray, Results, Threads
     from headrace.formats import open  # noqa: A004
     from headrace.loader import Loader
+    from headrace.ragged import Ragged
     from headrace.readers import (
         Arrow,
         Concat,
+        Files,
         GetItem,
         Hdf5,
         ImageDecoder,
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
         NpyShards,
         NpzFiles,
         Parquet,
+        RaggedArray,
         Reader,
         Spec,
         Subset,
@@ -95,9 +98,11 @@ else:
             "headrace.executors": ["Executor", "Inline", "Processes", "Ray", "Results", "Threads"],
             "headrace.formats": ["open"],
             "headrace.loader": ["Loader"],
+            "headrace.ragged": ["Ragged"],
             "headrace.readers": [
                 "Arrow",
                 "Concat",
+                "Files",
                 "GetItem",
                 "Hdf5",
                 "ImageDecoder",
@@ -109,6 +114,7 @@ else:
                 "NpyShards",
                 "NpzFiles",
                 "Parquet",
+                "RaggedArray",
                 "Reader",
                 "Spec",
                 "Subset",
@@ -148,6 +154,7 @@ __all__ = [
     "Executor",
     "ExecutorClosedError",
     "FileMissingError",
+    "Files",
     "Found",
     "GetItem",
     "Hdf5",
@@ -170,6 +177,8 @@ __all__ = [
     "Parquet",
     "Permutation",
     "Processes",
+    "Ragged",
+    "RaggedArray",
     "Ray",
     "ReadAmplificationWarning",
     "Reader",

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from headrace.readers.array import ArrayReader
     from headrace.readers.arrow.arrow import Arrow
     from headrace.readers.arrow.parquet import Parquet
+    from headrace.readers.files.files import Files
     from headrace.readers.getitem import GetItem
     from headrace.readers.hdf5.hdf5 import Hdf5
     from headrace.readers.images.decoder import ImageDecoder
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from headrace.readers.npy.npy_files import NpyFiles
     from headrace.readers.npy.npy_shards import NpyShards
     from headrace.readers.npy.npz_files import NpzFiles
+    from headrace.readers.ragged_array import RaggedArray
     from headrace.readers.reader import Reader, Spec, check_read
     from headrace.readers.shared.block_cache import BlockCache
     from headrace.readers.shared.format_error import FormatError
@@ -35,6 +37,7 @@ else:
             "headrace.readers.array": ["ArrayReader"],
             "headrace.readers.arrow.arrow": ["Arrow"],
             "headrace.readers.arrow.parquet": ["Parquet"],
+            "headrace.readers.files.files": ["Files"],
             "headrace.readers.getitem": ["GetItem"],
             "headrace.readers.hdf5.hdf5": ["Hdf5"],
             "headrace.readers.images.decoder": ["ImageDecoder"],
@@ -45,6 +48,7 @@ else:
             "headrace.readers.npy.npy_files": ["NpyFiles"],
             "headrace.readers.npy.npy_shards": ["NpyShards"],
             "headrace.readers.npy.npz_files": ["NpzFiles"],
+            "headrace.readers.ragged_array": ["RaggedArray"],
             "headrace.readers.reader": ["Reader", "Spec", "check_read"],
             "headrace.readers.shared.block_cache": ["BlockCache"],
             "headrace.readers.shared.format_error": ["FormatError"],
@@ -63,6 +67,7 @@ __all__ = [
     "Arrow",
     "BlockCache",
     "Concat",
+    "Files",
     "FormatError",
     "GetItem",
     "Hdf5",
@@ -75,6 +80,7 @@ __all__ = [
     "NpyShards",
     "NpzFiles",
     "Parquet",
+    "RaggedArray",
     "Reader",
     "SampleFiles",
     "Spec",
