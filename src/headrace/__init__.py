@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from headrace.sampling.balanced import Balanced
     from headrace.sampling.batch_sampler import BatchSampler
     from headrace.sampling.block_shuffle import BlockShuffle
+    from headrace.sampling.buckets.buckets import Buckets
     from headrace.sampling.keys import Found
     from headrace.sampling.mix.mix import Mix
     from headrace.sampling.order import Order, Sampling
@@ -126,6 +127,7 @@ else:
             "headrace.readers.access": ["ReadAmplificationWarning"],
             "headrace.sampling.batch_sampler": ["BatchSampler"],
             "headrace.sampling.block_shuffle": ["BlockShuffle"],
+            "headrace.sampling.buckets.buckets": ["Buckets"],
             "headrace.sampling.keys": ["Found"],
             "headrace.sampling.mix.mix": ["Mix"],
             "headrace.sampling.order": ["Order", "Sampling"],
@@ -146,6 +148,7 @@ __all__ = [
     "Balanced",
     "BatchSampler",
     "BlockShuffle",
+    "Buckets",
     "Cache",
     "ChecksumError",
     "Concat",

@@ -29,8 +29,8 @@ from headrace.loader_options import Part, WithAnyTail, WithoutPadding
 from headrace.readers.access import parts_of_source
 from headrace.readers.source import common_length, readers_of
 from headrace.readers.views.parts import ids_of_parts
-from headrace.sampling.batch_sampler import BatchSampler, Tail
-from headrace.sampling.keys import Found
+from headrace.sampling.batch_sampler import BatchSampler
+from headrace.sampling.keys import Found, Tail
 from headrace.sampling.order import Sampling
 
 if TYPE_CHECKING:
