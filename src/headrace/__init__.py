@@ -6,6 +6,7 @@ from headrace.lazy import lazy_names
 
 if TYPE_CHECKING:
     from headrace.batching.bad_samples import BadSample, BadSampleWarning
+    from headrace.batching.pad import pad
     from headrace.batching.stats import Stats
     from headrace.batching.transforms import per_sample
     from headrace.errors import (
@@ -73,6 +74,7 @@ else:
         __name__,
         {
             "headrace.batching.bad_samples": ["BadSample", "BadSampleWarning"],
+            "headrace.batching.pad": ["pad"],
             "headrace.batching.stats": ["Stats"],
             "headrace.batching.transforms": ["per_sample"],
             "headrace.errors": [
@@ -205,6 +207,7 @@ __all__ = [
     "Zarr",
     "folds",
     "open",
+    "pad",
     "per_sample",
     "split",
     "world",

@@ -212,6 +212,9 @@ class BatchSampler:
         """
         epoch = check_int("epoch", place[0], 0, MAX_SAMPLES)
         position = check_int("position", place[1], 0, self._length)
+        if self._batches is not None and position % self.global_batch_size:
+            allowed = f"a multiple of {self.global_batch_size}, where a step begins"
+            raise bad_value("position", position, allowed)
         self._check_tail(self._length - position)
         return self.normal(Place(epoch, position))
 
