@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from headrace.readers import (
         Arrow,
         Concat,
+        Files,
         GetItem,
         Hdf5,
         ImageDecoder,
@@ -104,6 +105,7 @@ else:
             "headrace.readers": [
                 "Arrow",
                 "Concat",
+                "Files",
                 "GetItem",
                 "Hdf5",
                 "ImageDecoder",
@@ -157,6 +159,7 @@ __all__ = [
     "Executor",
     "ExecutorClosedError",
     "FileMissingError",
+    "Files",
     "Found",
     "GetItem",
     "Hdf5",

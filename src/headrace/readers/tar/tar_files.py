@@ -12,12 +12,13 @@ from headrace.arguments import check_ids
 from headrace.arrays import Array, Indices, fingerprint
 from headrace.errors import ArgumentError, SampleFormatError, bad_value
 from headrace.readers.reader import Arrays, Spec, Specs, check_read
+from headrace.readers.shared.calling import Decode
 from headrace.readers.shared.format_error import FormatError, bad_sample
 from headrace.readers.shared.listing import samples_below
 from headrace.readers.shared.named_arrays import part_of
 from headrace.readers.shared.names import check_names
 from headrace.readers.shared.sample_files import fetched
-from headrace.readers.tar.fields import Decode, check_fields
+from headrace.readers.tar.fields import check_fields
 from headrace.readers.tar.index import TarIndex
 from headrace.readers.tar.scan import BLOCK_BYTES
 from headrace.storage.coalesce import coalesce
