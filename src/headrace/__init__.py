@@ -6,6 +6,7 @@ from headrace.lazy import lazy_names
 
 if TYPE_CHECKING:
     from headrace.batching.bad_samples import BadSample, BadSampleWarning
+    from headrace.batching.pad import pad
     from headrace.batching.stats import Stats
     from headrace.batching.transforms import per_sample
     from headrace.errors import (
@@ -31,10 +32,12 @@ if TYPE_CHECKING:
     from headrace.executors import Executor, Inline, Processes, Ray, Results, Threads
     from headrace.formats import open  # noqa: A004
     from headrace.loader import Loader
+    from headrace.ragged import Ragged
     from headrace.readers import (
         Arrow,
         Cached,
         Concat,
+        Files,
         GetItem,
         Hdf5,
         ImageDecoder,
@@ -46,6 +49,7 @@ if TYPE_CHECKING:
         NpyShards,
         NpzFiles,
         Parquet,
+        RaggedArray,
         Reader,
         Spec,
         Subset,
@@ -59,6 +63,7 @@ if TYPE_CHECKING:
     from headrace.sampling.balanced import Balanced
     from headrace.sampling.batch_sampler import BatchSampler
     from headrace.sampling.block_shuffle import BlockShuffle
+    from headrace.sampling.buckets.buckets import Buckets
     from headrace.sampling.keys import Found
     from headrace.sampling.mix.mix import Mix
     from headrace.sampling.order import Order, Sampling
@@ -71,6 +76,7 @@ else:
         __name__,
         {
             "headrace.batching.bad_samples": ["BadSample", "BadSampleWarning"],
+            "headrace.batching.pad": ["pad"],
             "headrace.batching.stats": ["Stats"],
             "headrace.batching.transforms": ["per_sample"],
             "headrace.errors": [
@@ -96,10 +102,12 @@ else:
             "headrace.executors": ["Executor", "Inline", "Processes", "Ray", "Results", "Threads"],
             "headrace.formats": ["open"],
             "headrace.loader": ["Loader"],
+            "headrace.ragged": ["Ragged"],
             "headrace.readers": [
                 "Arrow",
                 "Cached",
                 "Concat",
+                "Files",
                 "GetItem",
                 "Hdf5",
                 "ImageDecoder",
@@ -111,6 +119,7 @@ else:
                 "NpyShards",
                 "NpzFiles",
                 "Parquet",
+                "RaggedArray",
                 "Reader",
                 "Spec",
                 "Subset",
@@ -124,6 +133,7 @@ else:
             "headrace.readers.access": ["ReadAmplificationWarning"],
             "headrace.sampling.batch_sampler": ["BatchSampler"],
             "headrace.sampling.block_shuffle": ["BlockShuffle"],
+            "headrace.sampling.buckets.buckets": ["Buckets"],
             "headrace.sampling.keys": ["Found"],
             "headrace.sampling.mix.mix": ["Mix"],
             "headrace.sampling.order": ["Order", "Sampling"],
@@ -144,6 +154,7 @@ __all__ = [
     "Balanced",
     "BatchSampler",
     "BlockShuffle",
+    "Buckets",
     "Cache",
     "Cached",
     "ChecksumError",
@@ -151,6 +162,7 @@ __all__ = [
     "Executor",
     "ExecutorClosedError",
     "FileMissingError",
+    "Files",
     "Found",
     "GetItem",
     "Hdf5",
@@ -173,6 +185,8 @@ __all__ = [
     "Parquet",
     "Permutation",
     "Processes",
+    "Ragged",
+    "RaggedArray",
     "Ray",
     "ReadAmplificationWarning",
     "Reader",
@@ -199,6 +213,7 @@ __all__ = [
     "Zarr",
     "folds",
     "open",
+    "pad",
     "per_sample",
     "split",
     "world",

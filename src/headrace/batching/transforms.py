@@ -3,21 +3,22 @@
 Random numbers are a pure function of what they are drawn for. They come from Philox, a
 counter-based generator (J. Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3", SC 2011):
 the seed gives the key, and the counter begins at (0, number, epoch, kind), so that no two samples
-or batches of any epoch ever share one. What is drawn thus depends neither on the worker, nor on the
-executor, nor on what was drawn before. The number is that of the sample; where an order may give a
-sample twice in an epoch, that of its position, so that it gets other numbers each time.
+or batches of any epoch ever share one, nor two transforms that are applied one after the other.
+What is drawn thus depends neither on the worker, nor on the executor, nor on what was drawn before.
+The number is that of the sample; where an order may give a sample twice in an epoch, that of its
+position, so that it gets other numbers each time.
 """
 
-from collections.abc import Callable
-from typing import Any, TypeAlias
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 
-from headrace.arrays import aligned_empty
+from headrace.arrays import Array, aligned_empty
 from headrace.errors import ArgumentError, bad_type, bad_value
-from headrace.pytree import leaves, map_leaves
-from headrace.readers.reader import Arrays
-from headrace.readers.shared.sample_rows import as_array, put_sample
+from headrace.pytree import Tree, leaves, map_leaves, named_leaves
+from headrace.ragged import RaggedOut
+from headrace.readers.reader import Arrays, Batched, Out, result_of
 from headrace.sampling import streams
 from headrace.sampling.keys import NO_STEP, BatchKey
 
@@ -26,14 +27,19 @@ Batch: TypeAlias = object
 Transform = Callable[[Any, np.random.Generator], Any]
 
 _OF_SAMPLE, _OF_BATCH, _OF_POSITION, _OF_SAMPLES = 0, 1, 2, 3
+_KINDS = 4
 _LONGEST_VERSION = 64
-_WHO = "the transform"
 
 
 class RandomStreams:
-    """One generator, set to the stream of a sample or of a batch. Not to be shared by threads."""
+    """One generator, set to the stream of a sample or of a batch. Not to be shared by threads.
+
+    Attributes:
+        stage: the number of the transform that the streams are for, where several are applied.
+    """
 
     def __init__(self, seed: int) -> None:
+        self.stage: int = 0
         key = np.random.SeedSequence(seed, spawn_key=(streams.TRANSFORM,))
         self._counter = np.zeros(4, np.uint64)
         self._state: Any = {
@@ -64,7 +70,7 @@ class RandomStreams:
         return self._at(_OF_SAMPLES, epoch, first)
 
     def _at(self, kind: int, epoch: int, number: int) -> np.random.Generator:
-        self._counter[:] = (0, number, epoch, kind)
+        self._counter[:] = (0, number, epoch, kind + _KINDS * self.stage)
         # Setting a state takes a tenth of the time of making a generator.
         self._bits.state = self._state
         return self._generator
@@ -80,6 +86,9 @@ class per_sample:  # noqa: N801  (it reads as a function where it is used)
             sample, in whatever batch it comes; it is only good during the call. The function
             returns a sample of any structure, of arrays or numbers of the same shape and dtype for
             all.
+        ragged: which of the arrays that it returns may differ in the length of their first axis: a
+            batch of them is a `Ragged`. True for all that have an axis, or bools in the structure
+            of what it returns, such as `{"tokens": True, "label": False}`.
 
     Example:
         >>> import headrace as hr
@@ -92,17 +101,22 @@ class per_sample:  # noqa: N801  (it reads as a function where it is used)
         ((2,), False)
     """
 
-    def __init__(self, function: Transform) -> None:
+    def __init__(self, function: Transform, ragged: Tree[bool] = False) -> None:
         if not callable(function):
             raise bad_type("function", function, "a function of (sample, rng)")
+        if not all(isinstance(each, bool) for each in leaves(ragged)):
+            raise bad_type("ragged", ragged, "a bool, or a tuple or dict of bools")
         self.function = function
+        self.ragged = ragged
 
     def __repr__(self) -> str:
         return f"per_sample({getattr(self.function, '__qualname__', self.function)!s})"
 
-    def apply(self, batch: Arrays, key: BatchKey, generators: RandomStreams) -> Arrays:
+    def apply(
+        self, batch: Tree[Batched], key: BatchKey, generators: RandomStreams
+    ) -> Tree[Batched]:
         """The batch of the transformed samples of `batch`."""
-        out: Arrays | None = None
+        out: Out | None = None
         n = len(key.indices)
         epoch = key.place.epoch
         for row, index in enumerate(key.indices.tolist()):
@@ -113,22 +127,29 @@ class per_sample:  # noqa: N801  (it reads as a function where it is used)
                     generator = generators.of_sample(epoch, index)
                 rows = map_leaves(lambda array, row=row: array[row], batch)
                 sample = self.function(rows, generator)
-                sample = map_leaves(lambda leaf: as_array(leaf, _WHO), sample)
+                sample = map_leaves(_as_array, sample)
                 if out is None:
-                    out = map_leaves(
-                        lambda leaf: aligned_empty((n, *leaf.shape), leaf.dtype), sample
-                    )
-                put_sample(sample, out, row, _WHO)
+                    out = _empty_rows(sample, self.ragged, n)
+                _put(sample, out, row)
             except Exception as error:
                 error.add_note(f"headrace: in {self!r} of sample {index}, row {row} of its batch")
                 raise
-        return batch if out is None else out
+        return batch if out is None else result_of(out)
+
+
+# What a loader takes: one, or several that are applied one after the other.
+Transforms: TypeAlias = Transform | per_sample | Sequence[Transform | per_sample]
 
 
 def check_transform(transform: object, version: object) -> None:
     """Raises an error unless a loader can take the transform and its version."""
-    if transform is not None and not callable(transform) and not isinstance(transform, per_sample):
-        raise bad_type("transform", transform, "a function of (batch, rng), or per_sample(fn)")
+    several = isinstance(transform, list | tuple)
+    allowed = "a function of (batch, rng), per_sample(fn), or a list of such"
+    for each in transform if isinstance(transform, list | tuple) else (transform,):
+        if (several or each is not None) and not callable(each) and type(each) is not per_sample:
+            raise bad_type("transform", each, allowed)
+    if several and not transform:
+        raise bad_value("transform", transform, allowed)
     if not isinstance(version, str):
         raise bad_type("transform_version", version, "a str, such as '2'")
     if len(version) > _LONGEST_VERSION:
@@ -137,9 +158,23 @@ def check_transform(transform: object, version: object) -> None:
 
 
 def apply(
-    transform: Transform | per_sample, batch: Arrays, key: BatchKey, generators: RandomStreams
+    transform: Transforms, batch: Tree[Batched], key: BatchKey, generators: RandomStreams
 ) -> Batch:
     """The batch that `transform` makes of `batch`."""
+    if isinstance(transform, per_sample) or callable(transform):
+        return _applied(transform, batch, key, generators)
+    made: Any = batch
+    for generators.stage, each in enumerate(transform):
+        made = _applied(each, made, key, generators)
+    return made
+
+
+def _applied(
+    transform: Transform | per_sample,
+    batch: Tree[Batched],
+    key: BatchKey,
+    generators: RandomStreams,
+) -> Batch:
     if isinstance(transform, per_sample):
         return transform.apply(batch, key, generators)
     of_batch = generators.of_samples if key.step == NO_STEP else generators.of_batch
@@ -149,3 +184,61 @@ def apply(
     if any(isinstance(leaf, list) for leaf in leaves(batch)):
         raise ArgumentError("the transform must return tuples or dicts of arrays, not lists.")
     return batch
+
+
+def _as_array(leaf: object) -> Array:
+    array = np.asarray(leaf)
+    if array.dtype.hasobject:
+        raise ArgumentError(
+            f"the transform must return arrays or numbers, but returned a {type(leaf).__name__}."
+        )
+    return array
+
+
+def _empty_rows(sample: Arrays, ragged: Tree[bool], n: int) -> Out:
+    """What `n` samples like this one are put into."""
+    names = [name for name, _ in named_leaves(sample)]
+    if isinstance(ragged, bool):
+        told = dict.fromkeys(names, ragged)
+    else:
+        told = {name: bool(each) for name, each in named_leaves(cast("Tree[bool]", ragged))}
+        if told.keys() != set(names):
+            raise ArgumentError(
+                f"ragged must have a bool for each of the leaves {names} that the transform "
+                f"returns, but has them for {list(told)}."
+            )
+    flags = iter(names)
+
+    def rows_of(leaf: Array) -> Array | RaggedOut:
+        if told[next(flags)] and leaf.ndim:
+            return RaggedOut(n, leaf.shape[1:], leaf.dtype)
+        return aligned_empty((n, *leaf.shape), leaf.dtype)
+
+    return map_leaves(rows_of, sample)
+
+
+def _put(sample: Arrays, out: Out, row: int) -> None:
+    """Copies the leaves of `sample` to `row` of the leaves of `out`, which they must fit."""
+    names = [name for name, _ in named_leaves(sample)]
+    if row and names != [name for name, _ in named_leaves(out)]:
+        raise ArgumentError(
+            "the transform must return the same structure for all samples, but returned leaves "
+            f"at {names} after those at {[name for name, _ in named_leaves(out)]}."
+        )
+    all_rows: Iterator[Array | RaggedOut] = leaves(out)
+    for name, leaf, rows in zip(names, leaves(sample), all_rows, strict=True):
+        if isinstance(rows, RaggedOut):
+            expected: tuple[int | None, ...] = (None, *rows.element)
+            fits = leaf.ndim > 0 and leaf.shape[1:] == rows.element
+        else:
+            expected = rows.shape[1:]
+            fits = leaf.shape == expected
+        if not fits or leaf.dtype != rows.dtype:
+            only_length = len(expected) == leaf.ndim and leaf.shape[1:] == expected[1:]
+            remedy = " For samples of any length, use per_sample(fn, ragged=True)."
+            raise ArgumentError(
+                "the transform must return the same shape and dtype for all samples, but returned "
+                f"{leaf.shape} {leaf.dtype}{' at ' + name if name else ''} after "
+                f"{expected} {rows.dtype}.{remedy if only_length and not fits else ''}"
+            )
+        rows[row] = leaf

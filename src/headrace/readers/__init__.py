@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from headrace.readers.arrow.arrow import Arrow
     from headrace.readers.arrow.parquet import Parquet
     from headrace.readers.cached.cached import Cached
+    from headrace.readers.files.files import Files
     from headrace.readers.getitem import GetItem
     from headrace.readers.hdf5.hdf5 import Hdf5
     from headrace.readers.images.decoder import ImageDecoder
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from headrace.readers.npy.npy_files import NpyFiles
     from headrace.readers.npy.npy_shards import NpyShards
     from headrace.readers.npy.npz_files import NpzFiles
+    from headrace.readers.ragged_array import RaggedArray
     from headrace.readers.reader import Reader, Spec, check_read
     from headrace.readers.shared.block_cache import BlockCache
     from headrace.readers.shared.format_error import FormatError
@@ -37,6 +39,7 @@ else:
             "headrace.readers.arrow.arrow": ["Arrow"],
             "headrace.readers.arrow.parquet": ["Parquet"],
             "headrace.readers.cached.cached": ["Cached"],
+            "headrace.readers.files.files": ["Files"],
             "headrace.readers.getitem": ["GetItem"],
             "headrace.readers.hdf5.hdf5": ["Hdf5"],
             "headrace.readers.images.decoder": ["ImageDecoder"],
@@ -47,6 +50,7 @@ else:
             "headrace.readers.npy.npy_files": ["NpyFiles"],
             "headrace.readers.npy.npy_shards": ["NpyShards"],
             "headrace.readers.npy.npz_files": ["NpzFiles"],
+            "headrace.readers.ragged_array": ["RaggedArray"],
             "headrace.readers.reader": ["Reader", "Spec", "check_read"],
             "headrace.readers.shared.block_cache": ["BlockCache"],
             "headrace.readers.shared.format_error": ["FormatError"],
@@ -66,6 +70,7 @@ __all__ = [
     "BlockCache",
     "Cached",
     "Concat",
+    "Files",
     "FormatError",
     "GetItem",
     "Hdf5",
@@ -78,6 +83,7 @@ __all__ = [
     "NpyShards",
     "NpzFiles",
     "Parquet",
+    "RaggedArray",
     "Reader",
     "SampleFiles",
     "Spec",

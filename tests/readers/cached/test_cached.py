@@ -1,5 +1,6 @@
 """Cached: the same samples as the source's, each read once."""
 
+import json
 import pickle
 
 import numpy as np
@@ -155,10 +156,11 @@ def test_an_error_in_a_map_names_the_sample(log):
 @pytest.mark.parametrize(
     ("stage", "said"),
     [
-        (lambda x: x[: 1 + int(x[0, 0] > 6)], r"map must return the same shape and dtype"),
-        (lambda x: x if x[0, 0] < 6 else (x, x), "map must return the same structure"),
-        (lambda x: x if x[0, 0] < 6 else "abc", "the same shape and dtype"),
-        (lambda x: [None], "map must return arrays or numbers, but returned a list"),
+        (lambda x: x[: 1 + int(x[0, 0] > 6)], r"map must .* sample 2 has the shape \(2, 3\)"),
+        (lambda x: x if x[0, 0] < 6 else {"x": x}, "what it returned of sample 1 is a dict"),
+        (lambda x: (x, 1) if x[0, 0] < 6 else x, "expected is a tuple of 2"),
+        (lambda x: x if x[0, 0] < 6 else x + 1j, "has the dtype complex64; expected is float32"),
+        (lambda x: None, "what it returned of sample 0 is a NoneType"),
     ],
 )
 def test_what_a_map_returns_is_checked(log, stage, said):
@@ -241,6 +243,14 @@ class Ragged(Logged):
 def test_samples_of_any_length_are_refused(log):
     with pytest.raises(hr.ArgumentError, match=r"one shape to be kept.*Pass map="):
         hr.Cached((np.arange(N), Ragged(log)))
+
+
+def test_a_map_may_make_samples_of_any_length_equal(tmp_path):
+    for i in range(3):
+        (tmp_path / f"{i}.json").write_text(str(list(range(i + 1))))
+    lists = hr.Files(tmp_path, json.loads, suffixes=".json", ragged=True)
+    cached = hr.Cached((lists, np.arange(3)), map=lambda sample: (sample[0].sum(), sample[1]))
+    assert [part.tolist() for part in read(cached)] == [[0, 1, 3], [0, 1, 2]]
 
 
 def test_a_source_that_pickle_can_not_store_is_kept_in_memory_only(log, tmp_path):

@@ -17,7 +17,7 @@ from headrace.readers.access import Access, Part, Stamps, access_of, parts_of
 from headrace.readers.cached.file_rows import RECORD_NBYTES
 from headrace.readers.cached.kept import Kept
 from headrace.readers.cached.mapped import Mapped
-from headrace.readers.reader import Arrays, Reader, Spec, Specs, check_read, sample_nbytes
+from headrace.readers.reader import Arrays, Reader, Specs, check_read, is_ragged, sample_nbytes
 from headrace.readers.source import common_length, readers_of, samples_hash
 from headrace.readers.views.parts import (
     access_of_parts,
@@ -219,12 +219,11 @@ def _check_folder(folder: str | os.PathLike[str]) -> str:
 
 def _check_fixed(readers: Tree[Reader]) -> None:
     for name, reader in named_leaves(readers, "source"):
-        for leaf in leaves(reader.spec):
-            if isinstance(leaf, Spec) and None in leaf.shape:
-                raise ArgumentError(
-                    f"{name} must have samples of one shape to be kept, but has {leaf}. Pass "
-                    "map=, a function that pads or cuts them."
-                )
+        if is_ragged(reader.spec) and not access_of(reader).in_memory:
+            raise ArgumentError(
+                f"{name} must have samples of one shape to be kept, but has {reader.spec}. Pass "
+                "map=, a function that pads or cuts them."
+            )
 
 
 def _check_room(folder: str | None, nbytes: int) -> None:

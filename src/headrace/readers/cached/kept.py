@@ -28,7 +28,7 @@ from headrace.readers.access import (
 from headrace.readers.cached.file_rows import FileRows
 from headrace.readers.cached.layout import Layout, aligned, bytes_of, take
 from headrace.readers.cached.shared_memory import SharedMemory
-from headrace.readers.reader import Arrays, Reader, Specs, check_read
+from headrace.readers.reader import Arrays, Reader, Specs, check_read, empty_out
 from headrace.storage.local.locked import BusyError, locked
 
 # Each process counts in one of these, so that none waits for another.
@@ -121,9 +121,7 @@ class Kept:
         wanted = indices[missing]
         read = out
         if len(missing) < len(indices):
-            read = map_leaves(
-                lambda spec: np.empty((len(wanted), *spec.shape), spec.dtype), self._spec
-            )
+            read = empty_out(self._spec, len(wanted))
         self.original.read(wanted, read)
         self._keep(here, wanted, stamps, read)
         if read is not out:

@@ -5,11 +5,20 @@ from typing import Any
 
 import numpy as np
 
-from headrace.arrays import Array, Indices, fingerprint
+from headrace.arrays import Indices, fingerprint
+from headrace.errors import ArgumentError
 from headrace.pytree import Tree, map_leaves
 from headrace.readers.access import Access, Part, Stamps, parts_of
-from headrace.readers.reader import Arrays, Reader, Spec, Specs, check_read
-from headrace.readers.shared.sample_rows import as_array, put_sample
+from headrace.readers.reader import (
+    Arrays,
+    Batched,
+    Reader,
+    Specs,
+    check_read,
+    empty_out,
+    result_of,
+)
+from headrace.readers.shared.sample_values import UnfitError, learned, write_sample
 from headrace.readers.source import common_length, samples_hash
 from headrace.readers.views.parts import (
     access_of_parts,
@@ -20,7 +29,6 @@ from headrace.readers.views.parts import (
 )
 
 Function = Callable[[Any], Any]
-_WHO = "map"
 
 
 class Mapped:
@@ -36,7 +44,10 @@ class Mapped:
         self._readers, self._function, self._version = readers, function, version
         self._n = common_length(readers)
         first = self._sample(self._source(np.zeros(1, np.int64)), 0, 0)
-        self._spec: Specs = map_leaves(lambda leaf: Spec(leaf.shape, leaf.dtype), first)
+        try:
+            self._spec = learned(first, "what it returned of sample 0")
+        except UnfitError as error:
+            raise _unfit(error) from None
 
     @property
     def spec(self) -> Specs:
@@ -77,26 +88,27 @@ class Mapped:
         check_read(self._n, self._spec, indices, out)
         source = self._source(indices)
         for row, index in enumerate(indices.tolist()):
-            put_sample(self._sample(source, row, index), out, row, _WHO)
+            sample = self._sample(source, row, index)
+            try:
+                where = f"what it returned of sample {index}"
+                write_sample(sample, self._spec, out, row, where, converts=False)
+            except UnfitError as error:
+                raise _unfit(error) from None
 
-    def _source(self, indices: Indices) -> Arrays:
+    def _source(self, indices: Indices) -> Tree[Batched]:
         """The samples of the source."""
-        n = len(indices)
-        batch: Arrays = map_leaves(
-            lambda spec: np.empty((n, *spec.shape), spec.dtype), spec_of_parts(self._readers)
-        )
-        read_parts(self._readers, indices, batch)
+        out = empty_out(spec_of_parts(self._readers), len(indices))
+        read_parts(self._readers, indices, out)
+        batch: Tree[Batched] = result_of(out)
         return batch
 
-    def _sample(self, source: Arrays, row: int, index: int) -> Arrays:
+    def _sample(self, source: Tree[Batched], row: int, index: int) -> object:
         try:
-            sample = self._function(map_leaves(lambda array: array[row], source))
-            return map_leaves(_native, sample)
+            return self._function(map_leaves(lambda part: part[row], source))
         except Exception as error:
             error.add_note(f"headrace: in map of sample {index}")
             raise
 
 
-def _native(leaf: object) -> Array:
-    array = as_array(leaf, _WHO)
-    return array.astype(array.dtype.newbyteorder("="), copy=False)
+def _unfit(error: UnfitError) -> ArgumentError:
+    return ArgumentError(f"map must return samples like that of sample 0, but {error}.")

@@ -1,0 +1,153 @@
+"""Samples as functions and datasets give them: what they are, and how they get into a batch.
+
+A number, an array or a tensor is an array; so is a list of numbers, nested at will. Tuples, dicts,
+and lists of anything else, which become tuples, are several.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeGuard
+
+import numpy as np
+
+from headrace.arguments import check_dtype, hint_of_raw, keeps_kind
+from headrace.arrays import Array
+from headrace.errors import bad_type, bad_value
+from headrace.pytree import Tree, leaves, map_leaves
+from headrace.readers.reader import Spec, Specs, is_specs
+
+_NUMBERS = int | float | complex | np.generic
+
+
+class UnfitError(Exception):
+    """A sample is not what it must be; the message names it and says why."""
+
+
+def check_spec(spec: object) -> Specs:
+    """A spec that a user gave, with dtypes in place of what numpy makes one of."""
+    if not is_specs(spec):
+        raise bad_type("spec", spec, "a headrace.Spec, or a tuple or dict of them")
+    return map_leaves(_checked, spec)
+
+
+def _checked(spec: Spec) -> Spec:
+    if not isinstance(spec.shape, tuple):
+        raise bad_type("spec", spec, "a headrace.Spec whose shape is a tuple")
+    return Spec(spec.shape, check_dtype(spec.dtype))
+
+
+def learned(sample: object, where: str, ragged: Tree[bool] = False) -> Specs:
+    """The spec of a sample.
+
+    Args:
+        ragged: which arrays may differ in the length of their first axis: all that have one, or
+            bools in the structure of the sample.
+    """
+    if isinstance(sample, Mapping) and sample:
+        return {
+            key: learned(part, f"{where}[{key!r}]", _part(ragged, key))
+            for key, part in sample.items()
+        }
+    if _is_tuple(sample):
+        return tuple(
+            learned(part, f"{where}[{i}]", _part(ragged, i)) for i, part in enumerate(sample)
+        )
+    array = array_of(sample, where)
+    if not isinstance(ragged, bool):
+        raise bad_value("ragged", ragged, f"in the structure of a sample: {where} is one array")
+    shape = (None, *array.shape[1:]) if ragged and array.ndim else array.shape
+    return Spec(shape, array.dtype.newbyteorder("="))
+
+
+def check_ragged(ragged: object) -> None:
+    """Raises an ArgumentTypeError unless it says which arrays may have any length."""
+    if not all(isinstance(each, bool) for each in leaves(ragged)):
+        raise bad_type("ragged", ragged, "a bool, or a tuple or dict of bools")
+
+
+def _part(ragged: Any, key: Any) -> Any:
+    if isinstance(ragged, bool):
+        return ragged
+    try:
+        return ragged[key]
+    except LookupError:
+        raise bad_value("ragged", ragged, f"one with a bool for {key!r}") from None
+
+
+def write_sample(
+    sample: object, spec: Specs, out: Any, row: int, where: str, converts: bool
+) -> None:
+    """Writes a sample into row `row` of the arrays of a batch."""
+    if isinstance(spec, Spec):
+        if (
+            type(sample) is np.ndarray and sample.shape == spec.shape and sample.dtype == spec.dtype
+        ):  # nearly always, but where samples have any length
+            out[row] = sample
+            return
+        array = array_of(sample, where)
+        shape = (None, *array.shape[1:]) if spec.ragged and array.ndim else array.shape
+        if shape != spec.shape:
+            raise UnfitError(f"{where} has the shape {array.shape}; expected is {spec.shape}")
+        if not fits(array, spec, converts):
+            expected = (
+                f", which can't become the {spec.dtype} of spec without changing its kind"
+                f"{hint_of_raw(array.dtype)}"
+                if converts
+                else f"; expected is {spec.dtype}. To convert numbers, pass spec= to the reader"
+            )
+            raise UnfitError(f"{where} has the dtype {array.dtype}{expected}")
+        out[row] = array
+    elif isinstance(spec, dict):
+        if not isinstance(sample, Mapping):
+            raise UnfitError(f"{where} is a {type(sample).__name__}; expected is a dict")
+        for key, part in spec.items():
+            if key not in sample:
+                raise UnfitError(f"{where} has no {key!r}, which is expected")
+            write_sample(sample[key], part, out[key], row, f"{where}[{key!r}]", converts)
+        if not converts and len(sample) != len(spec):
+            extra = [key for key in sample if key not in spec]
+            raise UnfitError(f"{where} has {extra}, which sample 0 has not")
+    else:
+        if not isinstance(sample, list | tuple) or len(sample) != len(spec):
+            got = len(sample) if isinstance(sample, list | tuple) else type(sample).__name__
+            raise UnfitError(f"{where} is {got!r} parts; expected is a tuple of {len(spec)}")
+        for i, part in enumerate(spec):
+            write_sample(sample[i], part, out[i], row, f"{where}[{i}]", converts)
+
+
+def _is_tuple(sample: object) -> TypeGuard[Sequence[object]]:
+    """Whether it is several arrays in an order; a list of numbers, nested at will, is one array."""
+    if isinstance(sample, tuple):
+        return len(sample) > 0
+    return isinstance(sample, list) and not _is_numbers(sample)
+
+
+def _is_numbers(sample: list[object]) -> bool:
+    return all(
+        _is_numbers(part) if isinstance(part, list) else isinstance(part, _NUMBERS)
+        for part in sample
+    )
+
+
+def array_of(sample: object, where: str) -> Array:
+    """An array of the sample, or of one of its parts."""
+    if not isinstance(sample, np.ndarray | list | _NUMBERS) and not (
+        hasattr(sample, "__array__") or hasattr(sample, "__array_interface__")
+    ):
+        raise UnfitError(
+            f"{where} is a {type(sample).__name__}. Return numbers in its place, or leave it out"
+        )
+    try:
+        array = np.asarray(sample)
+    except (ValueError, TypeError, RuntimeError, OverflowError) as error:
+        raise UnfitError(f"{where} can't become an array: {error}") from None
+    if array.dtype.hasobject or (array.dtype.kind in "UT" and not isinstance(sample, np.ndarray)):
+        raise UnfitError(f"{where} can't become an array of numbers: it is {array.dtype}")
+    return array
+
+
+def fits(array: Array, spec: Spec, converts: bool) -> bool:
+    if array.dtype == spec.dtype:
+        return True
+    if converts:
+        return keeps_kind(array.dtype, spec.dtype)
+    return bool(np.can_cast(array.dtype, spec.dtype, "safe"))
