@@ -51,7 +51,9 @@ if TYPE_CHECKING:
         TarFiles,
         Windows,
         Zarr,
+        cu_seqlens,
         folds,
+        segment_mask,
         split,
     )
     from headrace.readers.access import ReadAmplificationWarning
@@ -115,7 +117,9 @@ else:
                 "TarFiles",
                 "Windows",
                 "Zarr",
+                "cu_seqlens",
                 "folds",
+                "segment_mask",
                 "split",
             ],
             "headrace.sampling.balanced": ["Balanced"],
@@ -194,9 +198,11 @@ __all__ = [
     "WorkerDiedError",
     "World",
     "Zarr",
+    "cu_seqlens",
     "folds",
     "open",
     "per_sample",
+    "segment_mask",
     "split",
     "world",
 ]

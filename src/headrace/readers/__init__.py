@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from headrace.readers.shared.sample_files import SampleFiles
     from headrace.readers.tar.tar_files import TarFiles
     from headrace.readers.views.concat import Concat
+    from headrace.readers.views.packed.masks import cu_seqlens, segment_mask
     from headrace.readers.views.split import folds, split
     from headrace.readers.views.subset import Subset
     from headrace.readers.views.windows import Windows
@@ -51,6 +52,7 @@ else:
             "headrace.readers.shared.sample_files": ["SampleFiles"],
             "headrace.readers.tar.tar_files": ["TarFiles"],
             "headrace.readers.views.concat": ["Concat"],
+            "headrace.readers.views.packed.masks": ["cu_seqlens", "segment_mask"],
             "headrace.readers.views.split": ["folds", "split"],
             "headrace.readers.views.subset": ["Subset"],
             "headrace.readers.views.windows": ["Windows"],
@@ -83,6 +85,8 @@ __all__ = [
     "Windows",
     "Zarr",
     "check_read",
+    "cu_seqlens",
     "folds",
+    "segment_mask",
     "split",
 ]
