@@ -166,6 +166,22 @@ def test_of_a_manifest_and_an_index(folder):
         assert_refused(folder, with_index, errno.EACCES)
 
 
+@pytest.mark.parametrize("what", ["manifest", "index"])
+def test_of_writing_a_manifest_and_an_index(folder, what):
+    path, options = written(folder, "tar")
+    tar = hr.open(path, **options)
+    save = {"manifest": Manifest.of(folder).save, "index": tar.save_index}[what]
+    (folder / "a folder").mkdir()
+    assert_refused(folder, lambda: save(folder / "a folder"), errno.EISDIR)
+    with pytest.raises(hr.FileMissingError, match=r"no folder '.*nowhere'"):
+        save(folder / "nowhere" / "x")
+    (folder / "a folder").chmod(0o500)
+    with without_rights():
+        error = assert_refused(folder, lambda: save(folder / "a folder" / "x"), errno.EACCES)
+    assert type(error) is hr.AccessDeniedError
+    assert "can't be written" in str(error)
+
+
 def test_what_can_not_be_told_is_not_said_to_be_missing(folder):
     """Where this user may not enter the folder, nobody knows whether the file is there."""
     path = folder / "in" / "x.npy"

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from headrace.executors import Executor, Inline, Processes, Ray, Results, Threads
     from headrace.formats import open  # noqa: A004
     from headrace.loader import Loader
+    from headrace.ragged import Ragged
     from headrace.readers import (
         Arrow,
         Concat,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
         NpyShards,
         NpzFiles,
         Parquet,
+        RaggedArray,
         Reader,
         Spec,
         Subset,
@@ -97,6 +99,7 @@ else:
             "headrace.executors": ["Executor", "Inline", "Processes", "Ray", "Results", "Threads"],
             "headrace.formats": ["open"],
             "headrace.loader": ["Loader"],
+            "headrace.ragged": ["Ragged"],
             "headrace.readers": [
                 "Arrow",
                 "Concat",
@@ -111,6 +114,7 @@ else:
                 "NpyShards",
                 "NpzFiles",
                 "Parquet",
+                "RaggedArray",
                 "Reader",
                 "Spec",
                 "Subset",
@@ -174,6 +178,8 @@ __all__ = [
     "Parquet",
     "Permutation",
     "Processes",
+    "Ragged",
+    "RaggedArray",
     "Ray",
     "ReadAmplificationWarning",
     "Reader",

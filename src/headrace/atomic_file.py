@@ -3,6 +3,9 @@
 import contextlib
 import os
 from collections.abc import Iterator
+from typing import BinaryIO
+
+from headrace.errors import unwritable
 
 
 @contextlib.contextmanager
@@ -34,3 +37,17 @@ def atomic_file(
         with contextlib.suppress(OSError):
             os.unlink(unfinished)
         raise
+
+
+@contextlib.contextmanager
+def saved_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """An `atomic_file` that a user asks for by its path, open for writing.
+
+    Raises:
+        StorageError: (an OSError) it can't be written.
+    """
+    try:
+        with atomic_file(path) as unfinished, open(unfinished, "wb") as file:
+            yield file
+    except OSError as error:
+        raise unwritable(os.fspath(path), error) from None

@@ -128,20 +128,36 @@ def unreadable(path: str, error: OSError) -> StorageError:
         return error
     if isinstance(error, FileNotFoundError):
         return FileMissingError(f"there is no file {path!r}")
-    kind = AccessDeniedError if isinstance(error, PermissionError) else StorageError
+    return _refused(
+        f"{path!r} can't be read", error, "read it, and to enter the folders that it is in"
+    )
+
+
+def unwritable(path: str, error: OSError) -> StorageError:
+    """The error about a file of this machine over whose writing the system raised `error`."""
+    if isinstance(error, StorageError):
+        return error
+    folder = os.path.dirname(path) or os.curdir
+    if isinstance(error, FileNotFoundError) and not os.path.isdir(folder):
+        return FileMissingError(f"{path!r} can't be written: there is no folder {folder!r}")
+    return _refused(f"{path!r} can't be written", error, "write to the folder that it is in")
+
+
+def _refused(what: str, error: OSError, right: str) -> StorageError:
+    kinds = {FileNotFoundError: FileMissingError, PermissionError: AccessDeniedError}
+    kind = kinds.get(type(error), StorageError)
     number = error.errno or 0
     reason = os.strerror(number) if number else str(error)
-    remedy = f". {_REMEDIES[number]}" if number in _REMEDIES else ""
-    explained = kind(f"{path!r} can't be read: {reason}{remedy}")
+    remedies = _REMEDIES | dict.fromkeys(
+        (errno.EACCES, errno.EPERM), f"This user needs the right to {right}"
+    )
+    explained = kind(f"{what}: {reason}" + (f". {remedies[number]}" if number in remedies else ""))
     explained.errno = error.errno
     return explained
 
 
-_RIGHTS = "This user needs the right to read it, and to enter the folders that it is in"
 # What helps, by the system's numbers, where its own words do not say it.
 _REMEDIES = {
-    errno.EACCES: _RIGHTS,
-    errno.EPERM: _RIGHTS,
     errno.ELOOP: "A link leads back to itself",
     errno.EMFILE: "Raise the limit of this process, as with `ulimit -n`",
     errno.ESTALE: "It was replaced where it is served from: open it again, or mount that again",

@@ -78,6 +78,17 @@ def test_the_first_batch_does_not_wait_for_others_and_later_ones_come_in_blocks(
     assert max(rows.lengths) == 4 * 64
 
 
+def test_a_block_that_is_too_large_for_one_call_takes_a_few():
+    rows = Rows()
+    rows.spec = hr.Spec((384,), np.dtype(np.int64))
+    with hr.Loader(rows, batch_size=4, shuffle=False, executor=hr.Threads(1)) as loader:
+        for step, batch in enumerate(loader):
+            assert (batch == np.arange(4 * step, 4 * step + 4)[:, None]).all()
+    # Half a MiB holds 42 of these batches, and a block has 64.
+    assert max(rows.lengths) == 4 * 42
+    assert 4 * 22 in rows.lengths
+
+
 @pytest.mark.parametrize(
     "options",
     [

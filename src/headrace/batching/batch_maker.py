@@ -14,8 +14,15 @@ from headrace.batching.bad_samples import BadSample, Substitution
 from headrace.batching.transforms import Batch, RandomStreams, Transform, apply, per_sample
 from headrace.errors import ArgumentError, stopped_early
 from headrace.pytree import Tree, leaves, map_leaves, nbytes
+from headrace.ragged import Ragged
 from headrace.readers.access import access_of
-from headrace.readers.reader import Arrays, Reader, Spec, sample_nbytes
+from headrace.readers.reader import (
+    Batched,
+    Reader,
+    Spec,
+    read_batch,
+    sample_nbytes,
+)
 from headrace.sampling.keys import BatchKey, Block, padding_weights
 
 # Batches that together are no larger are views of one array: reading into it takes one call. A
@@ -130,7 +137,9 @@ class BatchMaker:
             and not self._weighted
             and not self.with_indices
             and all(
-                access_of(reader).in_memory and isinstance(reader.spec, Spec)
+                access_of(reader).in_memory
+                and isinstance(reader.spec, Spec)
+                and not reader.spec.ragged
                 for reader in leaves(self._readers)
             )
         )
@@ -144,14 +153,9 @@ class BatchMaker:
         """Frees the memory that is kept for later batches."""
         self._memory.clear()
 
-    def _read_batch(self, indices: Indices) -> Arrays:
-        return map_leaves(lambda reader: self._read(reader, indices), self._readers)
-
-    def _read(self, reader: Reader, indices: Indices) -> Arrays:
-        n, empty = len(indices), self._memory.empty
-        out = map_leaves(lambda spec: empty((n, *spec.shape), spec.dtype), reader.spec)
-        reader.read(indices, out)
-        return out
+    def _read_batch(self, indices: Indices) -> Tree[Batched]:
+        empty = self._memory.empty
+        return map_leaves(lambda reader: read_batch(reader, indices, empty), self._readers)
 
     def _read_together(self, indices: Indices) -> list[Batch]:
         """The batches of the rows of `indices`."""
@@ -168,10 +172,12 @@ class BatchMaker:
         spec = reader.spec
         assert isinstance(spec, Spec), "only plain arrays are read together"
         nbytes = samples * spec.nbytes
-        if nbytes % ALIGNMENT_BYTES or steps * nbytes > _MOST_BYTES_TOGETHER:
-            return [self._read_array(reader, spec, row) for row in indices]
-        rows = self._read_array(reader, spec, indices.reshape(-1))
-        return list(rows.reshape(steps, samples, *spec.shape))
+        together = 1 if nbytes % ALIGNMENT_BYTES else max(1, _MOST_BYTES_TOGETHER // max(1, nbytes))
+        rows: list[Array] = []
+        for some in (indices[start : start + together] for start in range(0, steps, together)):
+            read = self._read_array(reader, spec, some.reshape(-1))
+            rows.extend(read.reshape(len(some), samples, *spec.shape))
+        return rows
 
     def _read_array(self, reader: Reader, spec: Spec, indices: Indices) -> Array:
         out = self._memory.empty((len(indices), *spec.shape), spec.dtype)
@@ -209,7 +215,7 @@ class ReadyBatches:
 def _with(batch: Batch, column: Array, option: str, what: str) -> tuple[object, ...]:
     """The batch with a column more, of a value for each sample."""
     for leaf in leaves(batch):
-        if isinstance(leaf, np.ndarray) and leaf.shape[:1] != column.shape:
+        if isinstance(leaf, np.ndarray | Ragged) and leaf.shape[:1] != column.shape:
             raise ArgumentError(
                 f"the transform must keep the {len(column)} samples of a batch when {option}, "
                 f"as each has {what}, but returned an array of shape {leaf.shape}."

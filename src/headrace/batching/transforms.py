@@ -8,15 +8,16 @@ executor, nor on what was drawn before. The number is that of the sample; where 
 sample twice in an epoch, that of its position, so that it gets other numbers each time.
 """
 
-from collections.abc import Callable
-from typing import Any, TypeAlias
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 
 from headrace.arrays import Array, aligned_empty
 from headrace.errors import ArgumentError, bad_type, bad_value
-from headrace.pytree import leaves, map_leaves, named_leaves
-from headrace.readers.reader import Arrays
+from headrace.pytree import Tree, leaves, map_leaves, named_leaves
+from headrace.ragged import RaggedOut
+from headrace.readers.reader import Arrays, Batched, Out, result_of
 from headrace.sampling import streams
 from headrace.sampling.keys import NO_STEP, BatchKey
 
@@ -78,6 +79,9 @@ class per_sample:  # noqa: N801  (it reads as a function where it is used)
             sample, in whatever batch it comes; it is only good during the call. The function
             returns a sample of any structure, of arrays or numbers of the same shape and dtype for
             all.
+        ragged: which of the arrays that it returns may differ in the length of their first axis: a
+            batch of them is a `Ragged`. True for all that have an axis, or bools in the structure
+            of what it returns, such as `{"tokens": True, "label": False}`.
 
     Example:
         >>> import headrace as hr
@@ -90,17 +94,22 @@ class per_sample:  # noqa: N801  (it reads as a function where it is used)
         ((2,), False)
     """
 
-    def __init__(self, function: Transform) -> None:
+    def __init__(self, function: Transform, ragged: Tree[bool] = False) -> None:
         if not callable(function):
             raise bad_type("function", function, "a function of (sample, rng)")
+        if not all(isinstance(each, bool) for each in leaves(ragged)):
+            raise bad_type("ragged", ragged, "a bool, or a tuple or dict of bools")
         self.function = function
+        self.ragged = ragged
 
     def __repr__(self) -> str:
         return f"per_sample({getattr(self.function, '__qualname__', self.function)!s})"
 
-    def apply(self, batch: Arrays, key: BatchKey, generators: RandomStreams) -> Arrays:
+    def apply(
+        self, batch: Tree[Batched], key: BatchKey, generators: RandomStreams
+    ) -> Tree[Batched]:
         """The batch of the transformed samples of `batch`."""
-        out: Arrays | None = None
+        out: Out | None = None
         n = len(key.indices)
         epoch = key.place.epoch
         for row, index in enumerate(key.indices.tolist()):
@@ -113,14 +122,12 @@ class per_sample:  # noqa: N801  (it reads as a function where it is used)
                 sample = self.function(rows, generator)
                 sample = map_leaves(_as_array, sample)
                 if out is None:
-                    out = map_leaves(
-                        lambda leaf: aligned_empty((n, *leaf.shape), leaf.dtype), sample
-                    )
+                    out = _empty_rows(sample, self.ragged, n)
                 _put(sample, out, row)
             except Exception as error:
                 error.add_note(f"headrace: in {self!r} of sample {index}, row {row} of its batch")
                 raise
-        return batch if out is None else out
+        return batch if out is None else result_of(out)
 
 
 def check_transform(transform: object, version: object) -> None:
@@ -135,7 +142,10 @@ def check_transform(transform: object, version: object) -> None:
 
 
 def apply(
-    transform: Transform | per_sample, batch: Arrays, key: BatchKey, generators: RandomStreams
+    transform: Transform | per_sample,
+    batch: Tree[Batched],
+    key: BatchKey,
+    generators: RandomStreams,
 ) -> Batch:
     """The batch that `transform` makes of `batch`."""
     if isinstance(transform, per_sample):
@@ -158,7 +168,29 @@ def _as_array(leaf: object) -> Array:
     return array
 
 
-def _put(sample: Arrays, out: Arrays, row: int) -> None:
+def _empty_rows(sample: Arrays, ragged: Tree[bool], n: int) -> Out:
+    """What `n` samples like this one are put into."""
+    names = [name for name, _ in named_leaves(sample)]
+    if isinstance(ragged, bool):
+        told = dict.fromkeys(names, ragged)
+    else:
+        told = {name: bool(each) for name, each in named_leaves(cast("Tree[bool]", ragged))}
+        if told.keys() != set(names):
+            raise ArgumentError(
+                f"ragged must have a bool for each of the leaves {names} that the transform "
+                f"returns, but has them for {list(told)}."
+            )
+    flags = iter(names)
+
+    def rows_of(leaf: Array) -> Array | RaggedOut:
+        if told[next(flags)] and leaf.ndim:
+            return RaggedOut(n, leaf.shape[1:], leaf.dtype)
+        return aligned_empty((n, *leaf.shape), leaf.dtype)
+
+    return map_leaves(rows_of, sample)
+
+
+def _put(sample: Arrays, out: Out, row: int) -> None:
     """Copies the leaves of `sample` to `row` of the leaves of `out`, which they must fit."""
     names = [name for name, _ in named_leaves(sample)]
     if row and names != [name for name, _ in named_leaves(out)]:
@@ -166,11 +198,20 @@ def _put(sample: Arrays, out: Arrays, row: int) -> None:
             "the transform must return the same structure for all samples, but returned leaves "
             f"at {names} after those at {[name for name, _ in named_leaves(out)]}."
         )
-    for name, leaf, rows in zip(names, leaves(sample), leaves(out), strict=True):
-        if leaf.shape != rows.shape[1:] or leaf.dtype != rows.dtype:
+    all_rows: Iterator[Array | RaggedOut] = leaves(out)
+    for name, leaf, rows in zip(names, leaves(sample), all_rows, strict=True):
+        if isinstance(rows, RaggedOut):
+            expected: tuple[int | None, ...] = (None, *rows.element)
+            fits = leaf.ndim > 0 and leaf.shape[1:] == rows.element
+        else:
+            expected = rows.shape[1:]
+            fits = leaf.shape == expected
+        if not fits or leaf.dtype != rows.dtype:
+            only_length = len(expected) == leaf.ndim and leaf.shape[1:] == expected[1:]
+            remedy = " For samples of any length, use per_sample(fn, ragged=True)."
             raise ArgumentError(
                 "the transform must return the same shape and dtype for all samples, but returned "
                 f"{leaf.shape} {leaf.dtype}{' at ' + name if name else ''} after "
-                f"{rows.shape[1:]} {rows.dtype}."
+                f"{expected} {rows.dtype}.{remedy if only_length and not fits else ''}"
             )
         rows[row] = leaf

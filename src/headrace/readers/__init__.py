@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from headrace.readers.npy.npy_files import NpyFiles
     from headrace.readers.npy.npy_shards import NpyShards
     from headrace.readers.npy.npz_files import NpzFiles
+    from headrace.readers.ragged_array import RaggedArray
     from headrace.readers.reader import Reader, Spec, check_read
     from headrace.readers.shared.block_cache import BlockCache
     from headrace.readers.shared.format_error import FormatError
@@ -46,6 +47,7 @@ else:
             "headrace.readers.npy.npy_files": ["NpyFiles"],
             "headrace.readers.npy.npy_shards": ["NpyShards"],
             "headrace.readers.npy.npz_files": ["NpzFiles"],
+            "headrace.readers.ragged_array": ["RaggedArray"],
             "headrace.readers.reader": ["Reader", "Spec", "check_read"],
             "headrace.readers.shared.block_cache": ["BlockCache"],
             "headrace.readers.shared.format_error": ["FormatError"],
@@ -77,6 +79,7 @@ __all__ = [
     "NpyShards",
     "NpzFiles",
     "Parquet",
+    "RaggedArray",
     "Reader",
     "SampleFiles",
     "Spec",

@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeAlias
 
 from headrace.arrays import Array, Indices
 from headrace.errors import ArgumentError
-from headrace.pytree import Tree, named_leaves
+from headrace.pytree import Tree, map_leaves, named_leaves
 from headrace.readers.reader import Reader
 
 
@@ -109,6 +109,16 @@ def parts_of_source(readers: Tree[Reader]) -> Sequence[Part]:
         blocks = [max(one.block, two.block) for one, two in zip(joined[0], parts, strict=True)]
         joined[0] = [part._replace(block=b) for part, b in zip(parts, blocks, strict=True)]
     return joined[0] if joined else ()
+
+
+def lengths_of(reader: Reader) -> Tree[Indices | None]:
+    """What the method `sample_lengths` returns: how long each array of each sample is.
+
+    In the structure of `spec`, int64, shape (n,); None for arrays of one shape, and for all if the
+    reader does not know the lengths without reading the samples.
+    """
+    lengths: Callable[[], Tree[Indices | None]] | None = getattr(reader, "sample_lengths", None)
+    return map_leaves(lambda _: None, reader.spec) if lengths is None else lengths()
 
 
 def ids_fingerprint_of(reader: Reader) -> str:

@@ -56,6 +56,11 @@ class ArrayReader:
         """The ids as text, in order, in a new list at each call; None if they are not known."""
         return None if self._ids is None else self._ids.listed()
 
+    @property
+    def array(self) -> Array:
+        """The array itself."""
+        return np.asarray(self._array)
+
     def __len__(self) -> int:
         return len(self._array)
 

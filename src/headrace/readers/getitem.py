@@ -8,20 +8,26 @@ import threading
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from operator import itemgetter
-from typing import Any, TypeGuard
+from typing import Any
 
 import numpy as np
 
-from headrace.arguments import MAX_SAMPLES, check_bool, check_dtype, hint_of_raw, keeps_kind
+from headrace.arguments import MAX_SAMPLES, check_bool
 from headrace.arrays import Array, Indices, fingerprint
 from headrace.errors import ArgumentError, SampleFormatError, bad_type, bad_value
 from headrace.per_process import PerProcess
 from headrace.pytree import map_leaves
-from headrace.readers.reader import Arrays, Spec, Specs, check_read, is_specs
+from headrace.readers.reader import Arrays, Spec, Specs, check_read
 from headrace.readers.shared.format_error import while_reading
+from headrace.readers.shared.sample_values import (
+    UnfitError,
+    check_spec,
+    fits,
+    learned,
+    write_sample,
+)
 
 _MOST_SUBSETS = 16  # of one another
-_NUMBERS = int | float | complex | np.generic
 
 
 class GetItem:
@@ -100,12 +106,10 @@ class GetItem:
             if not self._n:
                 raise ArgumentError("dataset must have a sample to learn from; pass spec= of one.")
             try:
-                spec = _learned(self._first(), "sample 0")
-            except _UnfitError as error:
+                spec = learned(self._first(), "sample 0")
+            except UnfitError as error:
                 raise bad_type("dataset", dataset, f"one of arrays and numbers; {error}") from None
-        elif not is_specs(spec):
-            raise bad_type("spec", spec, "a headrace.Spec, or a tuple or dict of them")
-        self._spec: Specs = map_leaves(_checked, spec)
+        self._spec: Specs = check_spec(spec)
 
     @property
     def spec(self) -> Specs:
@@ -146,7 +150,7 @@ class GetItem:
             return
         try:
             batch = self._batch(numbers)
-        except _UnfitError as error:
+        except UnfitError as error:
             raise SampleFormatError.at(
                 numbers[0], f"{error}, from sample {numbers[0]} on"
             ) from None
@@ -201,7 +205,7 @@ class GetItem:
             got = f"{len(batch)} samples" if isinstance(batch, Sequence) else type(batch).__name__
             method = "__getitem__" if self._by_columns else "__getitems__"
             remedy = '. Pass dataset.with_format("numpy")' if self._by_columns else ""
-            raise _UnfitError(
+            raise UnfitError(
                 f"{type(self._dataset).__name__}.{method} must return a list of the "
                 f"{len(numbers)} samples that it is asked for, or a dict of columns, but returned "
                 f"{got}{remedy}"
@@ -213,8 +217,8 @@ class GetItem:
 
     def _write(self, sample: object, out: Any, row: int, index: int) -> None:
         try:
-            _write(sample, self._spec, out, row, f"sample {index}", self._converts)
-        except _UnfitError as error:
+            write_sample(sample, self._spec, out, row, f"sample {index}", self._converts)
+        except UnfitError as error:
             raise SampleFormatError.at(index, str(error)) from None
 
     def _write_columns(self, batch: Mapping[str, object], out: Any, numbers: list[int]) -> None:
@@ -231,7 +235,7 @@ class GetItem:
                 values is not None
                 and isinstance(spec, Spec)
                 and values.shape == (len(numbers), *spec.shape)
-                and _fits(values, spec, self._converts)
+                and fits(values, spec, self._converts)
             ):
                 out[key][...] = values
             else:
@@ -240,111 +244,12 @@ class GetItem:
             try:
                 for key in rows:
                     if key not in batch:
-                        raise _UnfitError(f"sample {index} has no {key!r}, which sample 0 has")
+                        raise UnfitError(f"sample {index} has no {key!r}, which sample 0 has")
                     where = f"sample {index}[{key!r}]"
                     part = _row(batch[key], row, len(numbers), key)
-                    _write(part, self._spec[key], out[key], row, where, self._converts)
-            except _UnfitError as error:
+                    write_sample(part, self._spec[key], out[key], row, where, self._converts)
+            except UnfitError as error:
                 raise SampleFormatError.at(index, str(error)) from None
-
-
-class _UnfitError(Exception):
-    """A sample is not what it must be; the message names it and says why."""
-
-
-def _checked(spec: Spec) -> Spec:
-    """A spec that a user gave, whose dtype may be anything that numpy makes one of."""
-    if not isinstance(spec.shape, tuple):
-        raise bad_type("spec", spec, "a headrace.Spec whose shape is a tuple")
-    return Spec(spec.shape, check_dtype(spec.dtype))
-
-
-def _learned(sample: object, where: str) -> Specs:
-    """The spec of a sample."""
-    if isinstance(sample, Mapping) and sample:
-        return {key: _learned(part, f"{where}[{key!r}]") for key, part in sample.items()}
-    if _is_tuple(sample):
-        return tuple(_learned(part, f"{where}[{i}]") for i, part in enumerate(sample))
-    array = _array(sample, where)
-    return Spec(array.shape, array.dtype.newbyteorder("="))
-
-
-def _write(sample: object, spec: Specs, out: Any, row: int, where: str, converts: bool) -> None:
-    """Writes a sample into row `row` of the arrays of a batch."""
-    if isinstance(spec, Spec):
-        if (
-            type(sample) is np.ndarray and sample.shape == spec.shape and sample.dtype == spec.dtype
-        ):  # nearly always
-            out[row] = sample
-            return
-        array = _array(sample, where)
-        if array.shape != spec.shape:
-            raise _UnfitError(f"{where} has the shape {array.shape}; expected is {spec.shape}")
-        if not _fits(array, spec, converts):
-            expected = (
-                f", which can't become the {spec.dtype} of spec without changing its kind"
-                f"{hint_of_raw(array.dtype)}"
-                if converts
-                else f"; expected is {spec.dtype}. To convert numbers, pass spec= to the reader"
-            )
-            raise _UnfitError(f"{where} has the dtype {array.dtype}{expected}")
-        out[row] = array
-    elif isinstance(spec, dict):
-        if not isinstance(sample, Mapping):
-            raise _UnfitError(f"{where} is a {type(sample).__name__}; expected is a dict")
-        for key, part in spec.items():
-            if key not in sample:
-                raise _UnfitError(f"{where} has no {key!r}, which is expected")
-            _write(sample[key], part, out[key], row, f"{where}[{key!r}]", converts)
-        if not converts and len(sample) != len(spec):
-            extra = [key for key in sample if key not in spec]
-            raise _UnfitError(f"{where} has {extra}, which sample 0 has not")
-    else:
-        if not isinstance(sample, list | tuple) or len(sample) != len(spec):
-            got = len(sample) if isinstance(sample, list | tuple) else type(sample).__name__
-            raise _UnfitError(f"{where} is {got!r} parts; expected is a tuple of {len(spec)}")
-        for i, part in enumerate(spec):
-            _write(sample[i], part, out[i], row, f"{where}[{i}]", converts)
-
-
-def _is_tuple(sample: object) -> TypeGuard[Sequence[object]]:
-    """Whether it is several arrays in an order; a list of numbers, nested at will, is one array."""
-    if isinstance(sample, tuple):
-        return len(sample) > 0
-    return isinstance(sample, list) and not _is_numbers(sample)
-
-
-def _is_numbers(sample: list[object]) -> bool:
-    return all(
-        _is_numbers(part) if isinstance(part, list) else isinstance(part, _NUMBERS)
-        for part in sample
-    )
-
-
-def _array(sample: object, where: str) -> Array:
-    """An array of the sample, or of one of its parts."""
-    if not isinstance(sample, np.ndarray | list | _NUMBERS) and not (
-        hasattr(sample, "__array__") or hasattr(sample, "__array_interface__")
-    ):
-        raise _UnfitError(
-            f"{where} is a {type(sample).__name__}. "
-            "Have the dataset return numbers in its place, or leave it out"
-        )
-    try:
-        array = np.asarray(sample)
-    except (ValueError, TypeError, RuntimeError, OverflowError) as error:
-        raise _UnfitError(f"{where} can't become an array: {error}") from None
-    if array.dtype.hasobject or (array.dtype.kind in "UT" and not isinstance(sample, np.ndarray)):
-        raise _UnfitError(f"{where} can't become an array of numbers: it is {array.dtype}")
-    return array
-
-
-def _fits(array: Array, spec: Spec, converts: bool) -> bool:
-    if array.dtype == spec.dtype:
-        return True
-    if converts:
-        return keeps_kind(array.dtype, spec.dtype)
-    return bool(np.can_cast(array.dtype, spec.dtype, "safe"))
 
 
 def _stacked(column: object) -> Array | None:
@@ -365,7 +270,7 @@ def _row(column: Any, row: int, n: int, name: str) -> object:
     try:
         length = len(column)
     except TypeError:
-        raise _UnfitError(f"column {name!r} is a {type(column).__name__}, not a list") from None
+        raise UnfitError(f"column {name!r} is a {type(column).__name__}, not a list") from None
     if length != n:
-        raise _UnfitError(f"column {name!r} has {length} values for {n} samples")
+        raise UnfitError(f"column {name!r} has {length} values for {n} samples")
     return column[row]

@@ -6,35 +6,61 @@ from typing import Any, Protocol, TypeAlias, TypeGuard, runtime_checkable
 
 import numpy as np
 
-from headrace.arrays import Array, DType, Indices
+from headrace.arrays import Array, DType, Indices, aligned_empty
 from headrace.errors import ArgumentError, HeadraceError, OutOfRangeError, bad_type, bad_value
-from headrace.pytree import Tree, nbytes
+from headrace.pytree import Tree, leaves, map_leaves, nbytes
+from headrace.ragged import Empty, Ragged, RaggedOut
 
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """Shape and dtype of one sample. The dtype has the machine's byte order."""
+    """Shape and dtype of one sample. The dtype has the machine's byte order.
 
-    shape: tuple[int, ...]
+    The first axis may be None: the samples then differ in their length, and a batch of them is a
+    `Ragged`.
+    """
+
+    # With None in the first place alone; as such, every use would have to say that it is none.
+    shape: tuple[Any, ...]
     dtype: DType
+
+    def __post_init__(self) -> None:
+        if isinstance(self.shape, tuple) and None in self.shape[1:]:
+            raise bad_value("shape", self.shape, "one with None in no axis but the first")
+
+    @property
+    def ragged(self) -> bool:
+        """Whether samples may have any length."""
+        return self.shape[:1] == (None,)
+
+    @property
+    def element(self) -> tuple[int, ...]:
+        """The shape of a sample without its first axis."""
+        return self.shape[1:]
 
     @property
     def nbytes(self) -> int:
-        """Bytes of one sample."""
-        return math.prod(self.shape) * self.dtype.itemsize
+        """Bytes of one sample; of one element of it, if samples may have any length."""
+        shape = self.element if self.ragged else self.shape
+        return math.prod(shape) * self.dtype.itemsize
 
 
+# A batch of one array of the samples.
+Batched: TypeAlias = Array | Ragged
 # Of a sample that is one array or several, and of a batch of such samples.
 Specs: TypeAlias = Tree[Spec]
 Arrays: TypeAlias = Tree[Array]
+# What `read` fills: an array, or what allocates one where samples may have any length.
+Out: TypeAlias = Tree[Array | RaggedOut]
 
 
 @runtime_checkable
 class Reader(Protocol):
-    """Random access to equally shaped samples, a batch at a time.
+    """Random access to samples, a batch at a time.
 
     A sample is an array, or a tuple or dict of arrays, nested at will: `spec` is then that of
-    specs, and `out` that of arrays.
+    specs, and `out` that of arrays. Samples are of one shape, or differ in the length of their
+    first axis, which `spec` then has as None.
 
     A reader
 
@@ -52,7 +78,8 @@ class Reader(Protocol):
     the number of samples in one (1 if any sample is read by itself), and `blocks_kept` how many it
     keeps in memory; a loader then warns of a full shuffle, and says what it costs. `ids` are the
     names of the samples, in order, for reports. Where samples are several arrays, each of which can
-    be read by itself, `part_readers` are the readers of each, and a loader takes those.
+    be read by itself, `part_readers` are the readers of each, and a loader takes those. Where
+    samples differ in length, `sample_lengths()` gives those of all, as `lengths_of` says.
 
     `headrace.testing.ReaderContract` tests all of this.
     """
@@ -71,8 +98,9 @@ class Reader(Protocol):
 
         Args:
             indices: int64, shape (batch,), each in range(len(self)), repeats allowed.
-            out: C-contiguous, shape (batch, *spec.shape), dtype spec.dtype; or a tuple or dict of
-                such arrays, as `spec` is.
+            out: C-contiguous, shape (batch, *spec.shape), dtype spec.dtype; or, where samples may
+                have any length, a `headrace.ragged.RaggedOut`, of which `allocate(lengths)` gives
+                what is to be filled; or a tuple or dict of such, as `spec` is.
         """
         ...
 
@@ -87,8 +115,41 @@ def is_specs(spec: object) -> TypeGuard[Specs]:
 
 
 def sample_nbytes(spec: Specs) -> int:
-    """Bytes of all arrays of one sample."""
+    """Bytes of all arrays of one sample; at least, where samples may have any length."""
     return nbytes(spec)
+
+
+def is_ragged(spec: Specs) -> bool:
+    """Whether an array of a sample may have any length."""
+    return any(part.ragged for part in leaves(spec))
+
+
+def empty_out(spec: Specs, n: int, empty: Empty = aligned_empty) -> Any:
+    """What `n` samples are read into, not filled yet; `result_of` gives the samples then.
+
+    Args:
+        empty: where memory comes from.
+    """
+
+    def of_part(part: Spec) -> Array | RaggedOut:
+        if part.ragged:
+            return RaggedOut(n, part.element, part.dtype, empty)
+        return empty((n, *part.shape), part.dtype)
+
+    return map_leaves(of_part, spec)
+
+
+def result_of(out: Any) -> Any:
+    """The samples that were read into `out`: arrays, and `Ragged` where they have any length."""
+    return map_leaves(lambda part: part.result if isinstance(part, RaggedOut) else part, out)
+
+
+def read_batch(reader: Reader, indices: Indices, empty: Empty = aligned_empty) -> Tree[Batched]:
+    """The samples `indices` of a reader, in new memory."""
+    out = empty_out(reader.spec, len(indices), empty)
+    reader.read(indices, out)
+    batch: Tree[Batched] = result_of(out)
+    return batch
 
 
 def check_read(n: int, spec: Specs, indices: Indices, out: object) -> None:
@@ -105,7 +166,14 @@ def check_read(n: int, spec: Specs, indices: Indices, out: object) -> None:
 
 
 def _check_out(name: str, n: int, spec: Specs, out: object) -> None:
-    if isinstance(spec, Spec):
+    if isinstance(spec, Spec) and spec.ragged:
+        expected = (n, spec.element, spec.dtype)
+        if not isinstance(out, RaggedOut):
+            raise bad_type(name, out, "a headrace.ragged.RaggedOut")
+        if (out.n, out.element, out.dtype) != expected:
+            allowed = f"of (n, element, dtype) {expected}"
+            raise bad_value(name, (out.n, out.element, out.dtype), allowed)
+    elif isinstance(spec, Spec):
         shape = (n, *spec.shape)
         if not (
             isinstance(out, np.ndarray)

@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from headrace.atomic_file import atomic_file
+from headrace.atomic_file import saved_file
 from headrace.errors import ArgumentError, ChecksumError, bad_type, bad_value, unreadable
 from headrace.storage.local.folder import Folder
 from headrace.storage.storage import Request, Storage
@@ -195,11 +195,15 @@ class Manifest(Mapping[str, FileSums]):
         )
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the file at once: it is never there in part."""
+        """Writes the file at once: it is never there in part.
+
+        Raises:
+            StorageError: (an OSError) it can't be written.
+        """
         files = {name: self._files[name]._asdict() for name in sorted(self._files)}
         text = json.dumps({"format": _FORMAT, "files": files}, separators=(",", ":"))
-        with atomic_file(path) as unfinished, open(unfinished, "w", encoding="utf-8") as file:
-            file.write(text)
+        with saved_file(path) as file:
+            file.write(text.encode())
 
 
 def file_sums(

@@ -1,7 +1,8 @@
 """The contract tests: what every reader, executor and storage has to do, also third parties'.
 
-Requires pytest. A test class inherits `ReaderContract`, `ExecutorContract` or `StorageContract`,
-says how to make the thing under test, and has all the tests of its contract:
+Requires pytest. A test class inherits `ReaderContract`, `RaggedReaderContract` for samples of any
+length, `ExecutorContract` or `StorageContract`, says how to make the thing under test, and has all
+the tests of its contract:
 
     from headrace.testing import ReaderContract
 
@@ -20,6 +21,7 @@ from headrace.lazy import lazy_names
 
 if TYPE_CHECKING:
     from headrace.testing.executors import ExecutorContract
+    from headrace.testing.ragged_readers import RaggedReaderContract
     from headrace.testing.readers import ReaderContract
     from headrace.testing.storages import StorageContract
 else:
@@ -27,9 +29,10 @@ else:
         __name__,
         {
             "headrace.testing.executors": ["ExecutorContract"],
+            "headrace.testing.ragged_readers": ["RaggedReaderContract"],
             "headrace.testing.readers": ["ReaderContract"],
             "headrace.testing.storages": ["StorageContract"],
         },
     )
 
-__all__ = ["ExecutorContract", "ReaderContract", "StorageContract"]
+__all__ = ["ExecutorContract", "RaggedReaderContract", "ReaderContract", "StorageContract"]

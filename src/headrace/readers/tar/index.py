@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from headrace.arrays import Array
-from headrace.atomic_file import atomic_file
+from headrace.atomic_file import saved_file
 from headrace.errors import ArgumentError, unreadable
 from headrace.readers.shared.names import Names
 from headrace.readers.tar.scan import BLOCK_BYTES, scan
@@ -113,7 +113,7 @@ class TarIndex(NamedTuple):
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the index to a file, which appears when it is whole."""
-        with atomic_file(path) as unfinished, open(unfinished, "wb") as file:
+        with saved_file(path) as file:
             np.savez(
                 file,
                 format=_FORMAT,

@@ -139,6 +139,9 @@ class TarFiles:
         """Writes where all files in the shards lie to `path`, an .npz file, for `index=`.
 
         The index is good until the shards change, and for any fields.
+
+        Raises:
+            StorageError: (an OSError) it can't be written.
         """
         self._index.save(path)
 

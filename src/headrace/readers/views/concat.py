@@ -9,11 +9,21 @@ import numpy as np
 import numpy.typing as npt
 
 from headrace.arguments import check_dtype, keeps_kind
-from headrace.arrays import Array, Indices, fingerprint
+from headrace.arrays import Indices, fingerprint
 from headrace.errors import ArgumentError, bad_value
 from headrace.pytree import Tree, map_leaves, named_leaves
-from headrace.readers.access import Access, Part
-from headrace.readers.reader import Arrays, Reader, Spec, Specs, check_read
+from headrace.readers.access import Access, Part, lengths_of
+from headrace.readers.reader import (
+    Batched,
+    Out,
+    Reader,
+    Spec,
+    Specs,
+    check_read,
+    empty_out,
+    is_ragged,
+    result_of,
+)
 from headrace.readers.shared.block_cache import rows_of_blocks
 from headrace.readers.source import common_length, readers_of, samples_hash
 from headrace.readers.views.parts import (
@@ -70,6 +80,7 @@ class Concat:
         self.lengths = tuple(map(common_length, self._sources))
         self._specs = [spec_of_parts(source) for source in self._sources]
         self._spec = _agreed(self._specs, dtype)
+        self._ragged = is_ragged(self._spec)
         self._begins = np.concatenate([[0], np.cumsum(self.lengths)])
 
     @property
@@ -113,6 +124,19 @@ class Concat:
             for n, source, name in zip(self.lengths, self._sources, self._names, strict=True)
         ]
 
+    def sample_lengths(self) -> Tree[Indices | None]:
+        """How long each sample is, where the sources know it; as `lengths_of` says."""
+        of_sources = [map_leaves(lengths_of, source) for source in self._sources]
+        named = [dict(named_leaves(lengths)) for lengths in of_sources]
+
+        def joined(name: str) -> Indices | None:
+            known = [each[name] for each in named]
+            whole = [lengths for lengths in known if lengths is not None]
+            return np.concatenate(whole) if len(whole) == len(known) else None
+
+        names = iter(named[0])
+        return map_leaves(lambda _: joined(next(names)), of_sources[0])
+
     @property
     def part_readers(self) -> Tree[Reader]:
         """A concatenation of each part of the sources, if all have the same parts."""
@@ -146,34 +170,34 @@ class Concat:
         ]
         return fingerprint(repr(parts))
 
-    def read(self, indices: Indices, out: Arrays) -> None:
+    def read(self, indices: Indices, out: Out) -> None:
         check_read(len(self), self.spec, indices, out)
         # A source without samples begins where the next does, which is then the one that is found.
         sources = np.searchsorted(self._begins, indices, side="right") - 1
         for source, rows in rows_of_blocks(sources):
             self._read(source, rows, indices[rows], out)
 
-    def _read(self, source: int, rows: Indices, indices: Indices, out: Arrays) -> None:
+    def _read(self, source: int, rows: Indices, indices: Indices, out: Out) -> None:
         """Reads samples of one source into these rows."""
         of_source = indices - self._begins[source]
         specs, first, n = self._specs[source], int(rows[0]), len(rows)
         # Rows of `out` that lie together are read into, where no dtype is to be changed.
-        directly = specs == self._spec and int(rows[-1]) - first == n - 1
-        target: Arrays
+        directly = specs == self._spec and int(rows[-1]) - first == n - 1 and not self._ragged
+        target: Any
         if directly:
             target = map_leaves(lambda part: part[first : first + n], out)
         else:
-            target = map_leaves(lambda spec: np.empty((n, *spec.shape), spec.dtype), specs)
+            target = empty_out(specs, n)
         try:
             read_parts(self._sources[source], of_source, target)
         except Exception as error:
             renumber_in(error, "sample {} of the concatenation", indices, of_source)
             raise
         if not directly:
-            map_leaves(lambda part, read: _put(part, rows, read), out, target)
+            map_leaves(lambda part, read: _put(part, rows, read), out, result_of(target))
 
 
-def _put(part: Array, rows: Indices, read: Array) -> None:
+def _put(part: Any, rows: Indices, read: Batched) -> None:
     part[rows] = read
 
 

@@ -7,7 +7,13 @@ import numpy as np
 
 from headrace.arrays import Indices, fingerprint
 from headrace.pytree import Tree, leaves, map_leaves
-from headrace.readers.access import Access, Part, ReadAmplificationWarning, parts_of
+from headrace.readers.access import (
+    Access,
+    Part,
+    ReadAmplificationWarning,
+    lengths_of,
+    parts_of,
+)
 from headrace.readers.reader import Arrays, Reader, Specs, check_read
 from headrace.readers.source import common_length, readers_of, samples_hash
 from headrace.readers.views.chosen import Choice, Chosen
@@ -100,6 +106,14 @@ class Subset:
         counts = np.bincount(source_of, minlength=len(parts)).tolist()
         block = self.access.block
         return [Part(n, block, part.name) for n, part in zip(counts, parts, strict=True)]
+
+    def sample_lengths(self) -> Tree[Indices | None]:
+        """How long each sample is, where the source knows it; as `lengths_of` says."""
+        chosen = self._chosen.all()
+        return map_leaves(
+            lambda lengths: None if lengths is None else lengths[chosen],
+            map_leaves(lengths_of, self._readers),
+        )
 
     @property
     def part_readers(self) -> Tree[Reader]:

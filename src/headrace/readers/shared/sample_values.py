@@ -1,0 +1,124 @@
+"""Samples as functions and datasets give them: what they are, and how they get into a batch.
+
+A number, an array or a tensor is an array; so is a list of numbers, nested at will. Tuples, dicts,
+and lists of anything else, which become tuples, are several.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeGuard
+
+import numpy as np
+
+from headrace.arguments import check_dtype, hint_of_raw, keeps_kind
+from headrace.arrays import Array
+from headrace.errors import bad_type
+from headrace.pytree import map_leaves
+from headrace.readers.reader import Spec, Specs, is_specs
+
+_NUMBERS = int | float | complex | np.generic
+
+
+class UnfitError(Exception):
+    """A sample is not what it must be; the message names it and says why."""
+
+
+def check_spec(spec: object) -> Specs:
+    """A spec that a user gave, with dtypes in place of what numpy makes one of."""
+    if not is_specs(spec):
+        raise bad_type("spec", spec, "a headrace.Spec, or a tuple or dict of them")
+    return map_leaves(_checked, spec)
+
+
+def _checked(spec: Spec) -> Spec:
+    if not isinstance(spec.shape, tuple):
+        raise bad_type("spec", spec, "a headrace.Spec whose shape is a tuple")
+    return Spec(spec.shape, check_dtype(spec.dtype))
+
+
+def learned(sample: object, where: str) -> Specs:
+    """The spec of a sample."""
+    if isinstance(sample, Mapping) and sample:
+        return {key: learned(part, f"{where}[{key!r}]") for key, part in sample.items()}
+    if _is_tuple(sample):
+        return tuple(learned(part, f"{where}[{i}]") for i, part in enumerate(sample))
+    array = array_of(sample, where)
+    return Spec(array.shape, array.dtype.newbyteorder("="))
+
+
+def write_sample(
+    sample: object, spec: Specs, out: Any, row: int, where: str, converts: bool
+) -> None:
+    """Writes a sample into row `row` of the arrays of a batch."""
+    if isinstance(spec, Spec):
+        if (
+            type(sample) is np.ndarray and sample.shape == spec.shape and sample.dtype == spec.dtype
+        ):  # nearly always
+            out[row] = sample
+            return
+        array = array_of(sample, where)
+        if array.shape != spec.shape:
+            raise UnfitError(f"{where} has the shape {array.shape}; expected is {spec.shape}")
+        if not fits(array, spec, converts):
+            expected = (
+                f", which can't become the {spec.dtype} of spec without changing its kind"
+                f"{hint_of_raw(array.dtype)}"
+                if converts
+                else f"; expected is {spec.dtype}. To convert numbers, pass spec= to the reader"
+            )
+            raise UnfitError(f"{where} has the dtype {array.dtype}{expected}")
+        out[row] = array
+    elif isinstance(spec, dict):
+        if not isinstance(sample, Mapping):
+            raise UnfitError(f"{where} is a {type(sample).__name__}; expected is a dict")
+        for key, part in spec.items():
+            if key not in sample:
+                raise UnfitError(f"{where} has no {key!r}, which is expected")
+            write_sample(sample[key], part, out[key], row, f"{where}[{key!r}]", converts)
+        if not converts and len(sample) != len(spec):
+            extra = [key for key in sample if key not in spec]
+            raise UnfitError(f"{where} has {extra}, which sample 0 has not")
+    else:
+        if not isinstance(sample, list | tuple) or len(sample) != len(spec):
+            got = len(sample) if isinstance(sample, list | tuple) else type(sample).__name__
+            raise UnfitError(f"{where} is {got!r} parts; expected is a tuple of {len(spec)}")
+        for i, part in enumerate(spec):
+            write_sample(sample[i], part, out[i], row, f"{where}[{i}]", converts)
+
+
+def _is_tuple(sample: object) -> TypeGuard[Sequence[object]]:
+    """Whether it is several arrays in an order; a list of numbers, nested at will, is one array."""
+    if isinstance(sample, tuple):
+        return len(sample) > 0
+    return isinstance(sample, list) and not _is_numbers(sample)
+
+
+def _is_numbers(sample: list[object]) -> bool:
+    return all(
+        _is_numbers(part) if isinstance(part, list) else isinstance(part, _NUMBERS)
+        for part in sample
+    )
+
+
+def array_of(sample: object, where: str) -> Array:
+    """An array of the sample, or of one of its parts."""
+    if not isinstance(sample, np.ndarray | list | _NUMBERS) and not (
+        hasattr(sample, "__array__") or hasattr(sample, "__array_interface__")
+    ):
+        raise UnfitError(
+            f"{where} is a {type(sample).__name__}. Return numbers in its place, or leave it out"
+        )
+    try:
+        array = np.asarray(sample)
+    except (ValueError, TypeError, RuntimeError, OverflowError) as error:
+        raise UnfitError(f"{where} can't become an array: {error}") from None
+    if array.dtype.hasobject or (array.dtype.kind in "UT" and not isinstance(sample, np.ndarray)):
+        raise UnfitError(f"{where} can't become an array of numbers: it is {array.dtype}")
+    return array
+
+
+def fits(array: Array, spec: Spec, converts: bool) -> bool:
+    if array.dtype == spec.dtype:
+        return True
+    if converts:
+        return keeps_kind(array.dtype, spec.dtype)
+    return bool(np.can_cast(array.dtype, spec.dtype, "safe"))
