@@ -1,4 +1,4 @@
-"""Random numbers that never change, of raw bits of PCG64: numpy promises those, not its shuffles."""
+"""Random numbers that never change: raw bits of PCG64; numpy may change its shuffles."""
 
 import hashlib
 

@@ -52,9 +52,7 @@ def test_rows_are_as_full_as_they_can_be():
 
 
 def test_long_rows_of_many_different_lengths():
-    rng = np.random.default_rng(0)
-    lengths = np.sort(rng.integers(1, 10**6, 3000))[::-1]
+    lengths = np.sort(np.random.default_rng(0).integers(1, 10**6, 300))[::-1]
     rows = best_fit(lengths, 10**6, len(lengths))
-    fills = np.bincount(rows, lengths)
-    assert fills.max() <= 10**6
-    assert fills.mean() > 0.98e6
+    assert np.bincount(rows, lengths).max() <= 10**6
+    assert rows.max() + 1 == rows_one_by_one(lengths, 10**6, len(lengths))

@@ -21,21 +21,6 @@ def test_a_position_attends_to_its_own_segment_alone(causal):
     assert np.array_equal(hr.segment_mask(IDS[0], causal), mask[0])
 
 
-@pytest.mark.parametrize("causal", [False, True])
-def test_masks_of_tensors_of_pytorch(causal):
-    torch = pytest.importorskip("torch")
-    mask = hr.segment_mask(torch.from_numpy(IDS), causal)
-    assert mask.dtype == torch.bool
-    assert np.array_equal(mask.numpy(), hr.segment_mask(IDS, causal))
-
-
-@pytest.mark.parametrize("causal", [False, True])
-def test_masks_in_a_compiled_function_of_jax(causal):
-    jax = pytest.importorskip("jax")
-    mask = jax.jit(hr.segment_mask, static_argnums=1)(IDS, causal)
-    assert np.array_equal(mask, hr.segment_mask(IDS, causal))
-
-
 def test_segments_of_all_rows_one_after_the_other():
     offsets = hr.cu_seqlens(IDS)
     assert offsets.dtype == np.int32

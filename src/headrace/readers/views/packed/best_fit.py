@@ -49,9 +49,9 @@ def best_fit(by_length: Array, length: int, max_segments: int) -> Indices:
                 n_rows += filled
             elif filled < n:
                 rooms.add(room, first + filled, n - filled, used)
-    first, alike, each = (np.array(part, np.int64) for part in (first_rows, rows, samples))
+    firsts, alike, each = (np.array(part, np.int64) for part in (first_rows, rows, samples))
     # Every row that is filled, in turn, and how many of the samples it gets.
-    filled_rows = np.repeat(first - np.cumsum(alike) + alike, alike) + np.arange(alike.sum())
+    filled_rows = np.repeat(firsts - np.cumsum(alike) + alike, alike) + np.arange(alike.sum())
     return np.repeat(filled_rows, np.repeat(each, alike))
 
 
@@ -80,7 +80,7 @@ class _Rooms:
         alike.append((first, n, used))
 
     def take(self, size: int) -> tuple[int, int, int, int] | None:
-        """Takes away rows with the least room for `size`, with that room; None if there are none."""
+        """Takes rows with the least room that is enough: that room, and as `add`; None if none."""
         word, bit = divmod(size, self._width)
         found = self._bits[word] >> bit
         if found:

@@ -1,5 +1,7 @@
 """The lengths of samples, of which rows are planned."""
 
+from typing import cast
+
 import numpy as np
 
 from headrace.arrays import Indices, aligned_empty
@@ -45,9 +47,9 @@ def common_lengths(readers: Tree[Reader]) -> Indices:
 def _lengths(reader: Reader) -> Tree[Indices]:
     known = lengths_of(reader)
     if all(lengths is not None for lengths in leaves(known)):
-        return known
+        return cast("Tree[Indices]", known)
     n = len(reader)
-    found = map_leaves(lambda _: np.empty(n, np.int64), reader.spec)
+    found: Tree[Indices] = map_leaves(lambda _: np.empty(n, np.int64), reader.spec)
     for start in range(0, n, _READ_AT_ONCE):
         stop = min(n, start + _READ_AT_ONCE)
         batches = read_batch(reader, np.arange(start, stop), aligned_empty)

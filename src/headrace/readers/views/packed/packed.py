@@ -7,12 +7,12 @@ from typing import Any, Literal
 import numpy as np
 
 from headrace.arguments import MAX_SAMPLES, check_int, check_seed
-from headrace.arrays import Array, Indices, MemoryPool, fingerprint
+from headrace.arrays import Indices, MemoryPool, fingerprint
 from headrace.errors import ArgumentError, SampleFormatError, bad_value
 from headrace.pytree import Tree, leaves, map_leaves
 from headrace.ragged import Ragged
 from headrace.readers.access import Access, ReadAmplificationWarning, access_of
-from headrace.readers.reader import Batched, Reader, Spec, Specs, check_read, read_batch
+from headrace.readers.reader import Batched, Spec, Specs, check_read, read_batch
 from headrace.readers.source import common_length, readers_of, samples_hash
 from headrace.readers.views.packed.lengths import common_lengths
 from headrace.readers.views.packed.plan import Fitted, Joined, Pieces, Plan
@@ -187,18 +187,14 @@ def _spec_of_rows(spec: Specs, length: int) -> Specs:
 
 def _check_lengths(lengths: Indices, length: int) -> None:
     longer = np.flatnonzero(lengths > length)
-    if not len(longer):
-        return
-    first, more = int(longer[0]), len(longer) - 1
-    others = f", and {more} other{'s' * (more > 1)} {'are' if more > 1 else 'is'} longer, too" * (
-        more > 0
-    )
-    raise ArgumentError(
-        f"length must be no less than that of any sample with split='never', but sample {first} has "
-        f"{lengths[first]} values, and a row {length}{others}. Pass split='long' to cut samples "
-        f"that are longer, split='always' to cut wherever a row is full, length="
-        f"{lengths.max()} for rows that hold each of them, or leave them out with headrace.Subset."
-    )
+    if len(longer):
+        raise ArgumentError(
+            f"length must be at least that of the longest sample with split='never', but sample "
+            f"{longer[0]} has {lengths[longer[0]]} values, and a row has {length} (samples that "
+            f"are too long: {len(longer)}). Pass split='long' to cut those, split='always' to cut "
+            f"wherever a row is full, or length={lengths.max()}; or leave them out with "
+            "headrace.Subset."
+        )
 
 
 def _checked_offsets(

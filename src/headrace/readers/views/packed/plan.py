@@ -188,9 +188,7 @@ class Joined:
         return _hash(f"joined {self._length}", [self._samples, self._ends])
 
 
-def _fitted_rows(
-    lengths: Indices, length: int, max_segments: int | None, seed: int
-) -> Indices:
+def _fitted_rows(lengths: Indices, length: int, max_segments: int | None, seed: int) -> Indices:
     """The row of each sample, by best fit. Rows are in the order of their first samples."""
     # As short as it can be: numpy sorts 16 bits in much less time.
     shortness = compact(length - lengths)
@@ -230,8 +228,10 @@ def _columns(rows: Indices, sizes: Indices) -> Indices:
     """Where each piece begins in its row, of rows without gaps."""
     before = np.cumsum(sizes) - sizes
     is_first = np.diff(rows, prepend=-1) > 0
-    return before - before[is_first][np.cumsum(is_first) - 1]
+    columns: Indices = before - before[is_first][np.cumsum(is_first) - 1]
+    return columns
 
 
 def _hash(name: str, arrays: list[Array]) -> str:
-    return fingerprint(name, *(array.astype(array.dtype.newbyteorder("<")).data for array in arrays))
+    little = (array.astype(array.dtype.newbyteorder("<"), copy=False) for array in arrays)
+    return fingerprint(name, *(array.data for array in little))

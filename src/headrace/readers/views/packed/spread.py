@@ -1,9 +1,8 @@
 """Spread: which row each sample goes to where the number of samples in a row has a limit.
 
-Best fit puts long samples together first, which leaves rows that are full with a few, and at the end
-short samples, of which a row may not have enough to be filled. So samples are also dealt out in
-rounds: in each, every row gets one more, the roomiest row the longest. Whichever way takes fewer
-rows is taken.
+Best fit puts long samples together first. That leaves rows which are full with a few, and then more
+short samples than may be in the others. So samples are also dealt out in rounds: in each, every row
+gets one more, the roomiest row the longest. What takes fewer rows is taken.
 """
 
 import numpy as np
