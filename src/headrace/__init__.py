@@ -6,6 +6,7 @@ from headrace.lazy import lazy_names
 
 if TYPE_CHECKING:
     from headrace.batching.bad_samples import BadSample, BadSampleWarning
+    from headrace.batching.pad import pad
     from headrace.batching.stats import Stats
     from headrace.batching.transforms import per_sample
     from headrace.errors import (
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from headrace.readers import (
         Arrow,
         Concat,
+        Files,
         GetItem,
         Hdf5,
         ImageDecoder,
@@ -63,6 +65,7 @@ if TYPE_CHECKING:
     from headrace.sampling.balanced import Balanced
     from headrace.sampling.batch_sampler import BatchSampler
     from headrace.sampling.block_shuffle import BlockShuffle
+    from headrace.sampling.buckets.buckets import Buckets
     from headrace.sampling.keys import Found
     from headrace.sampling.mix.mix import Mix
     from headrace.sampling.order import Order, Sampling
@@ -75,6 +78,7 @@ else:
         __name__,
         {
             "headrace.batching.bad_samples": ["BadSample", "BadSampleWarning"],
+            "headrace.batching.pad": ["pad"],
             "headrace.batching.stats": ["Stats"],
             "headrace.batching.transforms": ["per_sample"],
             "headrace.errors": [
@@ -104,6 +108,7 @@ else:
             "headrace.readers": [
                 "Arrow",
                 "Concat",
+                "Files",
                 "GetItem",
                 "Hdf5",
                 "ImageDecoder",
@@ -132,6 +137,7 @@ else:
             "headrace.readers.access": ["ReadAmplificationWarning"],
             "headrace.sampling.batch_sampler": ["BatchSampler"],
             "headrace.sampling.block_shuffle": ["BlockShuffle"],
+            "headrace.sampling.buckets.buckets": ["Buckets"],
             "headrace.sampling.keys": ["Found"],
             "headrace.sampling.mix.mix": ["Mix"],
             "headrace.sampling.order": ["Order", "Sampling"],
@@ -152,12 +158,14 @@ __all__ = [
     "Balanced",
     "BatchSampler",
     "BlockShuffle",
+    "Buckets",
     "Cache",
     "ChecksumError",
     "Concat",
     "Executor",
     "ExecutorClosedError",
     "FileMissingError",
+    "Files",
     "Found",
     "GetItem",
     "Hdf5",
@@ -210,6 +218,7 @@ __all__ = [
     "cu_seqlens",
     "folds",
     "open",
+    "pad",
     "per_sample",
     "segment_mask",
     "split",

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from headrace.readers.array import ArrayReader
     from headrace.readers.arrow.arrow import Arrow
     from headrace.readers.arrow.parquet import Parquet
+    from headrace.readers.files.files import Files
     from headrace.readers.getitem import GetItem
     from headrace.readers.hdf5.hdf5 import Hdf5
     from headrace.readers.images.decoder import ImageDecoder
@@ -38,6 +39,7 @@ else:
             "headrace.readers.array": ["ArrayReader"],
             "headrace.readers.arrow.arrow": ["Arrow"],
             "headrace.readers.arrow.parquet": ["Parquet"],
+            "headrace.readers.files.files": ["Files"],
             "headrace.readers.getitem": ["GetItem"],
             "headrace.readers.hdf5.hdf5": ["Hdf5"],
             "headrace.readers.images.decoder": ["ImageDecoder"],
@@ -69,6 +71,7 @@ __all__ = [
     "Arrow",
     "BlockCache",
     "Concat",
+    "Files",
     "FormatError",
     "GetItem",
     "Hdf5",

@@ -59,7 +59,11 @@ class SampleFiles:
                 decode(data, row)
             except FormatError as error:
                 index = int(indices[row])
-                raise sample_error(error, index, self.location(index)) from None
+                raise sample_error(error, index, self.location(index)) from error.__cause__
+            except Exception as error:
+                index = int(indices[row])
+                while_reading(error, index, f", {self.location(index)!r}")
+                raise
 
 
 def fetched(
