@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from headrace.readers.hdf5.hdf5 import Hdf5
     from headrace.readers.images.decoder import ImageDecoder
     from headrace.readers.images.image_folder import ImageFolder
+    from headrace.readers.images.image_table import ImageTable
     from headrace.readers.images.images import Images
     from headrace.readers.labels import Labels
     from headrace.readers.npy.npy_file import NpyFile
@@ -46,6 +47,7 @@ else:
             "headrace.readers.hdf5.hdf5": ["Hdf5"],
             "headrace.readers.images.decoder": ["ImageDecoder"],
             "headrace.readers.images.image_folder": ["ImageFolder"],
+            "headrace.readers.images.image_table": ["ImageTable"],
             "headrace.readers.images.images": ["Images"],
             "headrace.readers.labels": ["Labels"],
             "headrace.readers.npy.npy_file": ["NpyFile"],
@@ -80,6 +82,7 @@ __all__ = [
     "Hdf5",
     "ImageDecoder",
     "ImageFolder",
+    "ImageTable",
     "Images",
     "Labels",
     "NpyFile",
