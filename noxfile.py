@@ -79,7 +79,13 @@ WITH_FORMATS = (f".[cli,{','.join(FORMATS)}]", *group("formats"), *TEST)
 ADAPTERS = (".[demo,images]", *group("frameworks"), *group("checkpoints"), *TEST)
 CLUSTER = (".[ray,keras,jax,torch]", *group("cluster"), *group("docs"), *TEST)
 TRAINERS = (".[keras,jax,ray,torch]", *group("trainers"), *group("cluster"), *TEST)
-DOCS = (*group("trainers"), f".[demo,{','.join(FORMATS)}]", *group("docs"), *group("checkpoints"))
+DOCS = (
+    *group("trainers"),
+    f".[demo,{','.join(FORMATS)}]",
+    *group("docs"),
+    *group("kinds"),
+    *group("checkpoints"),
+)
 
 
 @functools.cache

@@ -5,6 +5,7 @@ import tarfile
 
 import numpy as np
 import pytest
+from picklable import bytes_2x2
 
 import headrace as hr
 
@@ -101,6 +102,12 @@ def write_tar_of(path, members):
             tar.addfile(member, io.BytesIO(data))
 
 
+def write_files(folder):
+    for index, row in enumerate(ROWS):
+        (folder / f"{index}.bin").write_bytes(row.tobytes())
+    return "."
+
+
 # What writes six samples of each format; its reader; the options that give the rows of `ROWS`.
 WRITTEN = {
     "npy": (write_npy, "NpyFile", {}),
@@ -113,6 +120,7 @@ WRITTEN = {
     "arrow": (write_arrow, "Arrow", {"columns": "x"}),
     "images": (write_images, "ImageFolder", {}),
     "tar": (write_tar, "TarFiles", {"columns": "x.npy"}),
+    "files": (write_files, "Files", {"decode": bytes_2x2, "suffixes": ".bin"}),
 }
 
 

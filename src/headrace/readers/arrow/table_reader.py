@@ -38,6 +38,7 @@ from headrace.readers.shared.named_arrays import dtypes_by_key, part_of
 from headrace.readers.shared.names import check_names
 from headrace.storage.local import paths
 from headrace.storage.opening import Root, is_url, open_storage
+from headrace.storage.stamps import Stamps, stamps_of_files
 from headrace.storage.storage import Storage
 
 if TYPE_CHECKING:
@@ -160,6 +161,11 @@ class TableReader:
     def _lengths(self, key: str) -> Indices | None:
         """The lengths of the samples in a column, if they may have any and are known."""
         return None
+
+    def stamps(self, indices: Indices) -> Stamps:
+        """For each sample a number that changes with its file."""
+        stamps = stamps_of_files(self._tables.storage, self._tables.names)
+        return stamps[self._blocks.file[self._blocks.holding(indices)]]
 
     def read(self, indices: Indices, out: Any) -> None:
         check_read(len(self), self.spec, indices, out)
