@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from headrace.readers.array import ArrayReader
     from headrace.readers.arrow.arrow import Arrow
     from headrace.readers.arrow.parquet import Parquet
+    from headrace.readers.cached.cached import Cached
     from headrace.readers.files.files import Files
     from headrace.readers.getitem import GetItem
     from headrace.readers.hdf5.hdf5 import Hdf5
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from headrace.readers.tar.tar_files import TarFiles
     from headrace.readers.tfrecord.tf_records import TFRecords
     from headrace.readers.views.concat import Concat
+    from headrace.readers.views.packed.masks import cu_seqlens, segment_mask
+    from headrace.readers.views.packed.packed import Packed
     from headrace.readers.views.split import folds, split
     from headrace.readers.views.subset import Subset
     from headrace.readers.views.windows import Windows
@@ -39,6 +42,7 @@ else:
             "headrace.readers.array": ["ArrayReader"],
             "headrace.readers.arrow.arrow": ["Arrow"],
             "headrace.readers.arrow.parquet": ["Parquet"],
+            "headrace.readers.cached.cached": ["Cached"],
             "headrace.readers.files.files": ["Files"],
             "headrace.readers.getitem": ["GetItem"],
             "headrace.readers.hdf5.hdf5": ["Hdf5"],
@@ -59,6 +63,8 @@ else:
             "headrace.readers.tar.tar_files": ["TarFiles"],
             "headrace.readers.tfrecord.tf_records": ["TFRecords"],
             "headrace.readers.views.concat": ["Concat"],
+            "headrace.readers.views.packed.masks": ["cu_seqlens", "segment_mask"],
+            "headrace.readers.views.packed.packed": ["Packed"],
             "headrace.readers.views.split": ["folds", "split"],
             "headrace.readers.views.subset": ["Subset"],
             "headrace.readers.views.windows": ["Windows"],
@@ -70,6 +76,7 @@ __all__ = [
     "ArrayReader",
     "Arrow",
     "BlockCache",
+    "Cached",
     "Concat",
     "Files",
     "FormatError",
@@ -84,6 +91,7 @@ __all__ = [
     "NpyFiles",
     "NpyShards",
     "NpzFiles",
+    "Packed",
     "Parquet",
     "RaggedArray",
     "Reader",
@@ -95,6 +103,8 @@ __all__ = [
     "Windows",
     "Zarr",
     "check_read",
+    "cu_seqlens",
     "folds",
+    "segment_mask",
     "split",
 ]
