@@ -2,8 +2,8 @@
 
 The newest CPython runs the tests with numpy alone, the oldest one with the lowest versions that are
 allowed. All that needs present versions of frameworks and formats shares one environment, as it
-takes longer to install PyTorch, TensorFlow and Ray several times than to test with them.
-Requirements are read from pyproject.toml.
+takes longer to install PyTorch, TensorFlow and Ray several times than to test with them; it runs
+beside the others. Requirements are read from pyproject.toml.
 """
 
 import functools
@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tarfile
 import tempfile
 import zipfile
@@ -147,7 +148,28 @@ def two_at_a_time(session: nox.Session, *runs: Run) -> None:
         session.error("These have failed:\n" + "\n".join(failed))
 
 
-@nox.session(python=FRAMEWORKS_PYTHON)
+@nox.session(name="all", python=False)
+def all_of_them(session: nox.Session) -> None:
+    """What must pass: lint, tests with the newest CPython, lowest; and beside them, present."""
+    newest = [f"tests-{version}" for version in found_pythons()[-1:]]
+    halves = [["present"], ["lint", *newest, "lowest"]]
+
+    def fails(sessions: list[str]) -> bool:
+        command = [sys.executable, "-m", "nox", "-s", *sessions, "--", *session.posargs]
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+        ) as process:
+            for line in process.stdout or ():  # whole ones, so that those of the two do not mix
+                print(line, end="", flush=True)
+        return process.returncode != 0
+
+    # Installing keeps one core busy, and tests that wait none.
+    with ThreadPoolExecutor(2) as pool:
+        if any(list(pool.map(fails, halves))):
+            session.error("A session has failed.")
+
+
+@nox.session(python=FRAMEWORKS_PYTHON, default=False)
 def lint(session: nox.Session) -> None:
     """Style, and the direction of imports."""
     install(session, *group("lint"), "numpy")
@@ -156,7 +178,7 @@ def lint(session: nox.Session) -> None:
     session.run("lint-imports", env={"PYTHONPATH": "src"})
 
 
-@nox.session(python=found_pythons())
+@nox.session(python=found_pythons(), default=False)
 def tests(session: nox.Session) -> None:
     """The core, the readers and the executors, without any framework or format."""
     install(session, ".[cli]", *TEST, *group("parallel"))
@@ -172,7 +194,7 @@ def free_threaded(session: nox.Session) -> None:
                 env={"PYTHON_GIL": "0"})  # fmt: skip
 
 
-@nox.session(python=FRAMEWORKS_PYTHON)
+@nox.session(python=FRAMEWORKS_PYTHON, default=False)
 def lowest(session: nox.Session) -> None:
     """The same with the lowest versions that are allowed, and with formats, and Keras on JAX."""
     lowest = ["numpy==1.26.0", *lowest_versions("keras", "jax", *FORMATS)]
@@ -181,7 +203,7 @@ def lowest(session: nox.Session) -> None:
     two_at_a_time(session, pytest(*keras_tests(), **backend("jax")), pytest(*files("test_jax")))
 
 
-@nox.session(python=FRAMEWORKS_PYTHON)
+@nox.session(python=FRAMEWORKS_PYTHON, default=False)
 def present(session: nox.Session) -> None:
     """typing, formats, adapters, cluster, trainers and docs, in one environment."""
     install_with_torch(session, *TYPING, *WITH_FORMATS, *ADAPTERS, *CLUSTER, *TRAINERS, *DOCS)
@@ -415,8 +437,3 @@ def keras_tests() -> list[str]:
 
 def backend(name: str) -> dict[str, str]:
     return {"KERAS_BACKEND": name, "TF_CPP_MIN_LOG_LEVEL": "3"}
-
-
-nox.options.sessions = [
-    "lint", *(f"tests-{version}" for version in found_pythons()[-1:]), "lowest", "present"
-]  # fmt: skip
