@@ -47,6 +47,22 @@ KERAS_ONCE = (
 )
 # A file of tests at a time for each of two processes.
 PARALLEL = ("-n", "2", "--dist", "loadfile")
+# Of what all versions have in common, fewer examples; the other sessions have all of them.
+FEW = ("--hypothesis-profile=few", "--ignore=tests/sampling/test_statistics.py")
+FEW_CASES = {"HEADRACE_CASES": "few"}
+# What needs no format, and has been tested without any, and with the lowest versions.
+WITHOUT_FORMATS = (
+    "tests/readers/npy/test_header.py",
+    "tests/readers/npy/test_npy_f*",
+    "tests/readers/npy/test_npy_shards.py",
+    "tests/readers/npy/test_npz_files.py",
+    "tests/readers/shared/test_block_cache.py",
+    "tests/readers/views/test_concat.py",
+    "tests/readers/views/test_subset.py",
+    "tests/storage/local",
+    "tests/storage/cache/test_cache.py",
+    "tests/storage/test_coalesce.py",
+)
 # What a framework must be there for. The backends of Keras, and JAX, need processes of their own.
 FRAMEWORK_TESTS = (
     "adapters/keras",
@@ -199,8 +215,10 @@ def lowest(session: nox.Session) -> None:
     """The same with the lowest versions that are allowed, and with formats, and Keras on JAX."""
     lowest = ["numpy==1.26.0", *lowest_versions("keras", "jax", *FORMATS)]
     install(session, ".[cli]", *TEST, *group("parallel"), *group("server"), *lowest)
-    session.run("pytest", *PARALLEL, *without_frameworks(), "--ignore=tests/cli", *session.posargs)
-    two_at_a_time(session, pytest(*keras_tests(), **backend("jax")), pytest(*files("test_jax")))
+    tests = [*FEW, *without_frameworks(), "--ignore=tests/cli"]
+    session.run("pytest", *PARALLEL, *tests, *session.posargs)
+    keras = pytest(*keras_tests(), **backend("jax"), **FEW_CASES)
+    two_at_a_time(session, keras, pytest(*files("test_jax")))
 
 
 @nox.session(python=FRAMEWORKS_PYTHON, default=False)
@@ -269,11 +287,10 @@ def typing_runs() -> list[Run]:
 
 
 def format_runs() -> list[Run]:
+    ignored = [f"--ignore-glob={pattern}" for pattern in (*WITHOUT_FORMATS, GETITEM)]
     return [
-        pytest("tests/storage"),
-        pytest(
-            "tests/readers", "tests/test_formats.py", "tests/test_faults.py", f"--ignore={GETITEM}"
-        ),
+        pytest("tests/storage", *ignored),
+        pytest("tests/readers", "tests/test_formats.py", "tests/test_faults.py", *ignored),
         pytest("tests/cli", "tests/packing", f"--ignore={DEMO}"),
         pytest(GETITEM),  # which imports a framework
     ]
