@@ -6,6 +6,7 @@ from headrace.lazy import lazy_names
 
 if TYPE_CHECKING:
     from headrace.batching.bad_samples import BadSample, BadSampleWarning
+    from headrace.batching.pad import pad
     from headrace.batching.stats import Stats
     from headrace.batching.transforms import per_sample
     from headrace.errors import (
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
         NpyFiles,
         NpyShards,
         NpzFiles,
+        Packed,
         Parquet,
         RaggedArray,
         Reader,
@@ -54,13 +56,16 @@ if TYPE_CHECKING:
         TarFiles,
         Windows,
         Zarr,
+        cu_seqlens,
         folds,
+        segment_mask,
         split,
     )
     from headrace.readers.access import ReadAmplificationWarning
     from headrace.sampling.balanced import Balanced
     from headrace.sampling.batch_sampler import BatchSampler
     from headrace.sampling.block_shuffle import BlockShuffle
+    from headrace.sampling.buckets.buckets import Buckets
     from headrace.sampling.keys import Found
     from headrace.sampling.mix.mix import Mix
     from headrace.sampling.order import Order, Sampling
@@ -73,6 +78,7 @@ else:
         __name__,
         {
             "headrace.batching.bad_samples": ["BadSample", "BadSampleWarning"],
+            "headrace.batching.pad": ["pad"],
             "headrace.batching.stats": ["Stats"],
             "headrace.batching.transforms": ["per_sample"],
             "headrace.errors": [
@@ -113,6 +119,7 @@ else:
                 "NpyFiles",
                 "NpyShards",
                 "NpzFiles",
+                "Packed",
                 "Parquet",
                 "RaggedArray",
                 "Reader",
@@ -121,13 +128,16 @@ else:
                 "TarFiles",
                 "Windows",
                 "Zarr",
+                "cu_seqlens",
                 "folds",
+                "segment_mask",
                 "split",
             ],
             "headrace.sampling.balanced": ["Balanced"],
             "headrace.readers.access": ["ReadAmplificationWarning"],
             "headrace.sampling.batch_sampler": ["BatchSampler"],
             "headrace.sampling.block_shuffle": ["BlockShuffle"],
+            "headrace.sampling.buckets.buckets": ["Buckets"],
             "headrace.sampling.keys": ["Found"],
             "headrace.sampling.mix.mix": ["Mix"],
             "headrace.sampling.order": ["Order", "Sampling"],
@@ -148,6 +158,7 @@ __all__ = [
     "Balanced",
     "BatchSampler",
     "BlockShuffle",
+    "Buckets",
     "Cache",
     "ChecksumError",
     "Concat",
@@ -174,6 +185,7 @@ __all__ = [
     "NpzFiles",
     "Order",
     "OutOfRangeError",
+    "Packed",
     "Parquet",
     "Permutation",
     "Processes",
@@ -203,9 +215,12 @@ __all__ = [
     "WorkerDiedError",
     "World",
     "Zarr",
+    "cu_seqlens",
     "folds",
     "open",
+    "pad",
     "per_sample",
+    "segment_mask",
     "split",
     "world",
 ]

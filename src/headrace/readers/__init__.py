@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from headrace.readers.shared.sample_files import SampleFiles
     from headrace.readers.tar.tar_files import TarFiles
     from headrace.readers.views.concat import Concat
+    from headrace.readers.views.packed.masks import cu_seqlens, segment_mask
+    from headrace.readers.views.packed.packed import Packed
     from headrace.readers.views.split import folds, split
     from headrace.readers.views.subset import Subset
     from headrace.readers.views.windows import Windows
@@ -55,6 +57,8 @@ else:
             "headrace.readers.shared.sample_files": ["SampleFiles"],
             "headrace.readers.tar.tar_files": ["TarFiles"],
             "headrace.readers.views.concat": ["Concat"],
+            "headrace.readers.views.packed.masks": ["cu_seqlens", "segment_mask"],
+            "headrace.readers.views.packed.packed": ["Packed"],
             "headrace.readers.views.split": ["folds", "split"],
             "headrace.readers.views.subset": ["Subset"],
             "headrace.readers.views.windows": ["Windows"],
@@ -79,6 +83,7 @@ __all__ = [
     "NpyFiles",
     "NpyShards",
     "NpzFiles",
+    "Packed",
     "Parquet",
     "RaggedArray",
     "Reader",
@@ -89,6 +94,8 @@ __all__ = [
     "Windows",
     "Zarr",
     "check_read",
+    "cu_seqlens",
     "folds",
+    "segment_mask",
     "split",
 ]
