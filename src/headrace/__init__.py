@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from headrace.ragged import Ragged
     from headrace.readers import (
         Arrow,
+        Cached,
         Concat,
         Files,
         GetItem,
@@ -107,6 +108,7 @@ else:
             "headrace.ragged": ["Ragged"],
             "headrace.readers": [
                 "Arrow",
+                "Cached",
                 "Concat",
                 "Files",
                 "GetItem",
@@ -160,6 +162,7 @@ __all__ = [
     "BlockShuffle",
     "Buckets",
     "Cache",
+    "Cached",
     "ChecksumError",
     "Concat",
     "Executor",

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from headrace.readers.array import ArrayReader
     from headrace.readers.arrow.arrow import Arrow
     from headrace.readers.arrow.parquet import Parquet
+    from headrace.readers.cached.cached import Cached
     from headrace.readers.files.files import Files
     from headrace.readers.getitem import GetItem
     from headrace.readers.hdf5.hdf5 import Hdf5
@@ -39,6 +40,7 @@ else:
             "headrace.readers.array": ["ArrayReader"],
             "headrace.readers.arrow.arrow": ["Arrow"],
             "headrace.readers.arrow.parquet": ["Parquet"],
+            "headrace.readers.cached.cached": ["Cached"],
             "headrace.readers.files.files": ["Files"],
             "headrace.readers.getitem": ["GetItem"],
             "headrace.readers.hdf5.hdf5": ["Hdf5"],
@@ -70,6 +72,7 @@ __all__ = [
     "ArrayReader",
     "Arrow",
     "BlockCache",
+    "Cached",
     "Concat",
     "Files",
     "FormatError",
