@@ -267,12 +267,7 @@ def measured(request: Numbers) -> Numbers:
 
 
 def main() -> None:
-    options = parts.parser(__doc__).parse_args()
-    if options.worker is not None:
-        parts.answer(measured, options.worker)
-        return
-    if options.quick:
-        options.rounds = 1
+    options = parts.options_of(parts.parser(__doc__), measured)
     names = [*CONTENDERS, *OTHERS]
     results, missing = measure_in_turns(SCRIPT, names, {}, options.rounds, options.patience)
     for name, rounds in results.items():
@@ -297,7 +292,7 @@ def main() -> None:
         options,
         "samplings",
         "Weights and mixtures.",
-        parts.table(results, missing, columns),
+        columns,
         results,
         missing,
         targets,
