@@ -106,12 +106,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=1.0, help="least time of later epochs")
     parser.add_argument("--samples", type=int, default=1024)
     parser.add_argument("--executor", default="Threads", choices=["Threads", "Processes"])
-    options = parser.parse_args()
-    if options.worker is not None:
-        parts.answer(measured, options.worker)
-        return
-    if options.quick:
-        options.rounds, options.seconds, options.samples = 1, 0.2, 256
+    options = parts.options_of(parser, measured, seconds=0.2, samples=256)
     names = [named(kind, c, FIRST) for kind in FORMATS for c in (WITHOUT, MEMORY, FOLDER)]
     names += [named(kind, c, LATER) for kind in FORMATS for c in (ARRAY, MEMORY, FOLDER)]
     writers: dict[str, Callable[[Path, int], None]] = {
@@ -144,7 +139,7 @@ def main() -> None:
         "cached",
         f"{options.samples} shuffled samples of each kind, batches of {BATCH_SIZE}, "
         f"{options.executor}(2).",
-        parts.table(results, missing, columns),
+        columns,
         results,
         missing,
         targets(results),
