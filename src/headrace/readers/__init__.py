@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from headrace.readers.images.decoder import ImageDecoder
     from headrace.readers.images.image_folder import ImageFolder
     from headrace.readers.images.images import Images
+    from headrace.readers.jsonl.json_lines import JsonLines
     from headrace.readers.labels import Labels
     from headrace.readers.npy.npy_file import NpyFile
     from headrace.readers.npy.npy_files import NpyFiles
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from headrace.readers.shared.format_error import FormatError
     from headrace.readers.shared.sample_files import SampleFiles
     from headrace.readers.tar.tar_files import TarFiles
+    from headrace.readers.tfrecord.tf_records import TFRecords
     from headrace.readers.views.concat import Concat
     from headrace.readers.views.packed.masks import cu_seqlens, segment_mask
     from headrace.readers.views.packed.packed import Packed
@@ -47,6 +49,7 @@ else:
             "headrace.readers.images.decoder": ["ImageDecoder"],
             "headrace.readers.images.image_folder": ["ImageFolder"],
             "headrace.readers.images.images": ["Images"],
+            "headrace.readers.jsonl.json_lines": ["JsonLines"],
             "headrace.readers.labels": ["Labels"],
             "headrace.readers.npy.npy_file": ["NpyFile"],
             "headrace.readers.npy.npy_files": ["NpyFiles"],
@@ -58,6 +61,7 @@ else:
             "headrace.readers.shared.format_error": ["FormatError"],
             "headrace.readers.shared.sample_files": ["SampleFiles"],
             "headrace.readers.tar.tar_files": ["TarFiles"],
+            "headrace.readers.tfrecord.tf_records": ["TFRecords"],
             "headrace.readers.views.concat": ["Concat"],
             "headrace.readers.views.packed.masks": ["cu_seqlens", "segment_mask"],
             "headrace.readers.views.packed.packed": ["Packed"],
@@ -81,6 +85,7 @@ __all__ = [
     "ImageDecoder",
     "ImageFolder",
     "Images",
+    "JsonLines",
     "Labels",
     "NpyFile",
     "NpyFiles",
@@ -93,6 +98,7 @@ __all__ = [
     "SampleFiles",
     "Spec",
     "Subset",
+    "TFRecords",
     "TarFiles",
     "Windows",
     "Zarr",
