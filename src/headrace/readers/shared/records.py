@@ -97,8 +97,9 @@ class Records:
         return f"{location!r}, {self._kind.record} {number}"
 
     def stamps(self, indices: Indices) -> Stamps:
-        """For each record a number that changes with its shard: see `stamps_of_files`."""
-        return stamps_of_files(self.storage, self.index.shards)[self.index.shard_of(indices)]
+        """For each record a number that changes with its shard."""
+        shard = self.index.shard_of(indices)
+        return stamps_of_files(self.storage, self.index.shards)[shard]
 
     def read(
         self,
