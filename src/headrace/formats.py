@@ -6,7 +6,8 @@ folder, and that module is listed here.
 
 import functools
 import os
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from typing import Literal, NamedTuple
 
@@ -33,7 +34,12 @@ _DECLARED_IN = (
     "headrace.readers.arrow.format",
     "headrace.readers.images.format",
     "headrace.readers.tar.format",
+    "headrace.readers.jsonl.format",
+    "headrace.readers.tfrecord.format",
+    "headrace.readers.files.format",
 )
+
+_NUMBER = re.compile(r"-\d+-of-\d+\Z")
 
 
 @functools.cache
@@ -55,6 +61,8 @@ def open(  # noqa: A001
     dtype: npt.DTypeLike | dict[str, npt.DTypeLike] | None = None,
     size: int | tuple[int, int] | None = None,
     missing: Literal["fill", "error"] | None = None,
+    decode: Callable[[bytes], object] | None = None,
+    suffixes: str | Iterable[str] | None = None,
 ) -> Reader:
     """The reader of what lies at a path: `NpyFiles` of a folder of .npy files, and so on.
 
@@ -67,7 +75,7 @@ def open(  # noqa: A001
         path: a file, a folder, or a URL. Of what is fetched from a URL, the checksums are compared
             if `headrace pack` has put a manifest there.
         format: "npy", "npy-files", "npy-shards", "npz-files", "hdf5", "zarr", "parquet", "arrow",
-            "images" or "tar". Default: found out.
+            "images", "tar", "jsonl", "tfrecord" or "files". Default: found out.
         ids: the samples, in their order, where each has a file of its own. Default: all files.
         columns: one array of a sample, which then is the sample, or several, for samples that are
             dicts: keys, datasets, columns or extensions. A dict where the reader takes one.
@@ -77,6 +85,8 @@ def open(  # noqa: A001
             first image; tar shards of images need it.
         missing: what a chunk of Zarr that is not there is: "fill", its fill value, as zarr has it,
             or an "error". Default: "fill".
+        decode: makes a sample of the bytes of a file, so that the format is "files".
+        suffixes: of such files, if there are others.
 
     Returns:
         The reader; of images in folders an `ImageFolder`, whose `labels()` are the classes.
@@ -116,7 +126,8 @@ def open(  # noqa: A001
     if not exists(path):
         raise bad_value("path", path, "that of an existing file or folder, or a URL")
     try:
-        return open_as(path, format, Options(ids, columns, dtype, size, missing)).reader
+        options = Options(ids, columns, dtype, size, missing, decode, suffixes)
+        return open_as(path, format, options).reader
     except FormatNotClear as unclear:
         raise ArgumentError(_explain(unclear)) from unclear.__cause__
 
@@ -149,7 +160,7 @@ def open_as(path: str, format_name: str | None, options: Options) -> Opened:
         FormatNotClear: no format is given, and it can't be told.
         HeadraceError: as `open` raises them. The options spell their names.
     """
-    chosen = find_format(path) if format_name is None else formats().get(format_name)
+    chosen = find_format(path, options) if format_name is None else formats().get(format_name)
     if chosen is None:
         allowed = f"one of {', '.join(formats())}"
         raise bad_value(options.spelled("format"), format_name, allowed)
@@ -172,15 +183,17 @@ def exists(path: str) -> bool:
     return is_url(path) or paths.exists(path)
 
 
-def find_format(path: str) -> Format:
+def find_format(path: str, options: Options = Options()) -> Format:  # noqa: B008  (it is frozen)
     """The format of what lies at `path`, which exists.
 
     Raises:
         FormatNotClear: it can't be told.
         StorageError: (an OSError) a URL can't be asked, or a folder can't be read.
     """
+    if options.decode is not None:
+        return formats()["files"]
     is_folder = not is_url(path) and paths.is_folder(path)
-    suffix = os.path.splitext(path.rstrip("/").lower())[1]
+    suffix = os.path.splitext(_unnumbered(path.rstrip("/").lower()))[1]
     for each in formats().values():
         if suffix in each.path_suffixes and not (is_folder and each.is_file):
             return each
@@ -204,6 +217,11 @@ def find_format(path: str) -> Format:
     raise FormatNotClear(path, held, found)
 
 
+def _unnumbered(name: str) -> str:
+    """The name of a file without what counts it, as in "x.tfrecord-00000-of-00010"."""
+    return _NUMBER.sub("", name)
+
+
 def _if_compressed(names: list[str]) -> str:
     return f", and {DECOMPRESS}" if any(map(is_compressed, names)) else ""
 
@@ -211,8 +229,9 @@ def _if_compressed(names: list[str]) -> str:
 def _formats_among(names: list[str]) -> dict[str, int]:
     """The formats that files of these names may be of, with the numbers of their files."""
     by_suffixes: dict[tuple[str, ...], tuple[str, int]] = {}
+    lower = [_unnumbered(name.lower()) for name in names]
     for each in formats().values():
-        files = [name for name in names if name.lower().endswith(each.file_suffixes)]
+        files = [n for n, low in zip(names, lower, strict=True) if low.endswith(each.file_suffixes)]
         if each.file_names is not None and not all(
             each.file_names.fullmatch(os.path.basename(name)) for name in files
         ):

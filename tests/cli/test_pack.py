@@ -19,6 +19,7 @@ pytest.importorskip("typer", reason="needs headrace[cli]")
 
 from command_line import assert_refused, run, run_apart
 from packed import assert_manifests_hold, columns_in, needed
+from written import ROWS, write_files
 
 import headrace as hr
 
@@ -280,3 +281,17 @@ def test_a_disk_too_full_to_close_what_is_open(tmp_path):
     )
     assert run(*command).returncode == 0
     assert len(hr.NpyShards(tmp_path / "x")) == 200
+
+
+def test_files_of_any_kind_by_a_function(tmp_path, monkeypatch):
+    root, target = tmp_path / "data", tmp_path / "x.npy"
+    root.mkdir()
+    write_files(root)
+    options = ("--decode", "picklable:bytes_2x2", "--suffixes", ".bin")
+    done = run("pack", root, target, *options)
+    assert done.returncode == 0, done.stderr
+    assert np.load(target).tolist() == ROWS.tolist()
+    assert json.loads((tmp_path / "x.ids.json").read_text()) == list("012345")
+    monkeypatch.setattr("headrace.cli.info._SECONDS", 0.01)
+    done = run("info", root, *options, "--json")
+    assert json.loads(done.stdout)["arrays"]["sample"] == {"shape": [2, 2], "dtype": "uint8"}

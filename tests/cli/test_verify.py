@@ -380,3 +380,40 @@ class TestBehindAUrl:
         data[-1] ^= 1
         (tmp_path / "x.npy").write_bytes(data)
         assert [bad.name for bad in verify(f"{server}/x.npy").bad] == ["x.npy"]
+
+
+def test_files_of_any_kind_by_a_function(tmp_path, monkeypatch):
+    """Of a module in the present folder; the first file may be bad, too."""
+    (tmp_path / "numbers_in_text.py").write_text("def decode(data):\n    return [int(data)]\n")
+    root = tmp_path / "data"
+    root.mkdir()
+    for index in range(5):
+        (root / f"{index}.txt").write_text(str(index))
+    (root / "other.md").touch()
+    monkeypatch.chdir(tmp_path)
+    options = ("--decode", "numbers_in_text:decode", "--suffixes", ".txt")
+    assert run("data", *options).returncode == 0
+    for index in (0, 3):
+        (root / f"{index}.txt").write_text("x")
+    done = run("data", *options, "--json")
+    assert done.returncode == 1
+    found = json.loads(done.stdout)
+    assert (found["format"], found["samples"]) == ("files", 5)
+    assert [bad["name"] for bad in found["bad"]] == ["0", "3"]
+    assert "ValueError: invalid literal" in found["bad"][0]["reason"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("json", "a function of a module"),
+        ("no_such_module:f", "No module named 'no_such_module'"),
+        ("json:nothing", "has no attribute 'nothing'"),
+        ("json:__name__", "It is a str"),
+    ],
+)
+def test_a_function_that_there_is_not(folder, text, said):
+    done = run(folder, "--decode", text)
+    assert done.returncode == 2
+    assert "--decode must be a function of a module" in done.stderr
+    assert said in done.stderr

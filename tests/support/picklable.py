@@ -1,5 +1,7 @@
 """Functions and a reader that a spawned process can import."""
 
+import io
+
 import numpy as np
 
 import headrace as hr
@@ -44,3 +46,13 @@ class Numbers:
         check_read(self.n, self.spec, indices, out)
         out[0][...] = indices + self.first
         out[1][...] = (indices + self.first)[:, None] + [0.25, 0.5]
+
+
+def bytes_2x2(data):
+    """The array of 2 x 2 in four bytes."""
+    return np.frombuffer(data, np.uint8).reshape(2, 2)
+
+
+def load_npy(data):
+    """The array in the bytes of a .npy file."""
+    return np.load(io.BytesIO(data), allow_pickle=False)

@@ -49,6 +49,16 @@ _Missing = Annotated[
         "there is a manifest, which knows what there should be.",
     ),
 ]
+_Decode = Annotated[
+    str | None,
+    typer.Option(
+        metavar="MODULE:FUNCTION",
+        help="The function that makes a sample of the bytes of a file of any kind.",
+    ),
+]
+_Suffixes = Annotated[
+    str | None, typer.Option(help="Of such files, by commas, such as .wav,.flac.")
+]
 _Subset = Annotated[
     str | None,
     typer.Option(
@@ -124,6 +134,8 @@ def pack(
     dtype: _Dtype = None,
     size: _Size = None,
     missing: _Missing = None,
+    decode: _Decode = None,
+    suffixes: _Suffixes = None,
     subset: _Subset = None,
     labels: Annotated[
         Path | None,
@@ -154,7 +166,7 @@ def pack(
             source,
             target,
             format_name=format_name,
-            options=parse_options(ids, columns, dtype, size, missing),
+            options=parse_options(ids, columns, dtype, size, missing, decode, suffixes),
             subset=parse_subset(subset),
             labels=labels,
             label_field=label_field,
@@ -180,6 +192,8 @@ def verify(
     dtype: _Dtype = None,
     size: _Size = None,
     missing: _Missing = None,
+    decode: _Decode = None,
+    suffixes: _Suffixes = None,
     subset: _Subset = None,
     manifest: Annotated[
         str | None,
@@ -200,7 +214,7 @@ def verify(
         good = run_verify(
             path,
             format_name=format_name,
-            options=parse_options(ids, columns, dtype, size, missing),
+            options=parse_options(ids, columns, dtype, size, missing, decode, suffixes),
             subset=parse_subset(subset),
             manifest=manifest,
             workers=workers,
@@ -221,6 +235,8 @@ def info(
     dtype: _Dtype = None,
     size: _Size = None,
     missing: _Missing = None,
+    decode: _Decode = None,
+    suffixes: _Suffixes = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Of the batches that are timed.")] = 128,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -231,7 +247,7 @@ def info(
     run_info(
         path,
         format_name=format_name,
-        options=parse_options(ids, columns, dtype, size, missing),
+        options=parse_options(ids, columns, dtype, size, missing, decode, suffixes),
         batch_size=batch_size,
         as_json=as_json,
     )

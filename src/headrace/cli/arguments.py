@@ -1,7 +1,12 @@
 """What is typed on the command line, as values."""
 
+import importlib
 import json
+import operator
+import os
 import re
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -81,8 +86,29 @@ def parse_subset(text: str | None) -> Choice | None:
 
 def _parse_columns(text: str) -> str | list[str]:
     """One name alone is that of the sample itself."""
-    names = list(filter(None, map(str.strip, text.split(","))))
+    names = _listed(text)
     return names[0] if len(names) == 1 else names
+
+
+def _listed(text: str) -> list[str]:
+    return list(filter(None, map(str.strip, text.split(","))))
+
+
+def import_function(argument: str, text: str) -> Callable[[bytes], object]:
+    """The function `name` of a module, given as "package.module:name"; also of this folder."""
+    module, _, name = text.partition(":")
+    allowed = "a function of a module, such as my_module:decode"
+    if not module or not name:
+        raise bad_value(argument, text, allowed)
+    if "" not in sys.path and os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())  # as `python -m` has it
+    try:
+        function = operator.attrgetter(name)(importlib.import_module(module))
+    except (ImportError, AttributeError) as error:
+        raise bad_value(argument, text, allowed, f"{error}.") from error
+    if not callable(function):
+        raise bad_value(argument, text, allowed, f"It is a {type(function).__name__}.")
+    return function  # type: ignore[no-any-return]
 
 
 def parse_options(
@@ -91,6 +117,8 @@ def parse_options(
     dtype: str | None,
     size: str | None,
     missing: str | None,
+    decode: str | None = None,
+    suffixes: str | None = None,
 ) -> TypedOptions:
     """The options of a reader."""
     if missing is not None and missing not in _MISSING:
@@ -101,4 +129,6 @@ def parse_options(
         dtype,
         None if size is None else parse_image_size(size),
         None if missing is None else _MISSING[missing],
+        None if decode is None else import_function("--decode", decode),
+        None if suffixes is None else _listed(suffixes),
     )

@@ -38,7 +38,7 @@ def open_reader(path: str, format_name: str | None = None, options: TypedOptions
         raise _explained(unclear) from unclear.__cause__
 
 
-def guess_format(path: str) -> Format:
+def guess_format(path: str, options: TypedOptions = NONE) -> Format:
     """The format of what lies at `path`.
 
     Raises:
@@ -46,7 +46,7 @@ def guess_format(path: str) -> Format:
     """
     check_exists(path)
     try:
-        return find_format(path)
+        return find_format(path, options)
     except FormatNotClear as unclear:
         raise _explained(unclear) from unclear.__cause__
 

@@ -23,7 +23,7 @@ from headrace.executors.lookahead import available_cpus
 from headrace.formats import formats
 from headrace.pytree import Tree, map_leaves
 from headrace.readers.access import access_of, ids_of
-from headrace.readers.format import MANIFESTS, with_manifest
+from headrace.readers.format import MANIFESTS, Format, with_manifest
 from headrace.readers.reader import sample_nbytes
 from headrace.readers.shared.listing import chosen_among
 from headrace.readers.views.chosen import Choice, Chosen
@@ -118,7 +118,7 @@ def verify(
         HeadraceError: it could not be verified, as nothing is there, or the network fails.
     """
     workers = min(8, available_cpus()) if workers is None else workers
-    format_name = format_name or guess_format(path).name
+    format_name = format_name or guess_format(path, options).name
     if subset is not None and manifest is not None:
         raise bad_value("--manifest", manifest, "left out with --subset")
     manifests = _manifests(path, manifest) if subset is None else []
@@ -151,13 +151,14 @@ def _open(
     opened = _opened(path, format_name, options)
     if isinstance(opened, hr.Reader):
         return opened, []
-    suffix = formats()[format_name].sample_suffix
-    if suffix is None:
+    suffixes = _suffixes(formats()[format_name], options)
+    if not suffixes:
         if isinstance(opened, FileNotFoundError) and is_url(path) and not expected:
             raise opened  # there is nothing; a path of this machine was looked at before
         return None, [Bad(path, None, _reason(opened))]
     if options.ids is None:
-        names = chosen_among(open_storage(with_manifest(path)).names(), (suffix,))
+        names = chosen_among(open_storage(with_manifest(path)).names(), suffixes)
+        suffix = suffixes[0] if len(suffixes) == 1 else ""
         ids = sorted(name.removesuffix(suffix) for name in names)
     else:
         ids = [str(name) for name in options.ids]
@@ -170,6 +171,13 @@ def _open(
             return open_reader(path, format_name, rest).reader, bad
         bad.append(Bad(name, number, _reason(opened)))
     return None, bad
+
+
+def _suffixes(chosen: Format, options: TypedOptions) -> tuple[str, ...]:
+    """What the names of files end with that are a sample each, whose first may be bad."""
+    if "suffixes" not in chosen.options:
+        return () if chosen.sample_suffix is None else (chosen.sample_suffix,)
+    return ("",) if options.suffixes is None else tuple(options.suffixes)
 
 
 def _opened(path: str, format_name: str, options: TypedOptions) -> hr.Reader | Exception:

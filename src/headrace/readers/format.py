@@ -31,6 +31,8 @@ class Options:
         dtype: of the samples; of several arrays perhaps a dict.
         size: height and width of images, or one int for both.
         missing: what a part that is not there is: its "fill" value, or an "error".
+        decode: what makes a sample of the bytes of a file.
+        suffixes: what the names of such files end with.
     """
 
     ids: Iterable[str | int] | None = None
@@ -38,6 +40,8 @@ class Options:
     dtype: npt.DTypeLike | dict[str, npt.DTypeLike] | None = None
     size: int | tuple[int, int] | None = None
     missing: Literal["fill", "error"] | None = None
+    decode: Callable[[bytes], object] | None = None
+    suffixes: str | Iterable[str] | None = None
 
     def given(self) -> dict[str, object]:
         """Those that are not left out, by name."""

@@ -95,8 +95,9 @@ def warn_of_others(
 def none_of(root: str, names: Sequence[str], suffixes: tuple[str, ...]) -> ArgumentError:
     """The error that there are no samples, which says what there is instead."""
     listed = ", ".join(suffixes[:-1]) + " or " + suffixes[-1] if suffixes[1:] else suffixes[0]
+    files = f"{listed} files".strip()
     return ArgumentError(
-        f"root must contain {listed} files, but {root!r} has none{instead_of(names, suffixes)}"
+        f"root must contain {files}, but {root!r} has none{instead_of(names, suffixes)}"
     )
 
 

@@ -1,8 +1,8 @@
 """The fields of samples in tar shards: which files, and how the bytes of one become an array."""
 
 import io
-from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple, TypeAlias
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,9 +11,8 @@ from headrace.arrays import Array
 from headrace.errors import ArgumentError, bad_type, bad_value
 from headrace.readers.npy.decoder import check_size
 from headrace.readers.npy.header import parse_header, read_header
+from headrace.readers.shared.calling import Decode, call
 from headrace.readers.shared.format_error import FormatError
-
-Decode: TypeAlias = Callable[[bytes], object]
 
 
 class Field(NamedTuple):
@@ -34,12 +33,7 @@ class Field(NamedTuple):
 
     def decode(self, data: bytes) -> Array:
         """The array in the file with these bytes; a `FormatError` if there is none."""
-        try:
-            array = np.asarray(self.function(data))
-        except (FormatError, MemoryError):
-            raise
-        except Exception as error:  # of anyone's function
-            raise FormatError(f"{type(error).__name__}: {error}") from error
+        array: Array = call(lambda data: np.asarray(self.function(data)), data)
         if array.dtype.hasobject:
             raise FormatError(f"it became Python objects, not an array of numbers: {array!r:.100}")
         return array

@@ -1,0 +1,1 @@
+"""Files of any kind, decoded by a function."""
