@@ -6,6 +6,7 @@ from headrace.lazy import lazy_names
 
 if TYPE_CHECKING:
     from headrace.batching.bad_samples import BadSample, BadSampleWarning
+    from headrace.batching.pad import pad
     from headrace.batching.stats import Stats
     from headrace.batching.transforms import per_sample
     from headrace.errors import (
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
     from headrace.sampling.balanced import Balanced
     from headrace.sampling.batch_sampler import BatchSampler
     from headrace.sampling.block_shuffle import BlockShuffle
+    from headrace.sampling.buckets.buckets import Buckets
     from headrace.sampling.keys import Found
     from headrace.sampling.mix.mix import Mix
     from headrace.sampling.order import Order, Sampling
@@ -73,6 +75,7 @@ else:
         __name__,
         {
             "headrace.batching.bad_samples": ["BadSample", "BadSampleWarning"],
+            "headrace.batching.pad": ["pad"],
             "headrace.batching.stats": ["Stats"],
             "headrace.batching.transforms": ["per_sample"],
             "headrace.errors": [
@@ -128,6 +131,7 @@ else:
             "headrace.readers.access": ["ReadAmplificationWarning"],
             "headrace.sampling.batch_sampler": ["BatchSampler"],
             "headrace.sampling.block_shuffle": ["BlockShuffle"],
+            "headrace.sampling.buckets.buckets": ["Buckets"],
             "headrace.sampling.keys": ["Found"],
             "headrace.sampling.mix.mix": ["Mix"],
             "headrace.sampling.order": ["Order", "Sampling"],
@@ -148,6 +152,7 @@ __all__ = [
     "Balanced",
     "BatchSampler",
     "BlockShuffle",
+    "Buckets",
     "Cache",
     "ChecksumError",
     "Concat",
@@ -205,6 +210,7 @@ __all__ = [
     "Zarr",
     "folds",
     "open",
+    "pad",
     "per_sample",
     "split",
     "world",

@@ -21,7 +21,7 @@ from headrace.batching.feed import Feed
 from headrace.batching.read_amplification import natural_block, warn_of_amplification
 from headrace.batching.resumable import Resumable
 from headrace.batching.stats import Stats
-from headrace.batching.transforms import Transform, check_transform, per_sample
+from headrace.batching.transforms import Transforms, check_transform
 from headrace.errors import ArgumentError
 from headrace.executors.executor import Executor, check_executor
 from headrace.executors.threads import Threads
@@ -29,8 +29,8 @@ from headrace.loader_options import Part, WithAnyTail, WithoutPadding
 from headrace.readers.access import parts_of_source
 from headrace.readers.source import common_length, readers_of
 from headrace.readers.views.parts import ids_of_parts
-from headrace.sampling.batch_sampler import BatchSampler, Tail
-from headrace.sampling.keys import Found
+from headrace.sampling.batch_sampler import BatchSampler
+from headrace.sampling.keys import Found, Tail
 from headrace.sampling.order import Sampling
 
 if TYPE_CHECKING:
@@ -70,9 +70,10 @@ class Loader(Resumable, Generic[B]):
         rank: which of the `world_size` training processes this is. Each gets its own part of every
             step; `batch_size` is that of one rank.
         world_size: number of training processes.
-        transform: `fn(batch, rng)` that returns the batch to deliver, or `per_sample(fn)`. `rng`
-            is a `numpy.random.Generator` whose numbers depend on seed, epoch and position alone,
-            and which is only good during the call.
+        transform: `fn(batch, rng)` that returns the batch to deliver, or `per_sample(fn)`; or a
+            list of such, each of which gets what the one before it returns. `rng` is a
+            `numpy.random.Generator` whose numbers depend on seed, epoch and position alone, and
+            which is only good during the call.
         transform_version: names what the transform does, such as "2". A state says it, and is
             refused by a loader with another one. At most 64 characters.
         on_error: what becomes of a sample that can't be read: "raise" raises its error; "replace"
@@ -160,7 +161,7 @@ class Loader(Resumable, Generic[B]):
         source: object,
         batch_size: int,
         *,
-        transform: Transform | per_sample | None = None,
+        transform: Transforms | None = None,
         **options: Unpack[WithAnyTail],
     ) -> None: ...
 
@@ -174,7 +175,7 @@ class Loader(Resumable, Generic[B]):
         tail: Tail = "drop",
         rank: int = 0,
         world_size: int = 1,
-        transform: Transform | per_sample | None = None,
+        transform: Transforms | None = None,
         transform_version: str = "",
         on_error: OnError = "raise",
         max_bad_samples: int | None = None,

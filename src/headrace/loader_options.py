@@ -11,7 +11,7 @@ from headrace.arrays import Array, Indices
 from headrace.batching.bad_samples import OnError
 from headrace.executors.executor import Executor
 from headrace.readers.reader import Spec
-from headrace.sampling.batch_sampler import Tail
+from headrace.sampling.keys import Tail
 from headrace.sampling.order import Sampling
 
 

@@ -53,10 +53,17 @@ CONFIGURATIONS = {
     "weighted": {"shuffle": hr.Weighted(range(1, N + 1)), "transform": hr.per_sample(noisy)},
     "balanced": {"shuffle": hr.Balanced([i % 5 for i in range(N)]), "rank": 1, "world_size": 2},
     "mixed": {"view": joined, "shuffle": hr.Mix([1, 2], stages=[(40, [2, 1])]), "tail": "partial"},
+    "in buckets": {
+        "shuffle": hr.Buckets([i % 9 for i in range(N)], [3, 8], batch_sizes=[4, 2]),
+        "tail": "pad",
+        "rank": 1,
+        "world_size": 2,
+    },
     "with indices": {"with_indices": True, "tail": "pad"},
     "partial": {"tail": "partial"},
     "pad": {"tail": "pad"},
     "a rank": {"rank": 1, "world_size": 2},
+    "two transforms": {"transform": [hr.per_sample(noisy), hr.per_sample(noisy)]},
     "per sample": {"transform": hr.per_sample(noisy)},
     "whole batch": {"transform": shifted},
 }

@@ -19,5 +19,7 @@ def test_numbers_are_different_and_those_of_all_releases():
         "BALANCED_SAMPLES": 10,
         "MIX_SAMPLES": 11,
         "MIX_SOURCE": 12,
+        "BUCKET_SAMPLES": 13,
+        "BUCKET_STEPS": 14,
     }
     assert len(set(numbers.values())) == len(numbers)

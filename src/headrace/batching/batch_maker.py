@@ -11,7 +11,7 @@ import numpy as np
 
 from headrace.arrays import ALIGNMENT_BYTES, Array, Indices, MemoryPool
 from headrace.batching.bad_samples import BadSample, Substitution
-from headrace.batching.transforms import Batch, RandomStreams, Transform, apply, per_sample
+from headrace.batching.transforms import Batch, RandomStreams, Transforms, apply
 from headrace.errors import ArgumentError, stopped_early
 from headrace.pytree import Tree, leaves, map_leaves, nbytes
 from headrace.ragged import Ragged
@@ -74,7 +74,7 @@ class BatchMaker:
     def __init__(
         self,
         readers: Tree[Reader],
-        transform: Transform | per_sample | None,
+        transform: Transforms | None,
         seed: int,
         weighted: bool,
         memory: MemoryPool,

@@ -3,12 +3,13 @@
 Random numbers are a pure function of what they are drawn for. They come from Philox, a
 counter-based generator (J. Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3", SC 2011):
 the seed gives the key, and the counter begins at (0, number, epoch, kind), so that no two samples
-or batches of any epoch ever share one. What is drawn thus depends neither on the worker, nor on the
-executor, nor on what was drawn before. The number is that of the sample; where an order may give a
-sample twice in an epoch, that of its position, so that it gets other numbers each time.
+or batches of any epoch ever share one, nor two transforms that are applied one after the other.
+What is drawn thus depends neither on the worker, nor on the executor, nor on what was drawn before.
+The number is that of the sample; where an order may give a sample twice in an epoch, that of its
+position, so that it gets other numbers each time.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias, cast
 
 import numpy as np
@@ -26,13 +27,19 @@ Batch: TypeAlias = object
 Transform = Callable[[Any, np.random.Generator], Any]
 
 _OF_SAMPLE, _OF_BATCH, _OF_POSITION, _OF_SAMPLES = 0, 1, 2, 3
+_KINDS = 4
 _LONGEST_VERSION = 64
 
 
 class RandomStreams:
-    """One generator, set to the stream of a sample or of a batch. Not to be shared by threads."""
+    """One generator, set to the stream of a sample or of a batch. Not to be shared by threads.
+
+    Attributes:
+        stage: the number of the transform that the streams are for, where several are applied.
+    """
 
     def __init__(self, seed: int) -> None:
+        self.stage: int = 0
         key = np.random.SeedSequence(seed, spawn_key=(streams.TRANSFORM,))
         self._counter = np.zeros(4, np.uint64)
         self._state: Any = {
@@ -63,7 +70,7 @@ class RandomStreams:
         return self._at(_OF_SAMPLES, epoch, first)
 
     def _at(self, kind: int, epoch: int, number: int) -> np.random.Generator:
-        self._counter[:] = (0, number, epoch, kind)
+        self._counter[:] = (0, number, epoch, kind + _KINDS * self.stage)
         # Setting a state takes a tenth of the time of making a generator.
         self._bits.state = self._state
         return self._generator
@@ -130,10 +137,19 @@ class per_sample:  # noqa: N801  (it reads as a function where it is used)
         return batch if out is None else result_of(out)
 
 
+# What a loader takes: one, or several that are applied one after the other.
+Transforms: TypeAlias = Transform | per_sample | Sequence[Transform | per_sample]
+
+
 def check_transform(transform: object, version: object) -> None:
     """Raises an error unless a loader can take the transform and its version."""
-    if transform is not None and not callable(transform) and not isinstance(transform, per_sample):
-        raise bad_type("transform", transform, "a function of (batch, rng), or per_sample(fn)")
+    several = isinstance(transform, list | tuple)
+    allowed = "a function of (batch, rng), per_sample(fn), or a list of such"
+    for each in transform if isinstance(transform, list | tuple) else (transform,):
+        if (several or each is not None) and not callable(each) and type(each) is not per_sample:
+            raise bad_type("transform", each, allowed)
+    if several and not transform:
+        raise bad_value("transform", transform, allowed)
     if not isinstance(version, str):
         raise bad_type("transform_version", version, "a str, such as '2'")
     if len(version) > _LONGEST_VERSION:
@@ -142,12 +158,23 @@ def check_transform(transform: object, version: object) -> None:
 
 
 def apply(
+    transform: Transforms, batch: Tree[Batched], key: BatchKey, generators: RandomStreams
+) -> Batch:
+    """The batch that `transform` makes of `batch`."""
+    if isinstance(transform, per_sample) or callable(transform):
+        return _applied(transform, batch, key, generators)
+    made: Any = batch
+    for generators.stage, each in enumerate(transform):
+        made = _applied(each, made, key, generators)
+    return made
+
+
+def _applied(
     transform: Transform | per_sample,
     batch: Tree[Batched],
     key: BatchKey,
     generators: RandomStreams,
 ) -> Batch:
-    """The batch that `transform` makes of `batch`."""
     if isinstance(transform, per_sample):
         return transform.apply(batch, key, generators)
     of_batch = generators.of_samples if key.step == NO_STEP else generators.of_batch

@@ -24,7 +24,7 @@ from headrace.cli.keras_backend import choose_backend, import_keras, is_installe
 from headrace.cli.report import Report
 from headrace.cli.tutorial import TutorialGenerator
 from headrace.errors import HeadraceError, bad_value
-from headrace.sampling.batch_sampler import Tail
+from headrace.sampling.keys import Tail
 
 BATCH_SIZE = 32
 EPOCHS = 12

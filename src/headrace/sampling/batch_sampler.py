@@ -17,18 +17,24 @@ With n = 22, 2 ranks, a batch size of 4 and so a global batch of 8:
 
 import copy
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 
 from headrace.arguments import MAX_SAMPLES, check_int, check_seed
 from headrace.arrays import Indices, Weights
 from headrace.errors import OutOfRangeError, bad_value
-from headrace.sampling.keys import BatchKey, Block, Found, Place, padding_weights
+from headrace.sampling.keys import BatchKey, Block, Found, Place, Tail, padding_weights
 from headrace.sampling.left_out import LeftOut, Steps, parsed
-from headrace.sampling.order import Order, Parts, Sampling, order_of, positions_of
-
-Tail = Literal["drop", "partial", "pad"]
+from headrace.sampling.order import (
+    BatchedOrder,
+    BatchSampling,
+    Order,
+    Parts,
+    Sampling,
+    order_of,
+    positions_of,
+)
 
 # A permutation costs 100 us for a call and 15 ns for an index, so a run of batches is mapped at
 # once.
@@ -89,8 +95,12 @@ class BatchSampler:
         )
         self.tail: Tail = _checked(tail)
         self.seed: int = check_seed(seed)
-        self.order: Order = order_of(shuffle, self.n, self.seed, block, parts)
-        self._length = len(self.order)
+        self._batches: tuple[BatchSampling, BatchedOrder] | None = None
+        if isinstance(shuffle, BatchSampling):
+            self._bind(shuffle)
+        else:
+            self.order: Order = order_of(shuffle, self.n, self.seed, block, parts)
+            self._length = len(self.order)
         self._check_tail(self._length)
         self.left_out: LeftOut = LeftOut()
         self.left_out.add(self._checked_steps(skip))
@@ -118,7 +128,7 @@ class BatchSampler:
         other.global_batch_size = check_int(
             "batch_size * world_size", self.batch_size * world_size, 1, MAX_SAMPLES
         )
-        other._check_tail(self._length)
+        other._rebind()
         return other
 
     def with_tail(self, tail: Tail) -> "BatchSampler":
@@ -129,8 +139,22 @@ class BatchSampler:
         """
         other = copy.copy(self)
         other.tail = _checked(tail)
-        other._check_tail(self._length)
+        other._rebind()
         return other
+
+    def _rebind(self) -> None:
+        """Takes account of another rank, world size or tail."""
+        if self._batches is not None:
+            self._bind(self._batches[0])
+        self._check_tail(self._length)
+
+    def _bind(self, sampling: BatchSampling) -> None:
+        order = sampling.order_of_batches(
+            self.n, self.seed, self.batch_size, self.world_size, self.tail
+        )
+        self.order = order
+        self._batches = sampling, order
+        self._length = len(order)
 
     def indices(self, epoch: int, step: int) -> Indices:
         """The samples of this rank's batch at `step` of `epoch`: int64, shape (batch,).
@@ -154,6 +178,9 @@ class BatchSampler:
         epoch = check_int("epoch", epoch, 0, MAX_SAMPLES)
         taken = list(self._runs(Place(epoch, 0)))
         found = []
+        if self._batches is not None:
+            found = self._batches[1].find(epoch, sample)
+            return [each for each in found if any(each.step in run for run in taken)]
         for position in positions_of(self.order, epoch, sample).tolist():
             step, within = divmod(position, self.global_batch_size)
             if not any(step in run for run in taken):
@@ -185,6 +212,9 @@ class BatchSampler:
         """
         epoch = check_int("epoch", place[0], 0, MAX_SAMPLES)
         position = check_int("position", place[1], 0, self._length)
+        if self._batches is not None and position % self.global_batch_size:
+            allowed = f"a multiple of {self.global_batch_size}, where a step begins"
+            raise bad_value("position", position, allowed)
         self._check_tail(self._length - position)
         return self.normal(Place(epoch, position))
 
@@ -263,6 +293,9 @@ class BatchSampler:
 
     def _window(self, epoch: int, position: int, steps: int, most: int) -> Iterator[Block]:
         """The blocks of `steps` steps from `position`, of which the last may be the tail."""
+        if self._batches is not None:
+            yield from self._own_batches(self._batches[1], epoch, position, steps)
+            return
         stride = self.global_batch_size
         full = min(steps, (self._length - position) // stride)
         first = position + self.rank * self.batch_size
@@ -286,6 +319,19 @@ class BatchSampler:
             step = place.position // stride
             rows = indices[-1:, :count]
             yield Block(place, step, tail_first, rows, n_valid, stride, self.order.repeats)
+
+    def _own_batches(
+        self, order: BatchedOrder, epoch: int, position: int, steps: int
+    ) -> Iterator[Block]:
+        """The batches of an order that makes them, each in a block."""
+        stride = self.global_batch_size
+        numbers = range(position // stride, position // stride + steps)
+        batches = order.batches(epoch, numbers, self.rank)
+        for step, (rows, n_valid) in zip(numbers, batches, strict=True):
+            start = step * stride
+            first = start + self.rank * self.batch_size
+            place = Place(epoch, start)
+            yield Block(place, step, first, rows[None], n_valid, stride, order.repeats)
 
     def _checked_steps(self, skip: Sequence[tuple[int, int, int]]) -> list[Steps]:
         steps = parsed("skip", skip, self.global_batch_size)

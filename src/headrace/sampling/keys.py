@@ -1,7 +1,7 @@
 """Keys: all that it takes to make a batch, besides the data and the transform."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -23,6 +23,10 @@ class Found(NamedTuple):
     step: int
     rank: int
     row: int
+
+
+# What becomes of the last samples of an epoch, which do not fill a batch; see `BatchSampler`.
+Tail = Literal["drop", "partial", "pad"]
 
 
 class BatchKey(NamedTuple):

@@ -13,6 +13,7 @@ from headrace.arguments import check_seed
 from headrace.arrays import Indices
 from headrace.errors import bad_type
 from headrace.sampling import streams
+from headrace.sampling.keys import Found, Tail
 from headrace.sampling.permutation import Permutation
 
 # The sources that the samples are of, one after another: how many samples each has, how many of
@@ -105,6 +106,34 @@ class PartsSampling(Protocol):
 
     def order_of_parts(self, parts: Parts, seed: int) -> Order:
         """The order of the samples of `parts`, which lie one after another."""
+        ...
+
+
+@runtime_checkable
+class BatchedOrder(Order, Protocol):
+    """An order that says itself which samples each batch holds, such as those of like length.
+
+    Each step takes `batch_size * world_size` positions, whatever its batches hold, so that the
+    length is that times the number of steps.
+    """
+
+    def batches(self, epoch: int, steps: range, rank: int) -> list[tuple[Indices, int]]:
+        """The samples of each step for a rank, int64, and how many of them are no padding."""
+        ...
+
+    def find(self, epoch: int, sample: int) -> list[Found]:
+        """Where `sample` comes in `epoch`, in the order of the steps."""
+        ...
+
+
+@runtime_checkable
+class BatchSampling(Protocol):
+    """A `Sampling` that makes the batches, too."""
+
+    def order_of_batches(
+        self, n: int, seed: int, batch_size: int, world_size: int, tail: Tail
+    ) -> BatchedOrder:
+        """The order of `n` samples in such batches; the arguments are those of `BatchSampler`."""
         ...
 
 

@@ -2,10 +2,11 @@
 
 from collections.abc import Generator, Mapping, Sequence
 
-from headrace.errors import ArgumentError, ChecksumError, FileMissingError, StorageError, bad_type
-from headrace.storage.manifest import FileSums, Manifest, file_sums
+from headrace.errors import ArgumentError, ChecksumError, StorageError
+from headrace.storage.manifest import file_sums
 from headrace.storage.opening import Root, open_storage
 from headrace.storage.storage import Request
+from headrace.storage.stored_manifest import StoredManifest, check_range
 
 
 class Verified:
@@ -46,12 +47,9 @@ class Verified:
     """
 
     def __init__(self, root: Root, manifest: str | Mapping[str, object]) -> None:
-        if not isinstance(manifest, str | Mapping):
-            raise bad_type("manifest", manifest, "the name of a file, a Manifest, or its dict")
         self._storage = open_storage(root)
-        self._manifest_name = manifest if isinstance(manifest, str) else None
-        self._manifest = Manifest.load(manifest) if isinstance(manifest, Mapping) else None
-        self._loaded_manifest()
+        self._manifest = StoredManifest(manifest, self._storage.root, self._whole)
+        self._manifest.load()
 
     @property
     def root(self) -> str:
@@ -65,12 +63,6 @@ class Verified:
 
     def __repr__(self) -> str:
         return f"Verified({self.root!r})"
-
-    def __getstate__(self) -> dict[str, object]:
-        state = self.__dict__.copy()
-        if self._manifest_name is not None:
-            state["_manifest"] = None  # each process reads it by itself
-        return state
 
     def fetch(self, requests: Sequence[Request]) -> Generator[tuple[int, memoryview], None, None]:
         # Parts of the same blocks are read once.
@@ -95,13 +87,13 @@ class Verified:
             raise
 
     def size(self, name: str) -> int:
-        return self._sums(name, 0).bytes
+        return self._manifest.sums(name, 0).bytes
 
     def sizes(self, names: Sequence[str]) -> list[int]:
-        return [self._sums(name, position).bytes for position, name in enumerate(names)]
+        return self._manifest.sizes(names)
 
     def names(self, suffixes: tuple[str, ...] = ("",)) -> list[str]:
-        return self._loaded_manifest().names(suffixes)
+        return self._manifest.load().names(suffixes)
 
     def path(self, name: str) -> str:
         """The path of a file, all of which is compared with the manifest before this returns.
@@ -117,30 +109,20 @@ class Verified:
         path = self._storage.local_path(name)
         if path is None:
             raise ArgumentError(f"root must be of this machine, but {self.root!r} was given.")
-        expected = self._sums(name, 0)
+        expected = self._manifest.sums(name, 0)
         if file_sums(self._storage, name, expected.block_bytes) != expected:
             raise ChecksumError(f"{path!r} is not the file that the manifest names")
         return path
 
     def _blocks(self, request: Request, position: int) -> Request:
         """What to read for a request: whole blocks, or the whole file."""
-        name, start, stop = request
-        if start < 0 or (stop is not None and stop < start):
-            raise StorageError.at(position, f"{request} is no range of bytes")
-        sums = self._sums(name, position)
-        end = sums.bytes if stop is None else stop
-        if end > sums.bytes:
-            raise StorageError.at(
-                position, f"{request} of {self.root!r} can't be read: it has {sums.bytes} bytes"
-            )
-        if start >= end and sums.bytes:
-            return Request(name, start, start)
-        start, end = sums.rounded(start, end)
+        check_range(request, position)
+        sums, start, end = self._manifest.blocks(request, position)
         # Without an end, as a file that is longer is another.
-        return Request(name, 0, None) if end - start == sums.bytes else Request(name, start, end)
+        return Request(request.name, start, None if end - start == sums.bytes else end)
 
     def _check(self, blocks: Request, data: memoryview, position: int) -> None:
-        sums = self._sums(blocks.name, position)
+        sums = self._manifest.sums(blocks.name, position)
         try:
             if blocks.stop is None and len(data) != sums.bytes:
                 raise ChecksumError(f"it has {len(data)} bytes, and {sums.bytes} in the manifest")
@@ -150,20 +132,6 @@ class Verified:
                 position, f"{blocks} of {self.root!r} can't be read: {error}"
             ) from None
 
-    def _sums(self, name: str, position: int) -> FileSums:
-        try:
-            return self._loaded_manifest()[name]
-        except KeyError:
-            raise FileMissingError.at(
-                position, f"there is no file {name!r} in the manifest of {self.root!r}"
-            ) from None
-
-    def _loaded_manifest(self) -> Manifest:
-        if self._manifest is None:
-            assert self._manifest_name is not None
-            ((_, content),) = self._storage.fetch([Request(self._manifest_name)])
-            try:
-                self._manifest = Manifest.load(content)
-            except ArgumentError as error:
-                raise StorageError(f"the manifest of {self.root!r} is damaged: {error}") from None
-        return self._manifest
+    def _whole(self, name: str) -> memoryview:
+        ((_, content),) = self._storage.fetch([Request(name)])
+        return content

@@ -13,8 +13,9 @@ from reading import read
 from web_server import FileServer
 
 import headrace as hr
+from headrace.readers.reader import read_batch
 from headrace.storage import Manifest
-from headrace.testing import ReaderContract
+from headrace.testing import RaggedReaderContract, ReaderContract
 
 
 class TestContract(ReaderContract):
@@ -31,6 +32,15 @@ class TestContractFarAway(TestContract):
     def make_reader(self, folder, samples):
         super().make_reader(folder, samples)
         return hr.Files(FarFolder(folder), load_npy, suffixes=".npy")
+
+
+class TestContractOfAnyLength(RaggedReaderContract):
+    knows_lengths = False
+
+    def make_reader(self, folder, samples):
+        for index, sample in enumerate(samples):
+            np.save(folder / f"sample-{index:05}.npy", sample)
+        return hr.Files(folder, load_npy, ragged=True)
 
 
 def write(folder, **contents):
@@ -77,6 +87,25 @@ def test_a_spec_converts_and_chooses(tmp_path):
     assert read(reader)["x"].tolist() == [1.0, 2.0]
     said = str(error_of(root=tmp_path, decode=json.loads, spec={"more": hr.Spec((), "int8")}))
     assert re.search(r"sample 0 can't be read: '.*a\.json': it has no 'more'", said)
+
+
+def test_parts_may_have_any_length(tmp_path):
+    write(tmp_path, a={"boxes": [[1, 2]], "label": [3, 4]}, b={"boxes": [], "label": [5, 6]})
+    write(tmp_path, c={"boxes": [[1, 2], [3, 4]], "label": [5, 6]})
+    spec = {"boxes": hr.Spec((None, 2), "float32"), "label": hr.Spec((2,), "int32")}
+
+    def boxes(data):
+        found = json.loads(data)
+        return found | {"boxes": np.float32(found["boxes"]).reshape(-1, 2)}
+
+    for options in ({"spec": spec}, {"ragged": {"boxes": True, "label": False}}):
+        batch = read_batch(hr.Files(tmp_path, boxes, **options), np.array([2, 1, 0]))
+        assert batch["boxes"].lengths.tolist() == [2, 0, 1]
+        assert batch["boxes"].values.tolist() == [[1, 2], [3, 4], [1, 2]]
+        assert batch["label"].tolist() == [[5, 6], [5, 6], [3, 4]]
+    error = r"sample 1 .*b\.json.*it\['boxes'\] has the shape \(0,\); expected is \(None, 2\)"
+    with pytest.raises(hr.SampleFormatError, match=error):
+        read_batch(hr.Files(tmp_path, json.loads, spec=spec), np.arange(3))
 
 
 def test_with_a_spec_no_file_is_read_before_it_is_asked_for(tmp_path):
@@ -186,6 +215,9 @@ def test_a_folder_without_files(tmp_path):
         ({"suffixes": []}, ValueError, "suffixes must be one or more"),
         ({"suffixes": [3]}, ValueError, "suffixes must be one or more"),
         ({"spec": (3,)}, TypeError, "spec must be a headrace.Spec"),
+        ({"ragged": 1}, TypeError, "ragged must be a bool"),
+        ({"ragged": {"x": True}}, ValueError, "ragged must be in the structure of a sample"),
+        ({"ragged": True, "spec": hr.Spec((), "i4")}, ValueError, "ragged must be left out"),
         ({"version": 2}, TypeError, "version must be a str"),
     ],
     ids=str,

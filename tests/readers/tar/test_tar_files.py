@@ -15,7 +15,7 @@ from reading import read
 from web_server import FileServer
 
 import headrace as hr
-from headrace.readers.tar import scan as tar_scan
+from headrace.readers.shared import shards as shared_shards
 from headrace.storage import Request
 from headrace.testing import ReaderContract
 
@@ -279,7 +279,7 @@ def test_headers_far_away_are_read_in_large_pieces(shards, monkeypatch):
     assert scanning == [
         Request(f"train-0{i}.tar", 0, (shards / f"train-0{i}.tar").stat().st_size) for i in range(3)
     ]
-    monkeypatch.setattr(tar_scan, "_READ_AHEAD_BYTES", 700)
+    monkeypatch.setattr(shared_shards, "_READ_AHEAD_BYTES", 700)
     assert read(hr.TarFiles(far, "cls")).tolist() == list(range(N))
 
 

@@ -11,8 +11,8 @@ import torch.utils.data as torch_data
 
 from headrace.batching.cursor import Cursor, State
 from headrace.batching.feed import Feed, HasFeed, feed_of
-from headrace.sampling.batch_sampler import BatchSampler, Tail
-from headrace.sampling.keys import BatchKey
+from headrace.sampling.batch_sampler import BatchSampler
+from headrace.sampling.keys import BatchKey, Tail
 
 
 class EpochNumbers(list[int]):

@@ -7,7 +7,8 @@ import numpy as np
 from headrace.arguments import check_ids
 from headrace.arrays import Indices, fingerprint
 from headrace.errors import ArgumentError, bad_type, bad_value
-from headrace.readers.reader import Arrays, Specs, check_read
+from headrace.pytree import Tree
+from headrace.readers.reader import Out, Specs, check_read
 from headrace.readers.shared.calling import Decode, SampleWriter, call, check_decode
 from headrace.readers.shared.listing import counted, samples_below, suffix_of
 from headrace.readers.shared.sample_files import SampleFiles
@@ -30,7 +31,10 @@ class Files:
             if `suffixes` is one. Default: all files with these suffixes below root, sorted.
         spec: of a sample. Numbers are converted to its dtypes if that does not change their kind,
             and of dicts only its keys are read. Default: that of the first file, which all others
-            must then have.
+            must then have. With None as its first axis, an array may have any length.
+        ragged: which arrays may differ from those of the first file in the length of their first
+            axis, so that a batch of them is a `headrace.Ragged`: True for all that have one, or
+            bools in the structure of a sample, such as {"boxes": True, "image": False}.
         version: names what `decode` does, such as "mono-2": a state is refused by a loader of
             another version. What the function is called, or how it prints, is not in the state.
 
@@ -63,13 +67,14 @@ class Files:
         suffixes: str | Iterable[str] | None = None,
         ids: Iterable[str | int] | None = None,
         spec: Specs | None = None,
+        ragged: Tree[bool] = False,
         version: str = "",
     ) -> None:
         check_decode("decode", decode)
         if not isinstance(version, str):
             raise bad_type("version", version, "a str, such as '2'")
         self._decode, self._version = decode, version
-        self._writer = SampleWriter(spec)
+        self._writer = SampleWriter(spec, ragged)
         storage = open_storage(root)
         if suffixes is not None:
             self._files = SampleFiles(storage, ids, _check_suffixes(suffixes))
@@ -104,7 +109,7 @@ class Files:
         """A hash of the ids and the version."""
         return fingerprint(repr((self._files.names.fingerprint(), self._version)))
 
-    def read(self, indices: Indices, out: Arrays) -> None:
+    def read(self, indices: Indices, out: Out) -> None:
         check_read(len(self), self.spec, indices, out)
         self._files.read(
             indices, lambda data, row: self._writer.write(call(self._decode, bytes(data)), out, row)

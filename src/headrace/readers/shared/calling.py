@@ -3,10 +3,17 @@
 from collections.abc import Callable
 from typing import Any, TypeAlias, TypeVar
 
-from headrace.errors import bad_type
+from headrace.errors import bad_type, bad_value
+from headrace.pytree import Tree
 from headrace.readers.reader import Specs
 from headrace.readers.shared.format_error import FormatError, is_of_storage
-from headrace.readers.shared.sample_values import UnfitError, check_spec, learned, write_sample
+from headrace.readers.shared.sample_values import (
+    UnfitError,
+    check_ragged,
+    check_spec,
+    learned,
+    write_sample,
+)
 
 Decode: TypeAlias = Callable[[bytes], object]
 T = TypeVar("T")
@@ -34,9 +41,14 @@ class SampleWriter:
 
     Args:
         spec: of a sample. Default: that of the first; `learn` is then to be called with it.
+        ragged: which arrays may differ from those of the first in the length of their first axis.
     """
 
-    def __init__(self, spec: Specs | None) -> None:
+    def __init__(self, spec: Specs | None, ragged: Tree[bool] = False) -> None:
+        check_ragged(ragged)
+        if spec is not None and ragged is not False:
+            raise bad_value("ragged", ragged, "left out with spec=", "Use None in its shapes.")
+        self._ragged = ragged
         self._converts = spec is not None
         self._spec: Specs | None = None if spec is None else check_spec(spec)
 
@@ -53,7 +65,7 @@ class SampleWriter:
     def learn(self, sample: object) -> None:
         """Takes the spec of this sample; a `FormatError` if it can't become arrays."""
         try:
-            self._spec = learned(sample, "it")
+            self._spec = learned(sample, "it", self._ragged)
         except UnfitError as error:
             raise FormatError(error) from None
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from headrace.arguments import check_dtype, hint_of_raw, keeps_kind
 from headrace.arrays import Array
-from headrace.errors import bad_type
-from headrace.pytree import map_leaves
+from headrace.errors import bad_type, bad_value
+from headrace.pytree import Tree, leaves, map_leaves
 from headrace.readers.reader import Spec, Specs, is_specs
 
 _NUMBERS = int | float | complex | np.generic
@@ -35,14 +35,42 @@ def _checked(spec: Spec) -> Spec:
     return Spec(spec.shape, check_dtype(spec.dtype))
 
 
-def learned(sample: object, where: str) -> Specs:
-    """The spec of a sample."""
+def learned(sample: object, where: str, ragged: Tree[bool] = False) -> Specs:
+    """The spec of a sample.
+
+    Args:
+        ragged: which arrays may differ in the length of their first axis: all that have one, or
+            bools in the structure of the sample.
+    """
     if isinstance(sample, Mapping) and sample:
-        return {key: learned(part, f"{where}[{key!r}]") for key, part in sample.items()}
+        return {
+            key: learned(part, f"{where}[{key!r}]", _part(ragged, key))
+            for key, part in sample.items()
+        }
     if _is_tuple(sample):
-        return tuple(learned(part, f"{where}[{i}]") for i, part in enumerate(sample))
+        return tuple(
+            learned(part, f"{where}[{i}]", _part(ragged, i)) for i, part in enumerate(sample)
+        )
     array = array_of(sample, where)
-    return Spec(array.shape, array.dtype.newbyteorder("="))
+    if not isinstance(ragged, bool):
+        raise bad_value("ragged", ragged, f"in the structure of a sample: {where} is one array")
+    shape = (None, *array.shape[1:]) if ragged and array.ndim else array.shape
+    return Spec(shape, array.dtype.newbyteorder("="))
+
+
+def check_ragged(ragged: object) -> None:
+    """Raises an ArgumentTypeError unless it says which arrays may have any length."""
+    if not all(isinstance(each, bool) for each in leaves(ragged)):
+        raise bad_type("ragged", ragged, "a bool, or a tuple or dict of bools")
+
+
+def _part(ragged: Any, key: Any) -> Any:
+    if isinstance(ragged, bool):
+        return ragged
+    try:
+        return ragged[key]
+    except LookupError:
+        raise bad_value("ragged", ragged, f"one with a bool for {key!r}") from None
 
 
 def write_sample(
@@ -52,11 +80,12 @@ def write_sample(
     if isinstance(spec, Spec):
         if (
             type(sample) is np.ndarray and sample.shape == spec.shape and sample.dtype == spec.dtype
-        ):  # nearly always
+        ):  # nearly always, but where samples have any length
             out[row] = sample
             return
         array = array_of(sample, where)
-        if array.shape != spec.shape:
+        shape = (None, *array.shape[1:]) if spec.ragged and array.ndim else array.shape
+        if shape != spec.shape:
             raise UnfitError(f"{where} has the shape {array.shape}; expected is {spec.shape}")
         if not fits(array, spec, converts):
             expected = (

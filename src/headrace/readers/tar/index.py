@@ -15,15 +15,19 @@ import numpy as np
 import numpy.typing as npt
 
 from headrace.arrays import Array
-from headrace.atomic_file import saved_file
-from headrace.errors import ArgumentError, unreadable
+from headrace.errors import ArgumentError
+from headrace.readers.shared.index_file import (
+    load_index_file,
+    packed,
+    save_index_file,
+    unpacked,
+)
 from headrace.readers.shared.names import Names
+from headrace.readers.shared.shards import scan_all
 from headrace.readers.tar.scan import BLOCK_BYTES, scan
-from headrace.storage.local.regular import opener
 from headrace.storage.storage import Storage
 
 _FORMAT = 1
-_SHARDS_AT_ONCE = 8
 
 
 class TarIndex(NamedTuple):
@@ -62,10 +66,7 @@ class TarIndex(NamedTuple):
             SampleFormatError: (a ValueError) a shard is damaged or compressed.
             StorageError: (an OSError) a shard can't be read.
         """
-        from concurrent.futures import ThreadPoolExecutor  # which imports logging
-
-        with ThreadPoolExecutor(_SHARDS_AT_ONCE) as threads:
-            found = list(threads.map(lambda name: scan(storage, name), shards))
+        found = scan_all(storage, shards, scan)
         extensions = sorted({name for one in found for name in one.extensions})
         numbers = {name: number for number, name in enumerate(extensions)}
         of_member = [
@@ -113,15 +114,17 @@ class TarIndex(NamedTuple):
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the index to a file, which appears when it is whole."""
-        with saved_file(path) as file:
-            np.savez(
-                file,
-                format=_FORMAT,
-                shards=_as_bytes("\0".join(self.shards)),
-                extensions=_as_bytes("\0".join(self.extensions)),
-                keys=np.frombuffer(self.keys.encoded, np.uint8),
+        save_index_file(
+            path,
+            _FORMAT,
+            self.shards,
+            self.sizes,
+            {
+                "extensions": packed(self.extensions),
+                "keys": np.frombuffer(self.keys.encoded, np.uint8),
                 **{name: getattr(self, name) for name in _ARRAYS},
-            )
+            },
+        )
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], storage: Storage) -> "TarIndex":
@@ -131,43 +134,19 @@ class TarIndex(NamedTuple):
             ArgumentError: (a ValueError) there is no such file, it is damaged, or of other shards.
             StorageError: (an OSError) it can't be read, or a shard can't.
         """
-        path = os.fspath(path)
-        remedy = "Write it again with save_index(path) of an hr.TarFiles made without index=."
-        try:
-            with open(path, "rb", opener=opener) as file:
-                index = _from_arrays(dict(np.load(file, allow_pickle=False)))
-        except FileNotFoundError:
-            raise ArgumentError(
-                f"index must be a file, but there is no {path!r}. {remedy}"
-            ) from None
-        except OSError as error:
-            raise unreadable(path, error) from None
-        except Exception as error:  # np.load raises whatever its many steps meet
-            raise ArgumentError(
-                f"index must be a file of save_index, but {path!r} is damaged or another: {error}. "
-                f"{remedy}"
-            ) from None
-        sizes = storage.sizes(index.shards)
-        for name, size, indexed in zip(index.shards, sizes, index.sizes.tolist(), strict=True):
-            if size != indexed:
-                raise ArgumentError(
-                    f"index must be of the shards as they are, but in {path!r} {name!r} has "
-                    f"{indexed} bytes, and {storage.location(name)!r} has {size}. {remedy}"
-                )
-        return index
+        return load_index_file(path, _FORMAT, storage, _from_arrays, "hr.TarFiles")
 
 
-_ARRAYS = ("sizes", "shard", "first", "extension", "start", "nbytes", "checksum")
+_ARRAYS = ("shard", "first", "extension", "start", "nbytes", "checksum")
 
 
-def _from_arrays(stored: dict[str, Array]) -> TarIndex:
-    if int(stored["format"]) != _FORMAT:
-        raise ValueError(f"its format is {stored['format']}, not {_FORMAT}")
-    keys = stored["keys"].tobytes().decode("utf-8", "surrogateescape").split("\0")
+def _from_arrays(shards: list[str], stored: dict[str, Array]) -> TarIndex:
+    keys = unpacked(stored["keys"])
     index = TarIndex(
-        shards=stored["shards"].tobytes().decode("utf-8", "surrogateescape").split("\0"),
+        shards=shards,
+        sizes=stored["sizes"],
         keys=Names(keys),
-        extensions=stored["extensions"].tobytes().decode("utf-8", "surrogateescape").split("\0"),
+        extensions=unpacked(stored["extensions"]),
         **{name: stored[name] for name in _ARRAYS},
     )
     members, first = len(index.start), index.first.astype(np.int64)
@@ -188,10 +167,6 @@ def _from_arrays(stored: dict[str, Array]) -> TarIndex:
     if not whole:
         raise ValueError("its parts do not fit together")
     return index
-
-
-def _as_bytes(text: str) -> npt.NDArray[np.uint8]:
-    return np.frombuffer(text.encode("utf-8", "surrogateescape"), np.uint8)
 
 
 def _compact(numbers: Array) -> Array:

@@ -5,7 +5,6 @@ They need not lie together, as where files were added as the file system lists t
     a.jpg  b.jpg  b.cls  a.cls      are the samples a and b
 """
 
-import io
 import re
 import tarfile
 import zlib
@@ -17,16 +16,13 @@ import numpy.typing as npt
 
 from headrace.errors import SampleFormatError, unreadable
 from headrace.readers.shared.format_error import FormatError
-from headrace.storage.local.regular import opener
-from headrace.storage.ranged_file import RangedFile
+from headrace.readers.shared.shards import open_shard, refuse_compressed
 from headrace.storage.storage import Storage
 
 BLOCK_BYTES = tarfile.BLOCKSIZE
 
 _NAME = re.compile(r"((?:.*/)?[^./][^./]*)\.([^/]*)", re.DOTALL)
 _META = re.compile(r"__[^/]*__(?:/|\Z)")
-_COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
-_READ_AHEAD_BYTES = 2**22
 
 
 class Scan(NamedTuple):
@@ -51,21 +47,12 @@ def scan(storage: Storage, name: str) -> Scan:
     """
     location = storage.location(name)
     try:
-        with _opened(storage, name) as file:
+        with open_shard(storage, name) as file:
             return _scanned(file, storage.size(name))
     except (FormatError, tarfile.TarError) as error:
         raise SampleFormatError(f"{location!r} can't be indexed: {error}") from None
     except OSError as error:
         raise unreadable(location, error) from None
-
-
-def _opened(storage: Storage, name: str) -> BinaryIO:
-    path = storage.local_path(name)
-    if path is not None:
-        return open(path, "rb", opener=opener)
-    size = storage.size(name)
-    ranged = RangedFile(storage, name, size, least_fetched_bytes=_READ_AHEAD_BYTES)
-    return io.BufferedReader(ranged, 2**16)
 
 
 def _scanned(file: BinaryIO, size: int) -> Scan:
@@ -112,13 +99,7 @@ def _scanned(file: BinaryIO, size: int) -> Scan:
 
 
 def _members(file: BinaryIO) -> Iterator[tarfile.TarInfo]:
-    start = file.read(8)
-    for magic, compression in _COMPRESSED.items():
-        if start.startswith(magic):
-            raise FormatError(
-                f"it is compressed with {compression}, so that its files can't be read at random. "
-                "Decompress it; what it holds may be compressed, such as images"
-            )
+    refuse_compressed(file.read(8), "files")
     file.seek(0)
     with tarfile.open(fileobj=file, mode="r:") as tar:
         while (member := tar.next()) is not None:

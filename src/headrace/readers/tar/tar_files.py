@@ -1,36 +1,28 @@
 """TarFiles: samples in tar shards, read at random through an index, without extraction."""
 
 import os
-import re
 import zlib
 from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple
 
 import numpy as np
 
-from headrace.arguments import check_ids
 from headrace.arrays import Array, Indices, fingerprint
-from headrace.errors import ArgumentError, SampleFormatError, bad_value
+from headrace.errors import ArgumentError, SampleFormatError
 from headrace.readers.reader import Arrays, Spec, Specs, check_read
 from headrace.readers.shared.calling import Decode
 from headrace.readers.shared.format_error import FormatError, bad_sample
+from headrace.readers.shared.index_file import same_shards
 from headrace.readers.shared.listing import samples_below
 from headrace.readers.shared.named_arrays import part_of
-from headrace.readers.shared.names import check_names
-from headrace.readers.shared.sample_files import fetched
+from headrace.readers.shared.pieces import read_pieces
+from headrace.readers.shared.shards import check_shards
 from headrace.readers.tar.fields import check_fields
 from headrace.readers.tar.index import TarIndex
 from headrace.readers.tar.scan import BLOCK_BYTES
-from headrace.storage.coalesce import coalesce
 from headrace.storage.opening import Root, open_storage
-from headrace.storage.storage import Request, Storage
+from headrace.storage.storage import Storage
 
 _SUFFIX = ".tar"
-_RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
-# Fewer bytes between two members are read along, as another request would take longer.
-_MOST_BYTES_BETWEEN = 2**14
-# What is read with one request takes at most so many bytes, unless a member is larger.
-_MOST_BYTES_TOGETHER = 2**23
 
 
 class TarFiles:
@@ -87,7 +79,7 @@ class TarFiles:
     ) -> None:
         self._storage = open_storage(root)
         self._fields = check_fields(fields)
-        named = None if shards is None else _check_shards(shards)
+        named = None if shards is None else check_shards(shards)
         self._index = _index_of(self._storage, named, index)
         members = [self._index.members(field.extensions) for field in self._fields]
         for field, found in zip(self._fields, members, strict=True):
@@ -167,25 +159,27 @@ class TarFiles:
         if members.size and members.min() < 0:
             row, field = np.argwhere(members < 0)[0]
             raise self._error(int(indices[row]), self._lacks(int(indices[row]), int(field)))
-        pieces = _together(self._index, members, self._index.shard[indices])
-        requests = [piece.request for piece in pieces]
-        firsts = indices[[piece.wanted[0][0] for piece in pieces]]
-        for position, data in fetched(self._storage, requests, firsts):
-            for row, field in pieces[position].wanted:
-                member = members[row, field]
-                start = int(self._index.start[member]) - requests[position].start
-                stop = start + int(self._index.nbytes[member])
-                try:
-                    header = data[start - BLOCK_BYTES : start]
-                    if zlib.crc32(header) != self._index.checksum[member]:
-                        raise FormatError(
-                            "its header is not the one that was indexed, so the shard was changed "
-                            "or damaged"
-                        )
-                    put(row, field, bytes(data[start:stop]))
-                except FormatError as error:
-                    name = self._fields[field].name
-                    raise self._error(int(indices[row]), f"{name!r}: {error}") from error.__cause__
+        flat, n_fields = members.reshape(-1), len(self._fields)
+        starts = self._index.start[flat]
+        for position, data in read_pieces(
+            self._storage,
+            self._index.shards,
+            np.repeat(self._index.shard[indices], n_fields),
+            starts - BLOCK_BYTES,  # with the header
+            starts + self._index.nbytes[flat],
+            np.repeat(indices, n_fields),
+        ):
+            row, field = divmod(position, n_fields)
+            try:
+                if zlib.crc32(data[:BLOCK_BYTES]) != self._index.checksum[flat[position]]:
+                    raise FormatError(
+                        "its header is not the one that was indexed, so the shard was changed or "
+                        "damaged"
+                    )
+                put(row, field, bytes(data[BLOCK_BYTES:]))
+            except FormatError as error:
+                name = self._fields[field].name
+                raise self._error(int(indices[row]), f"{name!r}: {error}") from error.__cause__
 
     def _lacks(self, index: int, field: int) -> str:
         """Why a sample is bad that lacks a field: what it has, and how many samples are alike."""
@@ -204,42 +198,6 @@ class TarFiles:
         return bad_sample(index, where, reason)
 
 
-class _Piece(NamedTuple):
-    """What one request reads: the members of these (row, field)."""
-
-    request: Request
-    wanted: list[tuple[int, int]]
-
-
-def _together(index: TarIndex, members: Indices, shard: Array) -> list[_Piece]:
-    """Pieces of shards that hold all members, each with its header, of a batch.
-
-    Args:
-        index: where they lie.
-        members: shape (batch, fields).
-        shard: shape (batch,).
-    """
-    n_fields = members.shape[1]
-    flat = members.reshape(-1)
-    starts = index.start[flat] - BLOCK_BYTES
-    stops = starts + BLOCK_BYTES + index.nbytes[flat]
-    shards = np.repeat(shard, n_fields)
-    joined = coalesce(
-        shards,
-        starts,
-        stops,
-        most_between_bytes=_MOST_BYTES_BETWEEN,
-        most_bytes=_MOST_BYTES_TOGETHER,
-    )
-    return [
-        _Piece(
-            Request(index.shards[one.file], one.start, one.stop),
-            [divmod(position, n_fields) for position in one.positions],
-        )
-        for one in joined
-    ]
-
-
 def _index_of(
     storage: Storage, shards: list[str] | None, path: str | os.PathLike[str] | None
 ) -> TarIndex:
@@ -248,28 +206,6 @@ def _index_of(
     if path is None:
         return TarIndex.of(storage, shards or [])
     index = TarIndex.load(path, storage)
-    if shards is not None and shards != index.shards:
-        raise ArgumentError(
-            f"index must be of the same shards, but {os.fspath(path)!r} is of {index.shards}, not "
-            f"of {shards}. Write it again with save_index(path) of an hr.TarFiles of these."
-        )
+    if shards is not None:
+        same_shards(path, index.shards, shards)
     return index
-
-
-def _check_shards(shards: str | Iterable[str]) -> list[str]:
-    patterns = [shards] if isinstance(shards, str) else check_ids(shards, "shards")
-    return [name for pattern in check_names(patterns, "shards") for name in _expanded(pattern)]
-
-
-def _expanded(pattern: str) -> list[str]:
-    """The names that a pattern with ranges such as {000..146} stands for, both ends included."""
-    match = _RANGE.search(pattern)
-    if match is None:
-        return [pattern]
-    first, last = match.groups()
-    numbers = range(int(first), int(last) + 1)
-    if not numbers:
-        raise bad_value("shards", pattern, "a pattern with ranges that go up, such as {000..146}")
-    ends = _expanded(pattern[match.end() :])
-    start = pattern[: match.start()]
-    return [f"{start}{number:0{len(first)}}{end}" for number in numbers for end in ends]

@@ -5,7 +5,6 @@ zarr takes a chunk that it can't find for one that was never written, which is t
 
 import asyncio
 import os
-from collections.abc import Iterable
 from typing import Any
 
 from zarr.abc.buffer import Buffer, BufferPrototype
@@ -14,12 +13,13 @@ from zarr.storage import LocalStore, WrapperStore
 
 from headrace.errors import FileMissingError, unreadable
 from headrace.readers.shared.format_error import is_of_storage
+from headrace.readers.zarr.store import GetsAtOnce
 from headrace.storage.local.regular import no_file
 
 _METADATA = {"zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata"}
 
 
-class CheckedStore(WrapperStore[Store]):
+class CheckedStore(GetsAtOnce, WrapperStore[Store]):
     """What `store` has.
 
     Args:
@@ -62,15 +62,6 @@ class CheckedStore(WrapperStore[Store]):
                 raise unreadable(f"{self._location}/{key}", error) from None
             raise
         return data
-
-    async def get_partial_values(
-        self,
-        prototype: BufferPrototype,
-        key_ranges: Iterable[tuple[str, ByteRequest | None]],
-    ) -> list[Buffer | None]:
-        return await asyncio.gather(
-            *(self.get(key, prototype, byte_range) for key, byte_range in key_ranges)
-        )
 
     def _with_store(self, store: Any) -> "CheckedStore":
         return type(self)(store, self._location, self._fills)

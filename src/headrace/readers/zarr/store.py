@@ -24,7 +24,20 @@ _MOST_AT_ONCE = 64
 _MOST_ENDS_KEPT = 256
 
 
-class StorageStore(Store):
+class GetsAtOnce(Store):
+    """A store that gets several parts by `get`, all at once."""
+
+    async def get_partial_values(
+        self,
+        prototype: BufferPrototype,
+        key_ranges: Iterable[tuple[str, ByteRequest | None]],
+    ) -> list[Buffer | None]:
+        return await asyncio.gather(
+            *(self.get(key, prototype, byte_range) for key, byte_range in key_ranges)
+        )
+
+
+class StorageStore(GetsAtOnce):
     """Whatever zarr asks for goes through `storage`, with its checks, retries and limits.
 
     For one process. It can't list what there is, as that takes as long as there are chunks.
@@ -85,15 +98,6 @@ class StorageStore(Store):
     def _fetch_end(self, key: str, suffix: int) -> memoryview:
         size = self._storage.size(key)
         return self._fetch_one(Request(key, max(0, size - suffix), size))
-
-    async def get_partial_values(
-        self,
-        prototype: BufferPrototype,
-        key_ranges: Iterable[tuple[str, ByteRequest | None]],
-    ) -> list[Buffer | None]:
-        return await asyncio.gather(
-            *(self.get(key, prototype, byte_range) for key, byte_range in key_ranges)
-        )
 
     async def exists(self, key: str) -> bool:
         try:

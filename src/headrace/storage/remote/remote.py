@@ -4,15 +4,15 @@ from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
 from headrace.arguments import check_bool, check_int
-from headrace.errors import ArgumentError, FileMissingError, StorageError, bad_type, bad_value
+from headrace.errors import ArgumentError, StorageError, bad_type, bad_value
 from headrace.storage.cache.cache_like import CacheLike
-from headrace.storage.manifest import FileSums, Manifest
 from headrace.storage.remote.admission import Consumer, Limits, Ticket
 from headrace.storage.remote.client import Endpoint
 from headrace.storage.remote.event_loop import transfers_of_this_process
 from headrace.storage.remote.parts import BatchOfParts, FetchFailedError, Part, PartFetcher
 from headrace.storage.remote.retries import Patience, RetriesFailed, gave_up, with_retries
 from headrace.storage.storage import Request
+from headrace.storage.stored_manifest import StoredManifest, check_range
 
 
 class Remote:
@@ -74,8 +74,6 @@ class Remote:
         if "retry_config" in (options or {}):
             remedy = "Set deadline_seconds and attempt_seconds."
             raise bad_value("options", ["retry_config"], "without 'retry_config'", remedy)
-        if manifest is not None and not isinstance(manifest, str | Mapping):
-            raise bad_type("manifest", manifest, "the name of a file, a Manifest, or its dict")
         if cache is not None and not isinstance(cache, CacheLike):
             raise bad_type("cache", cache, "a headrace.Cache")
         limits = Limits(
@@ -90,8 +88,9 @@ class Remote:
         self._can_list = type(self._endpoint.new_store()).__name__ != "HTTPStore"
         check_etags = check_bool("check_etags", check_etags)
         self._parts = PartFetcher(self._endpoint, limits, cache, check_etags)
-        self._manifest_name = manifest if isinstance(manifest, str) else None
-        self._manifest = Manifest.load(manifest) if isinstance(manifest, Mapping) else None
+        self._manifest = None
+        if manifest is not None:
+            self._manifest = StoredManifest(manifest, self.root, self._whole, "object")
 
     @property
     def root(self) -> str:
@@ -105,12 +104,6 @@ class Remote:
 
     def __repr__(self) -> str:
         return f"Remote({self.root!r})"
-
-    def __getstate__(self) -> dict[str, object]:
-        state = self.__dict__.copy()
-        if self._manifest_name is not None:
-            state["_manifest"] = None  # each process reads it by itself
-        return state
 
     def fetch(self, requests: Sequence[Request]) -> Generator[tuple[int, memoryview], None, None]:
         # What is asked for twice is fetched once.
@@ -141,16 +134,14 @@ class Remote:
         return self.sizes([name])[0]
 
     def sizes(self, names: Sequence[str]) -> list[int]:
-        manifest = self._loaded_manifest()
-        if manifest is not None:
-            return [self._sums(manifest, name, at).bytes for at, name in enumerate(names)]
+        if self._manifest is not None:
+            return self._manifest.sizes(names)
         transfers = transfers_of_this_process()
         return transfers.call(self._parts.sizes(transfers, names))
 
     def names(self, suffixes: tuple[str, ...] = ("",)) -> list[str]:
-        manifest = self._loaded_manifest()
-        if manifest is not None:
-            return manifest.names(suffixes)
+        if self._manifest is not None:
+            return self._manifest.load().names(suffixes)
         if not self._can_list:
             raise ArgumentError(
                 f"ids must be given to read from {self.root!r}, as a web server can't list its "
@@ -187,46 +178,21 @@ class Remote:
 
     def _part(self, request: Request, position: int) -> Part:
         """What to transfer for a request: with a manifest, whole blocks of it."""
-        name, start, stop = request
-        if start < 0 or (stop is not None and stop < start):
-            raise StorageError.at(position, f"{request} is no range of bytes")
-        manifest = self._loaded_manifest()
-        if manifest is None:
-            return Part(name, start, stop, None)
-        sums = self._sums(manifest, name, position)
-        end = sums.bytes if stop is None else stop
-        if end > sums.bytes:
-            raise StorageError.at(
-                position,
-                f"object {request} of {self.root!r} can't be read: it has {sums.bytes} bytes",
-            )
-        if start >= end:
-            return Part(name, start, start, sums)
-        return Part(name, *sums.rounded(start, end), sums)
+        check_range(request, position)
+        if self._manifest is None:
+            return Part(*request, None)
+        sums, start, end = self._manifest.blocks(request, position)
+        return Part(request.name, start, end, sums)
 
-    def _sums(self, manifest: Manifest, name: str, position: int) -> FileSums:
+    def _whole(self, name: str) -> memoryview:
+        """An object, not from the cache: whoever replaces files replaces their manifest, too."""
+        transfers = transfers_of_this_process()
+        ticket = Ticket(Consumer(), self._parts.limits)
         try:
-            return manifest[name]
-        except KeyError:
-            raise FileMissingError.at(
-                position, f"there is no object {name!r} in the manifest of {self.root!r}"
-            ) from None
-
-    def _loaded_manifest(self) -> Manifest | None:
-        name = self._manifest_name
-        if self._manifest is None and name is not None:
-            transfers = transfers_of_this_process()
-            ticket = Ticket(Consumer(), self._parts.limits)
             whole = Part(name, 0, None, None)
-            try:
-                # Not from the cache: whoever replaces the files replaces the manifest, too.
-                content = transfers.call(self._parts.fetch(transfers, whole, ticket, cached=False))
-                self._manifest = Manifest.load(content)
-            except ArgumentError as error:
-                raise StorageError(f"the manifest of {self.root!r} is damaged: {error}") from None
-            finally:
-                transfers.soon(transfers.admission.leave, ticket)
-        return self._manifest
+            return transfers.call(self._parts.fetch(transfers, whole, ticket, cached=False))
+        finally:
+            transfers.soon(transfers.admission.leave, ticket)
 
 
 def _has_hidden_part(name: str) -> bool:
