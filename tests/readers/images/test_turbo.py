@@ -2,6 +2,7 @@
 
 import functools
 import io
+import tarfile
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -232,6 +233,19 @@ def test_the_state_says_what_decodes(tmp_path):
     hr.Loader(readers[1], 1).load_state_dict(states[1])
     with pytest.raises(ValueError, match="the same samples"):
         hr.Loader(readers[1], 1).load_state_dict(states[0])
+
+
+def test_the_state_of_other_readers_says_it_too(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(jpeg())
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        tar.add(tmp_path / "a.jpg", "a.jpg")
+    decoders = hr.ImageDecoder(8), hr.ImageDecoder(8, decoder="turbo"), lambda data: np.zeros(3)
+    for make in (
+        lambda decoder: hr.Files(tmp_path, decoder, suffixes=".jpg"),
+        lambda decoder: hr.TarFiles(tmp_path, {"jpg": decoder}),
+    ):
+        plain, turbo, unknown = (make(decoder).fingerprint() for decoder in decoders)
+        assert plain == unknown != turbo
 
 
 @pytest.mark.parametrize(

@@ -132,7 +132,8 @@ def nearest(pixels: Array, size: tuple[int, int]) -> Array:
     lies exactly between them.
     """
     rows, columns = (
-        (2 * np.arange(wanted) + 1) * found // (2 * wanted)
-        for wanted, found in zip(size, pixels.shape, strict=False)
+        (2 * np.arange(wanted) + 1) * side // (2 * wanted)
+        for wanted, side in zip(size, pixels.shape, strict=False)
     )
-    return pixels[rows[:, None], columns]
+    found: Array = pixels[rows[:, None], columns]
+    return found

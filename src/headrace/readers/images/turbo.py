@@ -4,6 +4,7 @@ How they were chosen: docs/decisions/image_decoder.md.
 """
 
 import functools
+import importlib
 from types import ModuleType
 from typing import Any
 
@@ -27,13 +28,13 @@ _PART_BYTES = 2**20
 @functools.cache
 def libraries() -> tuple[ModuleType, ModuleType]:
     """simplejpeg and cykooz_resizer."""
-    try:
-        import cykooz_resizer
-        import simplejpeg
-    except ModuleNotFoundError as error:
-        needed = "simplejpeg and cykooz.resizer"
-        raise missing_extra("decoder='turbo'", needed, "turbo") from error
-    return simplejpeg, cykooz_resizer
+    found = []
+    for module, package in (("simplejpeg", "simplejpeg"), ("cykooz_resizer", "cykooz.resizer")):
+        try:
+            found.append(importlib.import_module(module))
+        except ModuleNotFoundError as error:
+            raise missing_extra("decoder='turbo'", package, "turbo") from error
+    return found[0], found[1]
 
 
 def jpeg_size(data: memoryview) -> tuple[int, int] | None:
