@@ -1,7 +1,9 @@
 """Images in files, without and with a folder per class."""
 
+import fractions
 import functools
 import io
+import itertools
 import pickle
 import struct
 import zlib
@@ -159,6 +161,21 @@ def test_resizing_is_what_it_is_defined_to_be(size, antialias):
     expected = two_ways(resize, image, size)
     pixels = decode(encoded(image, "PNG"), size, antialias=antialias)
     assert np.abs(pixels - expected).max() <= 1.01
+
+
+@pytest.mark.parametrize("decoder", ["pillow", "turbo"])
+def test_nearest_is_the_pixel_under_the_centre(decoder):
+    if decoder == "turbo":
+        pytest.importorskip("simplejpeg", reason="needs headrace[turbo]")
+        pytest.importorskip("cykooz_resizer", reason="needs headrace[turbo]")
+    pixels = np.arange(7 * 20, dtype=np.uint8).reshape(7, 20)
+    data = encoded(Image.fromarray(pixels), "PNG")
+    for height, width in itertools.product((1, 2, 3, 7, 14, 21, 25), (1, 5, 8, 20, 40, 70)):
+        rows = [int(fractions.Fraction(2 * y + 1, 2) * 7 / height) for y in range(height)]
+        columns = [int(fractions.Fraction(2 * x + 1, 2) * 20 / width) for x in range(width)]
+        options = {"channels": 1, "interpolation": "nearest", "decoder": decoder}
+        found = decode(data, (height, width), **options)
+        assert (found[..., 0] == pixels[np.ix_(rows, columns)]).all()
 
 
 @pytest.mark.parametrize("size", [(224, 224), (100, 300), (300, 100)])
