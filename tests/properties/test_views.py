@@ -88,6 +88,10 @@ VIEWS = {
     "fold of windows": lambda: hr.Subset(
         hr.Windows(numbers(0, 40), 4, targets=np.arange(37)), hr.folds(37, 4)[1].train
     ),
+    "subset of packed rows": lambda: hr.Subset(
+        hr.Packed(hr.RaggedArray(np.arange(120), np.array([0, 9, 9, 40, 41, 120])), 4, "always"),
+        range(1, 30),
+    ),
 }
 
 

@@ -8,12 +8,14 @@ if TYPE_CHECKING:
     from headrace.readers.array import ArrayReader
     from headrace.readers.arrow.arrow import Arrow
     from headrace.readers.arrow.parquet import Parquet
+    from headrace.readers.cached.cached import Cached
     from headrace.readers.files.files import Files
     from headrace.readers.getitem import GetItem
     from headrace.readers.hdf5.hdf5 import Hdf5
     from headrace.readers.images.decoder import ImageDecoder
     from headrace.readers.images.image_folder import ImageFolder
     from headrace.readers.images.images import Images
+    from headrace.readers.jsonl.json_lines import JsonLines
     from headrace.readers.labels import Labels
     from headrace.readers.npy.npy_file import NpyFile
     from headrace.readers.npy.npy_files import NpyFiles
@@ -25,7 +27,10 @@ if TYPE_CHECKING:
     from headrace.readers.shared.format_error import FormatError
     from headrace.readers.shared.sample_files import SampleFiles
     from headrace.readers.tar.tar_files import TarFiles
+    from headrace.readers.tfrecord.tf_records import TFRecords
     from headrace.readers.views.concat import Concat
+    from headrace.readers.views.packed.masks import cu_seqlens, segment_mask
+    from headrace.readers.views.packed.packed import Packed
     from headrace.readers.views.split import folds, split
     from headrace.readers.views.subset import Subset
     from headrace.readers.views.windows import Windows
@@ -37,12 +42,14 @@ else:
             "headrace.readers.array": ["ArrayReader"],
             "headrace.readers.arrow.arrow": ["Arrow"],
             "headrace.readers.arrow.parquet": ["Parquet"],
+            "headrace.readers.cached.cached": ["Cached"],
             "headrace.readers.files.files": ["Files"],
             "headrace.readers.getitem": ["GetItem"],
             "headrace.readers.hdf5.hdf5": ["Hdf5"],
             "headrace.readers.images.decoder": ["ImageDecoder"],
             "headrace.readers.images.image_folder": ["ImageFolder"],
             "headrace.readers.images.images": ["Images"],
+            "headrace.readers.jsonl.json_lines": ["JsonLines"],
             "headrace.readers.labels": ["Labels"],
             "headrace.readers.npy.npy_file": ["NpyFile"],
             "headrace.readers.npy.npy_files": ["NpyFiles"],
@@ -54,7 +61,10 @@ else:
             "headrace.readers.shared.format_error": ["FormatError"],
             "headrace.readers.shared.sample_files": ["SampleFiles"],
             "headrace.readers.tar.tar_files": ["TarFiles"],
+            "headrace.readers.tfrecord.tf_records": ["TFRecords"],
             "headrace.readers.views.concat": ["Concat"],
+            "headrace.readers.views.packed.masks": ["cu_seqlens", "segment_mask"],
+            "headrace.readers.views.packed.packed": ["Packed"],
             "headrace.readers.views.split": ["folds", "split"],
             "headrace.readers.views.subset": ["Subset"],
             "headrace.readers.views.windows": ["Windows"],
@@ -66,6 +76,7 @@ __all__ = [
     "ArrayReader",
     "Arrow",
     "BlockCache",
+    "Cached",
     "Concat",
     "Files",
     "FormatError",
@@ -74,21 +85,26 @@ __all__ = [
     "ImageDecoder",
     "ImageFolder",
     "Images",
+    "JsonLines",
     "Labels",
     "NpyFile",
     "NpyFiles",
     "NpyShards",
     "NpzFiles",
+    "Packed",
     "Parquet",
     "RaggedArray",
     "Reader",
     "SampleFiles",
     "Spec",
     "Subset",
+    "TFRecords",
     "TarFiles",
     "Windows",
     "Zarr",
     "check_read",
+    "cu_seqlens",
     "folds",
+    "segment_mask",
     "split",
 ]

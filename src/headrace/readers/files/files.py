@@ -19,6 +19,7 @@ from headrace.readers.shared.calling import (
 from headrace.readers.shared.listing import counted, samples_below, suffix_of
 from headrace.readers.shared.sample_files import SampleFiles
 from headrace.storage.opening import Root, open_storage
+from headrace.storage.stamps import Stamps
 from headrace.storage.storage import Storage
 
 
@@ -116,6 +117,10 @@ class Files:
         said = decode_fingerprint_of(self._decode)
         named = self._files.names.fingerprint(), self._version
         return fingerprint(repr((*named, said) if said else named))
+
+    def stamps(self, indices: Indices) -> Stamps:
+        """For each sample a number that changes with its file."""
+        return self._files.stamps(indices)
 
     def read(self, indices: Indices, out: Out) -> None:
         check_read(len(self), self.spec, indices, out)

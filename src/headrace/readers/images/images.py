@@ -12,6 +12,7 @@ from headrace.readers.reader import Spec, check_read
 from headrace.readers.shared.listing import samples_below
 from headrace.readers.shared.sample_files import SampleFiles
 from headrace.storage.opening import Root, open_storage
+from headrace.storage.stamps import Stamps
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
 
@@ -87,6 +88,10 @@ class Images:
         """A hash of the names of the files, and of what decodes them if that is not Pillow."""
         names, decoder = self._files.names, self._decoder.fingerprint()
         return fingerprint(names.encoded, decoder.encode()) if decoder else names.fingerprint()
+
+    def stamps(self, indices: Indices) -> Stamps:
+        """For each sample a number that changes with its file."""
+        return self._files.stamps(indices)
 
     def read(self, indices: Indices, out: Array) -> None:
         check_read(len(self), self.spec, indices, out)

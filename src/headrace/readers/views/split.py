@@ -25,6 +25,7 @@ from headrace.arguments import MAX_SAMPLES, check_ids, check_int, check_seed
 from headrace.arrays import Array, Indices
 from headrace.errors import ArgumentError, bad_type, bad_value
 from headrace.readers.reader import Reader, Spec
+from headrace.readers.views.random_keys import random_keys
 
 Shares: TypeAlias = Mapping[str, float]
 # Of each sample, a class or a group: in an array, or a reader of a number each, such as `Labels`.
@@ -165,7 +166,7 @@ def _parts(
     classes = np.zeros(n, np.intp) if stratify is None else _numbered("stratify", stratify, n)
     if groups is not None:
         return _by_group(classes, _numbered("groups", groups, n), shares, seed)
-    return _by_class(classes, shares, _random_keys(n, seed))
+    return _by_class(classes, shares, random_keys(n, "split", seed))
 
 
 def _by_hash(names: list[Any], shares: Array, seed: int) -> Array:
@@ -218,7 +219,7 @@ def _by_group(classes: Array, groups: Array, shares: Array, seed: int) -> Array:
     bounds = of_group.searchsorted(np.arange(n_groups + 1)).tolist()
     # Those of about the same size in random order.
     sizes = np.floor(np.log2(np.bincount(groups)))
-    order = np.lexsort((_random_keys(n_groups, seed), -sizes))
+    order = np.lexsort((random_keys(n_groups, "split", seed), -sizes))
     lacking = np.repeat(shares[:, None], n_classes, axis=1)
     part_of = np.empty(n_groups, np.intp)
     for group in order.tolist():
@@ -228,14 +229,6 @@ def _by_group(classes: Array, groups: Array, shares: Array, seed: int) -> Array:
         lacking[part, class_of[these]] -= held[these]
     parts: Array = part_of[groups]
     return parts
-
-
-def _random_keys(n: int, seed: int) -> Array:
-    """A random number for each of n: uint64."""
-    # Not the seed itself, from which a loader's streams are drawn.
-    own = hashlib.blake2b(f"split {seed}".encode(), digest_size=16).digest()
-    keys: Array = np.random.PCG64(int.from_bytes(own, "little")).random_raw(n)
-    return keys
 
 
 def _check_n(n: int | Sized) -> int:

@@ -1,0 +1,1 @@
+"""Rows of fixed length that hold several samples of any length, and the masks that part them."""
