@@ -2,8 +2,8 @@
 
 The newest CPython runs the tests with numpy alone, the oldest one with the lowest versions that are
 allowed. All that needs present versions of frameworks and formats shares one environment, as it
-takes longer to install PyTorch, TensorFlow and Ray several times than to test with them.
-Requirements are read from pyproject.toml.
+takes longer to install PyTorch, TensorFlow and Ray several times than to test with them; it runs
+beside the others. Requirements are read from pyproject.toml.
 """
 
 import functools
@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tarfile
 import tempfile
 import zipfile
@@ -35,7 +36,7 @@ TORCH = "torch==2.13.0"
 # It requires torchvision, of which PyPI has no build for this torch, but does not need it.
 STREAMING = "mosaicml-streaming==0.13.0"
 FRAMEWORKS = "keras,tensorflow,jax,torch,openvino"
-FORMATS = ("hdf5", "zarr", "arrow", "images", "remote")
+FORMATS = ("hdf5", "zarr", "arrow", "images", "tfrecord", "remote")
 GETITEM = "tests/readers/test_getitem_frameworks.py"
 COLLECTION = "tests/test_collection.py"
 DEMO = "tests/cli/test_demo.py"
@@ -46,6 +47,22 @@ KERAS_ONCE = (
 )
 # A file of tests at a time for each of two processes.
 PARALLEL = ("-n", "2", "--dist", "loadfile")
+# Of what all versions have in common, fewer examples; the other sessions have all of them.
+FEW = ("--hypothesis-profile=few", "--ignore=tests/sampling/test_statistics.py")
+FEW_CASES = {"HEADRACE_CASES": "few"}
+# What needs no format, and has been tested without any, and with the lowest versions.
+WITHOUT_FORMATS = (
+    "tests/readers/npy/test_header.py",
+    "tests/readers/npy/test_npy_f*",
+    "tests/readers/npy/test_npy_shards.py",
+    "tests/readers/npy/test_npz_files.py",
+    "tests/readers/shared/test_block_cache.py",
+    "tests/readers/views/test_concat.py",
+    "tests/readers/views/test_subset.py",
+    "tests/storage/local",
+    "tests/storage/cache/test_cache.py",
+    "tests/storage/test_coalesce.py",
+)
 # What a framework must be there for. The backends of Keras, and JAX, need processes of their own.
 FRAMEWORK_TESTS = (
     "adapters/keras",
@@ -147,7 +164,28 @@ def two_at_a_time(session: nox.Session, *runs: Run) -> None:
         session.error("These have failed:\n" + "\n".join(failed))
 
 
-@nox.session(python=FRAMEWORKS_PYTHON)
+@nox.session(name="all", python=False)
+def all_of_them(session: nox.Session) -> None:
+    """What must pass: lint, tests with the newest CPython, lowest; and beside them, present."""
+    newest = [f"tests-{version}" for version in found_pythons()[-1:]]
+    halves = [["present"], ["lint", *newest, "lowest"]]
+
+    def fails(sessions: list[str]) -> bool:
+        command = [sys.executable, "-m", "nox", "-s", *sessions, "--", *session.posargs]
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+        ) as process:
+            for line in process.stdout or ():  # whole ones, so that those of the two do not mix
+                print(line, end="", flush=True)
+        return process.returncode != 0
+
+    # Installing keeps one core busy, and tests that wait none.
+    with ThreadPoolExecutor(2) as pool:
+        if any(list(pool.map(fails, halves))):
+            session.error("A session has failed.")
+
+
+@nox.session(python=FRAMEWORKS_PYTHON, default=False)
 def lint(session: nox.Session) -> None:
     """Style, and the direction of imports."""
     install(session, *group("lint"), "numpy")
@@ -156,7 +194,7 @@ def lint(session: nox.Session) -> None:
     session.run("lint-imports", env={"PYTHONPATH": "src"})
 
 
-@nox.session(python=found_pythons())
+@nox.session(python=found_pythons(), default=False)
 def tests(session: nox.Session) -> None:
     """The core, the readers and the executors, without any framework or format."""
     install(session, ".[cli]", *TEST, *group("parallel"))
@@ -172,16 +210,18 @@ def free_threaded(session: nox.Session) -> None:
                 env={"PYTHON_GIL": "0"})  # fmt: skip
 
 
-@nox.session(python=FRAMEWORKS_PYTHON)
+@nox.session(python=FRAMEWORKS_PYTHON, default=False)
 def lowest(session: nox.Session) -> None:
     """The same with the lowest versions that are allowed, and with formats, and Keras on JAX."""
     lowest = ["numpy==1.26.0", *lowest_versions("keras", "jax", *FORMATS)]
     install(session, ".[cli]", *TEST, *group("parallel"), *group("server"), *lowest)
-    session.run("pytest", *PARALLEL, *without_frameworks(), "--ignore=tests/cli", *session.posargs)
-    two_at_a_time(session, pytest(*keras_tests(), **backend("jax")), pytest(*files("test_jax")))
+    tests = [*FEW, *without_frameworks(), "--ignore=tests/cli"]
+    session.run("pytest", *PARALLEL, *tests, *session.posargs)
+    keras = pytest(*keras_tests(), **backend("jax"), **FEW_CASES)
+    two_at_a_time(session, keras, pytest(*files("test_jax")))
 
 
-@nox.session(python=FRAMEWORKS_PYTHON)
+@nox.session(python=FRAMEWORKS_PYTHON, default=False)
 def present(session: nox.Session) -> None:
     """typing, formats, adapters, cluster, trainers and docs, in one environment."""
     install_with_torch(session, *TYPING, *WITH_FORMATS, *ADAPTERS, *CLUSTER, *TRAINERS, *DOCS)
@@ -247,11 +287,10 @@ def typing_runs() -> list[Run]:
 
 
 def format_runs() -> list[Run]:
+    ignored = [f"--ignore-glob={pattern}" for pattern in (*WITHOUT_FORMATS, GETITEM)]
     return [
-        pytest("tests/storage"),
-        pytest(
-            "tests/readers", "tests/test_formats.py", "tests/test_faults.py", f"--ignore={GETITEM}"
-        ),
+        pytest("tests/storage", *ignored),
+        pytest("tests/readers", "tests/test_formats.py", "tests/test_faults.py", *ignored),
         pytest("tests/cli", "tests/packing", f"--ignore={DEMO}"),
         pytest(GETITEM),  # which imports a framework
     ]
@@ -415,8 +454,3 @@ def keras_tests() -> list[str]:
 
 def backend(name: str) -> dict[str, str]:
     return {"KERAS_BACKEND": name, "TF_CPP_MIN_LOG_LEVEL": "3"}
-
-
-nox.options.sessions = [
-    "lint", *(f"tests-{version}" for version in found_pythons()[-1:]), "lowest", "present"
-]  # fmt: skip

@@ -183,12 +183,7 @@ def overheads(results: parts.Results) -> list[Numbers]:
 def main() -> None:
     parser = parts.parser(__doc__)
     parser.add_argument("--seconds", type=float, default=2.0, help="least time of a measurement")
-    options = parser.parse_args()
-    if options.worker is not None:
-        parts.answer(measured, options.worker)
-        return
-    if options.quick:
-        options.rounds, options.seconds = 1, 0.3
+    options = parts.options_of(parser, measured, seconds=0.3)
     request = {"seconds": options.seconds}
     results, missing = measure_in_turns(
         SCRIPT, list(CONTENDERS), request, options.rounds, options.patience
@@ -205,7 +200,7 @@ def main() -> None:
         options,
         "cluster",
         "A ready batch of 16 MB, handed over; the other node is a raylet on the same machine.",
-        parts.table(results, missing, columns),
+        columns,
         results,
         missing,
         overheads(results),

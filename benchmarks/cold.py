@@ -138,12 +138,7 @@ def main() -> None:
     parser = parts.parser(__doc__)
     parser.add_argument("--samples", type=int, default=4096, help="a multiple of 128")
     parser.add_argument("--folder", default=tempfile.gettempdir(), help="on the disk to measure")
-    options = parser.parse_args()
-    if options.worker is not None:
-        parts.answer(measured, options.worker)
-        return
-    if options.quick:
-        options.rounds, options.samples = 1, 1024
+    options = parts.options_of(parser, measured, samples=1024)
     kind = filesystem(options.folder)
     with tempfile.TemporaryDirectory(prefix="headrace-benchmark-", dir=options.folder) as folder:
         library = files.compile_limit(folder)
@@ -164,7 +159,7 @@ def main() -> None:
         options,
         "cold",
         f"{options.samples} files of 128 KB on {kind}, none of them in the page cache.",
-        parts.table(results, missing, columns),
+        columns,
         results,
         missing,
         targets(results),

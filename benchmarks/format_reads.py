@@ -151,12 +151,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=4096)
     parser.add_argument("--side", type=int, default=64, help="of the images, in pixels")
     parser.add_argument("--formats", nargs="*", default=FORMATS, choices=FORMATS)
-    options = parser.parse_args()
-    if options.worker is not None:
-        parts.answer(measured, options.worker)
-        return
-    if options.quick:
-        options.rounds, options.seconds, options.samples = 1, 0.1, 512
+    options = parts.options_of(parser, measured, seconds=0.1, samples=512)
     with tempfile.TemporaryDirectory(prefix="headrace-benchmark-") as folder:
         names = [
             f"{stored_as}, {order}: {name}"
@@ -178,7 +173,7 @@ def main() -> None:
         "formats",
         f"{options.samples} samples of {options.side} x {options.side} x 3 uint8 in each format, "
         f"batches of {BATCH_SIZE}.",
-        parts.table(results, missing, parts.PLAIN_COLUMNS),
+        parts.PLAIN_COLUMNS,
         results,
         missing,
         targets(results),

@@ -349,12 +349,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=1.0, help="least time of a measurement")
     parser.add_argument("--samples", type=int, default=2048, help=f"a multiple of {BATCH_SIZE}")
     parser.add_argument("--backends", nargs="+", choices=BACKENDS, default=list(BACKENDS))
-    options = parser.parse_args()
-    if options.worker is not None:
-        parts.answer(measured, options.worker)
-        return
-    if options.quick:
-        options.rounds, options.seconds = 1, 0.3
+    options = parts.options_of(parser, measured, seconds=0.3)
     names = [name for backend in options.backends for name in contenders(backend)]
     with tempfile.TemporaryDirectory(prefix="headrace-benchmark-") as folder:
         work = Work(folder, options.samples)
@@ -375,7 +370,7 @@ def main() -> None:
         "keras_fit",
         f"`fit` of a near-free model, {options.samples} samples of 128 KB, batches of "
         f"{BATCH_SIZE}.",
-        parts.table(results, missing, columns),
+        columns,
         results,
         missing,
         targets(results),

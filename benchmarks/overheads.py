@@ -255,12 +255,7 @@ def targets(results: parts.Results) -> list[Numbers]:
 
 
 def main() -> None:
-    options = parts.parser(__doc__).parse_args()
-    if options.worker is not None:
-        parts.answer(measured, options.worker)
-        return
-    if options.quick:
-        options.rounds = 1
+    options = parts.options_of(parts.parser(__doc__), measured)
     with tempfile.TemporaryDirectory(prefix="headrace-benchmark-") as folder:
         for index in range(8 * BATCH_SIZE):
             np.save(f"{folder}/{index}.npy", np.full(SHAPE, index, np.float32))
@@ -270,7 +265,7 @@ def main() -> None:
         options,
         "overheads",
         "What headrace costs beside the reading of samples.",
-        parts.table(results, {}, columns),
+        columns,
         results,
         {},
         targets(results),

@@ -52,13 +52,25 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     return made
 
 
-def answer(measured: Callable[[Numbers], Numbers], request: Numbers) -> None:
-    """Prints the numbers that `measured` gives for the request, or what is missing for them."""
-    try:
-        numbers = measured(request)
-    except MissingError as error:
-        numbers = {"missing": str(error)}
-    print(json.dumps(numbers), flush=True)
+def options_of(
+    parser: argparse.ArgumentParser, measured: Callable[[Numbers], Numbers], **quick: object
+) -> argparse.Namespace:
+    """The options of a part, with those of `quick` and one round if it is to be tried out.
+
+    In the process of a measurement, it prints the numbers that `measured` gives for the request, or
+    what is missing for them, and ends.
+    """
+    options = parser.parse_args()
+    if options.worker is not None:
+        try:
+            numbers = measured(options.worker)
+        except MissingError as error:
+            numbers = {"missing": str(error)}
+        print(json.dumps(numbers), flush=True)
+        raise SystemExit
+    if options.quick:
+        vars(options).update(rounds=1, **quick)
+    return options
 
 
 def all_cpu_s() -> float:
@@ -173,7 +185,7 @@ def report(
     options: argparse.Namespace,
     part: str,
     intro: str,
-    shown: str,
+    columns: Iterable[Column],
     results: Results,
     missing: dict[str, str],
     targets: list[Numbers],
@@ -184,7 +196,8 @@ def report(
     busy = others(measured) if measured else ""
     print(
         f"{intro} {about['cpus']} CPUs, Python {about['python']}, numpy {about['numpy']}. {busy} "
-        f"Medians of {options.rounds} rounds; one MB is 1e6 bytes.\n\n{shown}\n\n"
+        f"Medians of {options.rounds} rounds; one MB is 1e6 bytes.\n\n"
+        f"{table(results, missing, columns)}\n\n"
         f"{target_table(targets)}"
     )
     if options.json is not None:

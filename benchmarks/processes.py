@@ -164,12 +164,7 @@ def write(paths: Iterable[tuple[str, str]]) -> None:
 def main() -> None:
     parser = parts.parser(__doc__)
     parser.add_argument("--seconds", type=float, default=1.0, help="least time of a measurement")
-    options = parser.parse_args()
-    if options.worker is not None:
-        parts.answer(measured, options.worker)
-        return
-    if options.quick:
-        options.rounds, options.seconds = 1, 0.3
+    options = parts.options_of(parser, measured, seconds=0.3)
     with tempfile.TemporaryDirectory(prefix="headrace-benchmark-") as folder:
         paths = {part: f"{folder}/{number}.npy" for number, part in enumerate(PARTS)}
         write(paths.items())
@@ -187,7 +182,7 @@ def main() -> None:
         options,
         "processes",
         f"Batches of {BATCH_SIZE}: a transform that holds the GIL for 20 ms; batches of 16 MiB.",
-        parts.table(results, missing, columns),
+        columns,
         results,
         missing,
         targets(results),

@@ -143,12 +143,7 @@ def main() -> None:
     parser = parts.parser(__doc__)
     parser.add_argument("--seconds", type=float, default=0.5, help="least time of a measurement")
     parser.add_argument("--mb", type=int, default=256, help="of each array, in MiB")
-    options = parser.parse_args()
-    if options.worker is not None:
-        parts.answer(measured, options.worker)
-        return
-    if options.quick:
-        options.rounds, options.seconds, options.mb = 1, 0.2, 64
+    options = parts.options_of(parser, measured, seconds=0.2, mb=64)
     with tempfile.TemporaryDirectory(prefix="headrace-benchmark-") as folder:
         files = {}
         for row_bytes, (size, _) in ROWS.items():
@@ -171,7 +166,7 @@ def main() -> None:
         options,
         "rows",
         f"Random rows of one array of {options.mb} MiB, batches of {BATCH_SIZE}, shuffled.",
-        parts.table(results, missing, columns),
+        columns,
         results,
         missing,
         targets(results),

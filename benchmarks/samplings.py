@@ -9,7 +9,7 @@ the peer shuffles without memory, and nothing is read. In one process each:
 - microseconds of CPU a batch, of 500 in a row, on all threads: other processes change it little.
 
 WeightedRandomSampler is what PyTorch has for both; a weight of a sample is the share of its source
-over its size. Streaming mixes streams of its own format only, and is not measured here.
+over its size. Streaming mixes streams of its own format, which are written before.
 
     python benchmarks/samplings.py --rounds 3 --json samplings.json
 """
@@ -26,7 +26,7 @@ import numpy as np
 
 import parts
 from measuring import MissingError, Numbers, measure_in_turns
-from peers import needed
+from peers import needed, streaming_library
 
 SCRIPT = Path(__file__).resolve()
 BATCH = 128
@@ -134,6 +134,33 @@ def grain_mix() -> Start:
     return start
 
 
+def streaming_streams() -> Start:
+    """Streams of its own format, by proportions, shuffled by its default algorithm."""
+    library = streaming_library()
+    needed("streaming.base.util").clean_stale_shared_memory()  # of one that was killed
+    root = tempfile.mkdtemp(prefix="headrace-benchmark-")
+    for number, source in enumerate(SOURCES):
+        with library.MDSWriter(out=f"{root}/{number}", columns={"x": "int64"}) as writer:
+            for value in source.tolist():
+                writer.write({"x": np.int64(value)})
+
+    def start(state: Any) -> tuple[Batches, State]:
+        streams = [
+            library.Stream(local=f"{root}/{number}", proportion=share)
+            for number, share in enumerate(SHARES)
+        ]
+        dataset = library.StreamingDataset(
+            streams=streams, epoch_size=200_000, batch_size=BATCH, shuffle=True,
+            num_canonical_nodes=1,
+        )  # fmt: skip
+        loader = library.StreamingDataLoader(dataset, batch_size=BATCH, num_workers=0)
+        if state is not None:
+            loader.load_state_dict(state)
+        return (np.asarray(batch["x"]) for batch in loader), loader.state_dict
+
+    return start
+
+
 CONTENDERS: dict[str, Callable[[], Start]] = {
     "headrace, Mix": headrace_mix,
     "headrace, Weighted": headrace_weighted,
@@ -141,6 +168,7 @@ CONTENDERS: dict[str, Callable[[], Start]] = {
     "datasets, interleave_datasets": interleave_datasets,
     "tf.data, sample_from_datasets": sample_from_datasets,
     "Grain, MapDataset.mix": grain_mix,
+    "Streaming, streams": streaming_streams,
 }
 
 
@@ -239,12 +267,7 @@ def measured(request: Numbers) -> Numbers:
 
 
 def main() -> None:
-    options = parts.parser(__doc__).parse_args()
-    if options.worker is not None:
-        parts.answer(measured, options.worker)
-        return
-    if options.quick:
-        options.rounds = 1
+    options = parts.options_of(parts.parser(__doc__), measured)
     names = [*CONTENDERS, *OTHERS]
     results, missing = measure_in_turns(SCRIPT, names, {}, options.rounds, options.patience)
     for name, rounds in results.items():
@@ -269,7 +292,7 @@ def main() -> None:
         options,
         "samplings",
         "Weights and mixtures.",
-        parts.table(results, missing, columns),
+        columns,
         results,
         missing,
         targets,

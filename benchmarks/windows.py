@@ -125,12 +125,7 @@ def targets(results: parts.Results) -> list[Numbers]:
 def main() -> None:
     parser = parts.parser(__doc__)
     parser.add_argument("--seconds", type=float, default=0.5, help="least time of a measurement")
-    options = parser.parse_args()
-    if options.worker is not None:
-        parts.answer(measured, options.worker)
-        return
-    if options.quick:
-        options.rounds, options.seconds = 1, 0.2
+    options = parts.options_of(parser, measured, seconds=0.2)
     samples = 512 * BATCH_SIZE
     names = [named(shape, name) for shape in SHAPES for name in CONTENDERS]
     request = {"samples": samples, "seconds": options.seconds}
@@ -140,7 +135,7 @@ def main() -> None:
         options,
         "windows",
         f"Shuffled windows over {samples} rows of float32 in memory, batches of {BATCH_SIZE}.",
-        parts.table(results, missing, columns),
+        columns,
         results,
         missing,
         targets(results),

@@ -13,6 +13,7 @@ from trainer_habits import HABITS
 
 # Property tests may take long over an example: a slow machine is no failure.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("few", settings.get_profile("patient"), max_examples=20)
 settings.load_profile("patient")
 
 

@@ -6,6 +6,7 @@ folder, and that module is listed here.
 
 import functools
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from typing import Literal, NamedTuple
@@ -33,8 +34,12 @@ _DECLARED_IN = (
     "headrace.readers.arrow.format",
     "headrace.readers.images.format",
     "headrace.readers.tar.format",
+    "headrace.readers.jsonl.format",
+    "headrace.readers.tfrecord.format",
     "headrace.readers.files.format",
 )
+
+_NUMBER = re.compile(r"-\d+-of-\d+\Z")
 
 
 @functools.cache
@@ -70,7 +75,7 @@ def open(  # noqa: A001
         path: a file, a folder, or a URL. Of what is fetched from a URL, the checksums are compared
             if `headrace pack` has put a manifest there.
         format: "npy", "npy-files", "npy-shards", "npz-files", "hdf5", "zarr", "parquet", "arrow",
-            "images", "tar" or "files". Default: found out.
+            "images", "tar", "jsonl", "tfrecord" or "files". Default: found out.
         ids: the samples, in their order, where each has a file of its own. Default: all files.
         columns: one array of a sample, which then is the sample, or several, for samples that are
             dicts: keys, datasets, columns or extensions. A dict where the reader takes one.
@@ -188,7 +193,7 @@ def find_format(path: str, options: Options = Options()) -> Format:  # noqa: B00
     if options.decode is not None:
         return formats()["files"]
     is_folder = not is_url(path) and paths.is_folder(path)
-    suffix = os.path.splitext(path.rstrip("/").lower())[1]
+    suffix = os.path.splitext(_unnumbered(path.rstrip("/").lower()))[1]
     for each in formats().values():
         if suffix in each.path_suffixes and not (is_folder and each.is_file):
             return each
@@ -212,6 +217,11 @@ def find_format(path: str, options: Options = Options()) -> Format:  # noqa: B00
     raise FormatNotClear(path, held, found)
 
 
+def _unnumbered(name: str) -> str:
+    """The name of a file without what counts it, as in "x.tfrecord-00000-of-00010"."""
+    return _NUMBER.sub("", name)
+
+
 def _if_compressed(names: list[str]) -> str:
     return f", and {DECOMPRESS}" if any(map(is_compressed, names)) else ""
 
@@ -219,8 +229,9 @@ def _if_compressed(names: list[str]) -> str:
 def _formats_among(names: list[str]) -> dict[str, int]:
     """The formats that files of these names may be of, with the numbers of their files."""
     by_suffixes: dict[tuple[str, ...], tuple[str, int]] = {}
+    lower = [_unnumbered(name.lower()) for name in names]
     for each in formats().values():
-        files = [name for name in names if name.lower().endswith(each.file_suffixes)]
+        files = [n for n, low in zip(names, lower, strict=True) if low.endswith(each.file_suffixes)]
         if each.file_names is not None and not all(
             each.file_names.fullmatch(os.path.basename(name)) for name in files
         ):

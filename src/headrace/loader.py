@@ -18,6 +18,7 @@ from headrace.batching.bad_samples import BadSample, BadSamples, OnError, substi
 from headrace.batching.batch_maker import BatchMaker
 from headrace.batching.cursor import Identity
 from headrace.batching.feed import Feed
+from headrace.batching.loader_options import Part, WithAnyTail, WithoutPadding
 from headrace.batching.read_amplification import natural_block, warn_of_amplification
 from headrace.batching.resumable import Resumable
 from headrace.batching.stats import Stats
@@ -25,7 +26,6 @@ from headrace.batching.transforms import Transforms, check_transform
 from headrace.errors import ArgumentError
 from headrace.executors.executor import Executor, check_executor
 from headrace.executors.threads import Threads
-from headrace.loader_options import Part, WithAnyTail, WithoutPadding
 from headrace.readers.access import parts_of_source
 from headrace.readers.source import common_length, readers_of
 from headrace.readers.views.parts import ids_of_parts

@@ -9,8 +9,7 @@ import warnings
 import keras
 # As torch does when it makes a tensor of such an array.
 warnings.filterwarnings("error", message=".*not writ")
-ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False,
-         object_store_memory=200 * 2**20)
+ray.init(log_to_driver=False)
 # Large enough to lie in the object store, and weights of padding, which don't.
 x = np.random.default_rng(0).normal(size=(70, 4000)).astype("float32")
 y = np.arange(70) % 3
@@ -36,8 +35,7 @@ print("passed")
 
 JAX = """
 import jax
-ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False,
-         object_store_memory=200 * 2**20)
+ray.init(log_to_driver=False)
 x = np.arange(64 * 50_000, dtype="float32").reshape(64, 50_000)
 kept = []
 for executor in (hr.Inline(), hr.Ray(2)):
@@ -52,11 +50,11 @@ print("passed")
 
 
 @pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
-def test_keras_trains_evaluates_and_predicts(run, backend):
+def test_keras_trains_evaluates_and_predicts(run, local_ray, backend):
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
-    assert run(SCRIPT, KERAS_BACKEND=backend) == "passed\n"
+    assert run(SCRIPT, RAY_ADDRESS=local_ray, KERAS_BACKEND=backend) == "passed\n"
 
 
-def test_jax_keeps_the_memory_of_what_it_takes_over(run):
-    assert run(JAX) == "passed\n"
+def test_jax_keeps_the_memory_of_what_it_takes_over(run, local_ray):
+    assert run(JAX, RAY_ADDRESS=local_ray) == "passed\n"

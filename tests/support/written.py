@@ -1,11 +1,13 @@
 """Six samples in each of the formats, written without headrace, and read."""
 
 import io
+import json
 import tarfile
 
 import numpy as np
 import pytest
 from picklable import bytes_2x2
+from tfrecords import example, record
 
 import headrace as hr
 
@@ -102,6 +104,18 @@ def write_tar_of(path, members):
             tar.addfile(member, io.BytesIO(data))
 
 
+def write_jsonl(folder):
+    lines = [{"x": row.tolist(), "y": index} for index, row in enumerate(ROWS)]
+    (folder / "x.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n")
+    return "x.jsonl"
+
+
+def write_tfrecord(folder):
+    records = (record(example({"x": row, "y": index})) for index, row in enumerate(ROWS))
+    (folder / "x.tfrecord").write_bytes(b"".join(records))
+    return "x.tfrecord"
+
+
 def write_files(folder):
     for index, row in enumerate(ROWS):
         (folder / f"{index}.bin").write_bytes(row.tobytes())
@@ -120,6 +134,8 @@ WRITTEN = {
     "arrow": (write_arrow, "Arrow", {"columns": "x"}),
     "images": (write_images, "ImageFolder", {}),
     "tar": (write_tar, "TarFiles", {"columns": "x.npy"}),
+    "jsonl": (write_jsonl, "JsonLines", {"columns": "x"}),
+    "tfrecord": (write_tfrecord, "TFRecords", {"columns": "x"}),
     "files": (write_files, "Files", {"decode": bytes_2x2, "suffixes": ".bin"}),
 }
 
@@ -134,4 +150,7 @@ def expected(name):
     """The six samples, as that batch."""
     if name == "images":
         return np.broadcast_to(np.arange(N, dtype=np.uint8)[:, None, None, None], (N, 2, 3, 3))
-    return ROWS
+    # JSON and tf.train.Example have ints of 64 bits, and the latter flat lists of them.
+    if name == "tfrecord":
+        return ROWS.reshape(N, 4).astype(np.int64)
+    return ROWS.astype(np.int64) if name == "jsonl" else ROWS

@@ -26,6 +26,7 @@ import ray.train
 import ray.train.torch
 from ray.train import Checkpoint, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
+from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 import headrace as hr
 
 folder = sys.argv[1]
@@ -41,8 +42,18 @@ def numbers(batches):
         seen.append(batch[:, 0].tolist())
     return seen
 
+def tell(rank, told, kind):
+    with open(f"{folder}/{kind}-{rank}.json", "w") as file:
+        json.dump(told, file)
+
+def know(config):
+    rank, world_size = hr.world()
+    torch = sys.modules.get("torch.distributed")
+    tell(rank, [[rank, world_size], torch is not None and torch.is_initialized()], "world")
+
 def train(config):
     rank, world_size = hr.world()
+    assert rank == ray.train.get_context().get_world_rank()
     told = {}
     options = dict(seed=3, transform=noted, executor=hr.Threads(1))
     for ranks in ("with ranks", "without ranks"):
@@ -80,14 +91,19 @@ def train(config):
     batches.sampler.set_epoch(1)
     told["resumed"] = numbers(batches)
     told["next"] = numbers(batches)
-    with open(f"{folder}/{rank}.json", "w") as file:
-        json.dump(told, file)
+    with hr.Loader(np.arange(N), BATCH, **{**options, "executor": hr.Ray(2)}) as loader:
+        told["made by Ray"] = numbers(loader.to_torch())
+    tell(rank, told, "passes")
 
 def main():
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False,
+    # A cluster of its own, also where another one runs on this machine.
+    ray.init("local", num_cpus=4, include_dashboard=False, log_to_driver=False,
              object_store_memory=200 * 2**20)
-    scaling, run = ScalingConfig(num_workers=2), RunConfig(storage_path=folder)
-    TorchTrainer(train, scaling_config=scaling, run_config=run).fit()
+    tell(0, hr.world(), "driver")
+    scaling = ScalingConfig(num_workers=2)
+    for trainer, function in ((DataParallelTrainer, know), (TorchTrainer, train)):
+        run = RunConfig(storage_path=folder, name=trainer.__name__)
+        trainer(function, scaling_config=scaling, run_config=run).fit()
     ray.shutdown()
 
 if __name__ == "__main__":
@@ -96,8 +112,8 @@ if __name__ == "__main__":
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory):
-    """What each rank saw."""
+def answers_of(tmp_path_factory):
+    """`answers_of(kind, count)`: what so many processes have told."""
     folder = tmp_path_factory.mktemp("ray")
     (folder / "script.py").write_text(SCRIPT)
     settings = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled", "RAY_ADDRESS": "local"}
@@ -111,7 +127,40 @@ def told(tmp_path_factory):
         env=os.environ | settings,
     )
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
-    return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(2)]
+
+    def answers(kind, count=2):
+        return [json.loads((folder / f"{kind}-{rank}.json").read_text()) for rank in range(count)]
+
+    return answers
+
+
+@pytest.fixture(scope="module")
+def told(answers_of):
+    """What each rank saw."""
+    return answers_of("passes")
+
+
+def test_workers_know_their_ranks_without_torch_and_the_driver_is_none(answers_of):
+    assert answers_of("world") == [[[rank, 2], False] for rank in range(2)]
+    assert answers_of("driver", 1) == [[0, 1]]
+
+
+def test_version_1_of_ray_train_is_silent_outside_of_a_training_function():
+    script = "import ray.train, headrace as hr; print(tuple(hr.world()))"
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env=os.environ | {"RAY_TRAIN_V2_ENABLED": "0", "RANK": "1", "WORLD_SIZE": "2"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.stdout.splitlines()[-1] == "(1, 2)", done.stderr
+    assert "meant to only be called inside" not in done.stderr
+
+
+def test_batches_that_ray_makes_are_those_of_the_rank(told):
+    for rank, answers in enumerate(told):
+        assert answers["made by Ray"] == epoch_of(loader_of(rank), 0)
 
 
 def loader_of(rank, **options):

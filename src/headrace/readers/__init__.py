@@ -8,12 +8,14 @@ if TYPE_CHECKING:
     from headrace.readers.array import ArrayReader
     from headrace.readers.arrow.arrow import Arrow
     from headrace.readers.arrow.parquet import Parquet
+    from headrace.readers.cached.cached import Cached
     from headrace.readers.files.files import Files
     from headrace.readers.getitem import GetItem
     from headrace.readers.hdf5.hdf5 import Hdf5
     from headrace.readers.images.decoder import ImageDecoder
     from headrace.readers.images.image_folder import ImageFolder
     from headrace.readers.images.images import Images
+    from headrace.readers.jsonl.json_lines import JsonLines
     from headrace.readers.labels import Labels
     from headrace.readers.npy.npy_file import NpyFile
     from headrace.readers.npy.npy_files import NpyFiles
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from headrace.readers.shared.format_error import FormatError
     from headrace.readers.shared.sample_files import SampleFiles
     from headrace.readers.tar.tar_files import TarFiles
+    from headrace.readers.tfrecord.tf_records import TFRecords
     from headrace.readers.views.concat import Concat
     from headrace.readers.views.packed.masks import cu_seqlens, segment_mask
     from headrace.readers.views.packed.packed import Packed
@@ -39,12 +42,14 @@ else:
             "headrace.readers.array": ["ArrayReader"],
             "headrace.readers.arrow.arrow": ["Arrow"],
             "headrace.readers.arrow.parquet": ["Parquet"],
+            "headrace.readers.cached.cached": ["Cached"],
             "headrace.readers.files.files": ["Files"],
             "headrace.readers.getitem": ["GetItem"],
             "headrace.readers.hdf5.hdf5": ["Hdf5"],
             "headrace.readers.images.decoder": ["ImageDecoder"],
             "headrace.readers.images.image_folder": ["ImageFolder"],
             "headrace.readers.images.images": ["Images"],
+            "headrace.readers.jsonl.json_lines": ["JsonLines"],
             "headrace.readers.labels": ["Labels"],
             "headrace.readers.npy.npy_file": ["NpyFile"],
             "headrace.readers.npy.npy_files": ["NpyFiles"],
@@ -56,6 +61,7 @@ else:
             "headrace.readers.shared.format_error": ["FormatError"],
             "headrace.readers.shared.sample_files": ["SampleFiles"],
             "headrace.readers.tar.tar_files": ["TarFiles"],
+            "headrace.readers.tfrecord.tf_records": ["TFRecords"],
             "headrace.readers.views.concat": ["Concat"],
             "headrace.readers.views.packed.masks": ["cu_seqlens", "segment_mask"],
             "headrace.readers.views.packed.packed": ["Packed"],
@@ -70,6 +76,7 @@ __all__ = [
     "ArrayReader",
     "Arrow",
     "BlockCache",
+    "Cached",
     "Concat",
     "Files",
     "FormatError",
@@ -78,6 +85,7 @@ __all__ = [
     "ImageDecoder",
     "ImageFolder",
     "Images",
+    "JsonLines",
     "Labels",
     "NpyFile",
     "NpyFiles",
@@ -90,6 +98,7 @@ __all__ = [
     "SampleFiles",
     "Spec",
     "Subset",
+    "TFRecords",
     "TarFiles",
     "Windows",
     "Zarr",

@@ -8,10 +8,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
+import numpy as np
+import numpy.typing as npt
+
 from headrace.arrays import Array, Indices
 from headrace.errors import ArgumentError
 from headrace.pytree import Tree, map_leaves, named_leaves
 from headrace.readers.reader import Reader
+
+Stamps: TypeAlias = npt.NDArray[np.uint64]
 
 
 class ReadAmplificationWarning(UserWarning):
@@ -129,6 +134,25 @@ def ids_fingerprint_of(reader: Reader) -> str:
     """
     ids_fingerprint: str = getattr(reader, "ids_fingerprint", str)()
     return ids_fingerprint
+
+
+def original_of(reader: Reader) -> Reader:
+    """The reader that has the same samples, where this one only keeps them; else itself.
+
+    It is what states name: a sample that was kept is no other.
+    """
+    original: Reader | None = getattr(reader, "original", None)
+    return reader if original is None else original_of(original)
+
+
+def stamps_of(reader: Reader, indices: Indices) -> Stamps:
+    """What the method `stamps(indices)` returns; ones if there is none.
+
+    A number for each sample, which is another when the file that it is read from has changed, as
+    far as its size and the time of its last change tell; 0 if that can't be told now.
+    """
+    stamps = getattr(reader, "stamps", None)
+    return np.ones(len(indices), np.uint64) if stamps is None else stamps(indices)
 
 
 def part_readers_of(reader: Reader) -> Tree[Reader]:

@@ -15,6 +15,7 @@ from headrace.readers.access import (
     fingerprint_of,
     ids_fingerprint_of,
     ids_of,
+    original_of,
     part_readers_of,
 )
 from headrace.readers.array import ArrayReader
@@ -170,14 +171,17 @@ def samples_hash(readers: Tree[Reader]) -> str:
 
 def ids_hash(readers: Tree[Reader]) -> str:
     """A hash of the ids that fingerprints leave out, for states; nothing if there are none."""
-    parts = [(name, ids_fingerprint_of(reader)) for name, reader in named_leaves(readers)]
+    parts = [
+        (name, ids_fingerprint_of(original_of(reader))) for name, reader in named_leaves(readers)
+    ]
     return fingerprint(repr(parts)) if any(ids for _, ids in parts) else ""
 
 
 def data_hash(readers: Tree[Reader]) -> str:
     """A hash of the structure, the specs and the fingerprints of readers, for states."""
     parts = []
-    for name, reader in named_leaves(readers):
+    for name, leaf in named_leaves(readers):
+        reader = original_of(leaf)
         said = fingerprint_of(reader)
         parts.append((name, type(reader).__name__, *_described(reader.spec), said))
     return fingerprint(repr(parts))

@@ -6,7 +6,7 @@ and in every release, and that nothing is stored but the keys.
 """
 
 import operator
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -57,10 +57,13 @@ class Permutation:
         bits = max(1, (self._n - 1).bit_length())
         mask = (1 << bits) - 1
         words = [int(word) for word in seed.generate_state(2 * _ROUNDS, np.uint64)]
-        self._mask = np.uint64(mask)
-        self._shift = np.uint64(max(1, bits // 2))
-        self._adds = [np.uint64(word & mask) for word in words[:_ROUNDS]]
-        self._multipliers = [np.uint64((word | 1) & mask) for word in words[_ROUNDS:]]
+        # Of the numbers, `bits` matter at each step, so that those of 32 bits, which processors
+        # multiply several at a time, give the same.
+        kind = np.uint32 if bits <= 32 else np.uint64
+        self._mask = kind(mask)
+        self._shift = kind(max(1, bits // 2))
+        self._adds = [kind(word & mask) for word in words[:_ROUNDS]]
+        self._multipliers = [kind((word | 1) & mask) for word in words[_ROUNDS:]]
 
     def __len__(self) -> int:
         return self._n
@@ -82,14 +85,14 @@ class Permutation:
                     f"index must lie in range({self._n}), but the array spans "
                     f"{index.min()} to {index.max()}."
                 )
-            return self._map(index.astype(np.uint64).reshape(-1)).reshape(index.shape)
+            return self._map(index.reshape(-1)).reshape(index.shape)
         try:
             position = operator.index(index)
         except TypeError:
             raise bad_type("index", index, "an int or an array of integers") from None
         if not 0 <= position < self._n:
             raise OutOfRangeError(f"index must lie in range({self._n}), but {position} was given.")
-        return int(self._map(np.array([position], np.uint64))[0])
+        return int(self._map(np.array([position]))[0])
 
     def position(self, number: int) -> int:
         """Where `number` is: `permutation[permutation.position(number)] == number`.
@@ -105,8 +108,9 @@ class Permutation:
             if found < self._n:
                 return found
 
-    def _map(self, numbers: npt.NDArray[np.uint64]) -> Indices:
-        """Permutes `numbers`, which it overwrites."""
+    def _map(self, index: npt.NDArray[np.integer]) -> Indices:
+        """Permutes numbers of range(n)."""
+        numbers: npt.NDArray[Any] = index.astype(self._mask.dtype)
         self._scramble(numbers)
         # The power of two is less than twice n, so each pass brings home more than half of the
         # rest.
@@ -116,9 +120,9 @@ class Permutation:
             self._scramble(walkers)
             numbers[outside] = walkers
             outside = outside[walkers >= self._n]
-        return numbers.view(np.int64)
+        return numbers.astype(np.int64)
 
-    def _scramble(self, numbers: npt.NDArray[np.uint64]) -> None:
+    def _scramble(self, numbers: npt.NDArray[np.unsignedinteger]) -> None:
         """A bijection of range(2**bits), in place."""
         shifted = np.empty_like(numbers)
         for add, multiplier in zip(self._adds, self._multipliers, strict=True):

@@ -5,6 +5,7 @@ from collections.abc import Generator, Mapping, Sequence
 from headrace.errors import ArgumentError, ChecksumError, StorageError
 from headrace.storage.manifest import file_sums
 from headrace.storage.opening import Root, open_storage
+from headrace.storage.stamps import stamp_of_sums
 from headrace.storage.storage import Request
 from headrace.storage.stored_manifest import StoredManifest, check_range
 
@@ -91,6 +92,10 @@ class Verified:
 
     def sizes(self, names: Sequence[str]) -> list[int]:
         return self._manifest.sizes(names)
+
+    def stamp(self, name: str) -> int:
+        """What stands for the file that the manifest names."""
+        return stamp_of_sums(self._manifest.sums(name, 0).sha256)
 
     def names(self, suffixes: tuple[str, ...] = ("",)) -> list[str]:
         return self._manifest.load().names(suffixes)

@@ -9,6 +9,7 @@ import pytest
 from process_table import names_in_shared_memory, needs_proc
 
 import headrace as hr
+from headrace import anonymous_file
 from headrace.executors.processes import shared_memory
 
 # For what should take milliseconds: only something that hangs takes longer.
@@ -85,7 +86,7 @@ def test_a_map_goes_wrong_for_the_reason_and_not_because_it_is_closed(run):
 
 @needs_proc
 def test_memory_of_a_container_is_what_its_cached_files_do_not_need(tmp_path, monkeypatch):
-    monkeypatch.setattr(shared_memory, "_CGROUP", tmp_path)
+    monkeypatch.setattr(anonymous_file, "_CGROUP", tmp_path)
     (tmp_path / "memory.max").write_text(f"{300 * 2**20}\n")
     (tmp_path / "memory.current").write_text(f"{290 * 2**20}\n")
     stat = f"anon 1\nactive_file {2**20}\nworkingset_activate_file 5\ninactive_file {100 * 2**20}\n"

@@ -39,6 +39,11 @@ def photograph(width=500, height=375):
     return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
 
 
+@functools.cache
+def stored_photograph(kind):
+    return encoded(photograph(), kind)
+
+
 class TestContract(ReaderContract):
     dtypes = ("uint8", "float32")
     shapes = ((4, 6, 3), (5, 2, 1), (1, 1, 4))
@@ -184,7 +189,7 @@ def test_grey_is_what_a_jpeg_stores_or_the_luma_of_the_colours():
 
 
 def test_layout_and_dtype():
-    data = encoded(photograph(), "PNG")
+    data = stored_photograph("PNG")
     pixels = decode(data, (20, 30))
     moved = decode(data, (20, 30), layout="CHW", dtype="float32")
     assert moved.dtype == np.float32
@@ -311,7 +316,7 @@ def test_an_animation_is_its_first_frame():
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP"])
 @pytest.mark.parametrize("left", [0, 1, 3, 11, 30, 0.3, 0.9, -14, -1])
 def test_a_file_that_was_cut_is_an_error(kind, left):
-    data = encoded(photograph(), kind)
+    data = stored_photograph(kind)
     cut = data[: int(len(data) * left)] if isinstance(left, float) else data[:left]
     if kind == "GIF" and left == -1:
         return  # its last byte is a mark that no decoder asks for; the pixels are whole
@@ -321,7 +326,7 @@ def test_a_file_that_was_cut_is_an_error(kind, left):
 
 @pytest.mark.parametrize("place", range(1, 40))
 def test_a_flipped_byte_in_a_png_is_an_error_or_changes_nothing(place):
-    data = encoded(photograph(), "PNG")
+    data = stored_photograph("PNG")
     expected = decode(data)
     at = len(data) * place // 40 - 1
     damaged = data[:at] + bytes([data[at] ^ 0x10]) + data[at + 1 :]
@@ -377,7 +382,7 @@ def test_an_image_that_claims_to_be_huge_is_refused():
     with pytest.raises(FormatError, match=r"it has 60000 x 60000 pixels.*max_pixels"):
         decode(png_of(60000, 60000), (8, 8))
     with pytest.raises(FormatError, match="it has 500 x 375 pixels; at most 100000"):
-        decode(encoded(photograph(), "JPEG"), (8, 8), max_pixels=100_000)
+        decode(stored_photograph("JPEG"), (8, 8), max_pixels=100_000)
 
 
 @pytest.mark.parametrize(

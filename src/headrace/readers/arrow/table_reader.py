@@ -37,6 +37,7 @@ from headrace.readers.shared.named_arrays import dtypes_by_key, part_of
 from headrace.readers.shared.names import check_names
 from headrace.storage.local import paths
 from headrace.storage.opening import Root, is_url, open_storage
+from headrace.storage.stamps import Stamps, stamps_of_files
 from headrace.storage.storage import Storage
 
 if TYPE_CHECKING:
@@ -148,6 +149,11 @@ class TableReader:
         files = len(tables.names)
         root = self._location(0) if files == 1 else tables.storage.root
         return f"{type(self).__name__}({root!r}, files={files}, n={len(self)}, {self.spec})"
+
+    def stamps(self, indices: Indices) -> Stamps:
+        """For each sample a number that changes with its file."""
+        stamps = stamps_of_files(self._tables.storage, self._tables.names)
+        return stamps[self._blocks.file[self._blocks.holding(indices)]]
 
     def read(self, indices: Indices, out: Arrays) -> None:
         check_read(len(self), self.spec, indices, out)

@@ -13,6 +13,7 @@ from headrace.readers.shared.calling import Decode, SampleWriter, call, check_de
 from headrace.readers.shared.listing import counted, samples_below, suffix_of
 from headrace.readers.shared.sample_files import SampleFiles
 from headrace.storage.opening import Root, open_storage
+from headrace.storage.stamps import Stamps
 from headrace.storage.storage import Storage
 
 
@@ -108,6 +109,10 @@ class Files:
     def fingerprint(self) -> str:
         """A hash of the ids and the version."""
         return fingerprint(repr((self._files.names.fingerprint(), self._version)))
+
+    def stamps(self, indices: Indices) -> Stamps:
+        """For each sample a number that changes with its file."""
+        return self._files.stamps(indices)
 
     def read(self, indices: Indices, out: Out) -> None:
         check_read(len(self), self.spec, indices, out)

@@ -7,6 +7,8 @@ import functools
 import os
 from collections.abc import Iterable, Iterator, Mapping
 
+import numpy as np
+
 from headrace.arguments import check_path
 from headrace.arrays import Array, Indices
 from headrace.errors import bad_value, missing_extra
@@ -22,6 +24,7 @@ from headrace.readers.shared.block_cache import (
 from headrace.readers.shared.format_error import bad_file, sample_error
 from headrace.readers.shared.named_arrays import ChosenArrays, DTypes, check_chosen
 from headrace.storage.opening import is_url
+from headrace.storage.stamps import Stamps, stamp_of_path
 
 
 class Hdf5:
@@ -108,6 +111,10 @@ class Hdf5:
     def fingerprint(self) -> str:
         """A hash of the names of the datasets."""
         return self._arrays.fingerprint()
+
+    def stamps(self, indices: Indices) -> Stamps:
+        """For each sample a number that changes with the file."""
+        return np.full(len(indices), stamp_of_path(self._path), np.uint64)
 
     def read(self, indices: Indices, out: Arrays) -> None:
         check_read(len(self), self.spec, indices, out)

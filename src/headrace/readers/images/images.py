@@ -12,6 +12,7 @@ from headrace.readers.reader import Spec, check_read
 from headrace.readers.shared.listing import samples_below
 from headrace.readers.shared.sample_files import SampleFiles
 from headrace.storage.opening import Root, open_storage
+from headrace.storage.stamps import Stamps
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
 
@@ -86,6 +87,10 @@ class Images:
     def fingerprint(self) -> str:
         """A hash of the names of the files."""
         return self._files.names.fingerprint()
+
+    def stamps(self, indices: Indices) -> Stamps:
+        """For each sample a number that changes with its file."""
+        return self._files.stamps(indices)
 
     def read(self, indices: Indices, out: Array) -> None:
         check_read(len(self), self.spec, indices, out)

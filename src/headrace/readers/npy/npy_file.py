@@ -5,6 +5,8 @@ One behind a URL is read by ranges of bytes, as a single shard of `NpyShards`.
 
 import os
 
+import numpy as np
+
 from headrace.arguments import check_path
 from headrace.arrays import Array, Indices
 from headrace.errors import ArgumentError
@@ -18,6 +20,7 @@ from headrace.readers.reader import Spec, check_read
 from headrace.readers.shared.format_error import FormatError, opening, sample_error
 from headrace.storage.local.regular import opener
 from headrace.storage.opening import is_url
+from headrace.storage.stamps import Stamps, stamp_of_path
 
 
 class NpyFile:
@@ -81,6 +84,12 @@ class NpyFile:
 
     def __repr__(self) -> str:
         return f"NpyFile({self._path!r}, n={len(self)}, {self.spec})"
+
+    def stamps(self, indices: Indices) -> Stamps:
+        """For each sample a number that changes with the file."""
+        if self._remote is not None:
+            return self._remote.stamps(indices)
+        return np.full(len(indices), stamp_of_path(self._path), np.uint64)
 
     def read(self, indices: Indices, out: Array) -> None:
         if self._remote is not None:

@@ -26,6 +26,7 @@ from headrace.readers.shared.sample_files import SampleFiles
 from headrace.storage.local.folder import Folder
 from headrace.storage.local.regular import opener
 from headrace.storage.opening import Root
+from headrace.storage.stamps import Stamps
 
 _SUFFIX = ".npy"
 
@@ -122,6 +123,10 @@ class NpyFiles:
     def fingerprint(self) -> str:
         """A hash of the ids."""
         return self._names.fingerprint()
+
+    def stamps(self, indices: Indices) -> Stamps:
+        """For each sample a number that changes with its file."""
+        return self._files.stamps(indices)
 
     def read(self, indices: Indices, out: Array) -> None:
         check_read(len(self), self.spec, indices, out)

@@ -24,6 +24,7 @@ from headrace.readers.shared.format_error import FormatError
 from headrace.readers.shared.named_arrays import DTypes, dtypes_by_key, part_of
 from headrace.readers.shared.sample_files import SampleFiles
 from headrace.storage.opening import Root
+from headrace.storage.stamps import Stamps
 
 _SUFFIX = ".npz"
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
@@ -125,6 +126,10 @@ class NpzFiles:
     def fingerprint(self) -> str:
         """A hash of the ids and the keys."""
         return fingerprint(repr((self._files.names.fingerprint(), list(self._decoders))))
+
+    def stamps(self, indices: Indices) -> Stamps:
+        """For each sample a number that changes with its file."""
+        return self._files.stamps(indices)
 
     def read(self, indices: Indices, out: Arrays) -> None:
         check_read(len(self), self.spec, indices, out)

@@ -12,6 +12,7 @@ from headrace.readers.shared.listing import samples_below
 from headrace.readers.shared.names import Names, check_names
 from headrace.readers.shared.near_names import instead_of_missing
 from headrace.storage.opening import Root, open_storage
+from headrace.storage.stamps import Stamps, stamps_of_files
 from headrace.storage.storage import Request, Storage
 
 
@@ -44,6 +45,10 @@ class SampleFiles:
     def location(self, index: int) -> str:
         """The path or URL of the file of sample `index`."""
         return self.storage.location(self.names[index])
+
+    def stamps(self, indices: Indices) -> Stamps:
+        """For each sample a number that changes with its file: see `stamps_of_files`."""
+        return stamps_of_files(self.storage, list(self.names.at(indices)))
 
     def read(self, indices: Indices, decode: Callable[[memoryview, int], None]) -> None:
         """Calls `decode(bytes of the file, row)` for each row of `indices`, in any order.

@@ -83,6 +83,9 @@ def write_sample(
         ):  # nearly always, but where samples have any length
             out[row] = sample
             return
+        if spec.ragged and isinstance(sample, list) and not sample:
+            # Of no elements, a list does not say what they are.
+            sample = np.empty((0, *spec.element), spec.dtype)
         array = array_of(sample, where)
         shape = (None, *array.shape[1:]) if spec.ragged and array.ndim else array.shape
         if shape != spec.shape:

@@ -1,15 +1,18 @@
 """Shards: files that hold many samples each, which are found by going through them once."""
 
 import io
+import os
 import re
 from collections.abc import Callable, Iterable
 from typing import BinaryIO, TypeVar
 
 from headrace.arguments import check_ids
 from headrace.errors import bad_value
-from headrace.readers.shared.format_error import FormatError
+from headrace.readers.shared.format_error import FormatError, missing_file
 from headrace.readers.shared.names import check_names
+from headrace.storage.local import paths
 from headrace.storage.local.regular import opener
+from headrace.storage.opening import Root, is_url
 from headrace.storage.ranged_file import RangedFile
 from headrace.storage.storage import Storage
 
@@ -69,3 +72,27 @@ def scan_all(
 
     with ThreadPoolExecutor(_SHARDS_AT_ONCE) as threads:
         return list(threads.map(lambda name: scan(storage, name), shards))
+
+
+def folder_of(
+    root: Root, chosen: Callable[[list[str]], list[str]]
+) -> tuple[Root, list[str] | None]:
+    """The folder of a single shard, and its name; of what is no shard, itself and None.
+
+    Args:
+        root: what a user gives as the root.
+        chosen: those of some names that are of shards.
+    """
+    if not isinstance(root, str | os.PathLike):
+        return root, None
+    path = os.fspath(root)
+    far = is_url(path)
+    if not far:
+        path = os.path.abspath(path)
+    folder, _, name = path.rpartition("/")
+    is_shard = bool(chosen([name]))
+    if not far:
+        if is_shard and not paths.exists(path):
+            raise missing_file(path)
+        is_shard = paths.exists(path) and not paths.is_folder(path)
+    return (folder or "/", [name]) if is_shard else (root, None)

@@ -20,6 +20,7 @@ from headrace.readers.tar.fields import check_fields
 from headrace.readers.tar.index import TarIndex
 from headrace.readers.tar.scan import BLOCK_BYTES
 from headrace.storage.opening import Root, open_storage
+from headrace.storage.stamps import Stamps, stamps_of_files
 from headrace.storage.storage import Storage
 
 _SUFFIX = ".tar"
@@ -137,6 +138,10 @@ class TarFiles:
             StorageError: (an OSError) it can't be written.
         """
         self._index.save(path)
+
+    def stamps(self, indices: Indices) -> Stamps:
+        """For each sample a number that changes with its file."""
+        return stamps_of_files(self._storage, self._index.shards)[self._index.shard[indices]]
 
     def read(self, indices: Indices, out: Arrays) -> None:
         check_read(len(self), self.spec, indices, out)

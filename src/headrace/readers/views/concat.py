@@ -12,7 +12,7 @@ from headrace.arguments import check_dtype, keeps_kind
 from headrace.arrays import Indices, fingerprint
 from headrace.errors import ArgumentError, bad_value
 from headrace.pytree import Tree, map_leaves, named_leaves
-from headrace.readers.access import Access, Part, lengths_of
+from headrace.readers.access import Access, Part, Stamps, lengths_of
 from headrace.readers.reader import (
     Batched,
     Out,
@@ -32,6 +32,7 @@ from headrace.readers.views.parts import (
     read_parts,
     renumber_in,
     spec_of_parts,
+    stamps_of_parts,
 )
 
 _DType: TypeAlias = npt.DTypeLike | None
@@ -169,6 +170,15 @@ class Concat:
             (n, samples_hash(source)) for n, source in zip(self.lengths, self._sources, strict=True)
         ]
         return fingerprint(repr(parts))
+
+    def stamps(self, indices: Indices) -> Stamps:
+        """What changes with the files of samples."""
+        stamps = np.ones(len(indices), np.uint64)
+        sources = np.searchsorted(self._begins, indices, side="right") - 1
+        for source, rows in rows_of_blocks(sources):
+            of_source = indices[rows] - self._begins[source]
+            stamps[rows] = stamps_of_parts(self._sources[source], of_source)
+        return stamps
 
     def read(self, indices: Indices, out: Out) -> None:
         check_read(len(self), self.spec, indices, out)

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 from headrace.arrays import Indices
 from headrace.pytree import Tree, leaves, map_leaves
-from headrace.readers.access import Access, access_of, ids_of
+from headrace.readers.access import Access, Stamps, access_of, ids_of, stamps_of
 from headrace.readers.reader import Arrays, Reader, Specs
 from headrace.readers.shared.format_error import index_in, renumber
+from headrace.storage.stamps import joined
 
 
 def spec_of_parts(readers: Tree[Reader]) -> Specs:
@@ -22,6 +23,11 @@ def read_parts(readers: Tree[Reader], indices: Indices, out: Arrays) -> None:
 def ids_of_parts(readers: Tree[Reader]) -> Sequence[str] | None:
     """The names of the samples, as the first part that has some says."""
     return next((ids for ids in map(ids_of, leaves(readers)) if ids is not None), None)
+
+
+def stamps_of_parts(readers: Tree[Reader], indices: Indices) -> Stamps:
+    """What changes with the files of samples, in any of the parts."""
+    return joined(stamps_of(reader, indices) for reader in leaves(readers))
 
 
 def access_of_parts(readers: Tree[Reader]) -> Access:

@@ -11,6 +11,7 @@ from headrace.readers.access import (
     Access,
     Part,
     ReadAmplificationWarning,
+    Stamps,
     lengths_of,
     parts_of,
 )
@@ -23,6 +24,7 @@ from headrace.readers.views.parts import (
     read_parts,
     renumber_in,
     spec_of_parts,
+    stamps_of_parts,
 )
 from headrace.readers.views.starts import Starts
 
@@ -131,6 +133,10 @@ class Subset:
     def fingerprint(self) -> str:
         """A hash of what names the samples of the source, and of the indices."""
         return fingerprint(samples_hash(self._readers), self._chosen.fingerprint())
+
+    def stamps(self, indices: Indices) -> Stamps:
+        """What changes with the files of samples."""
+        return stamps_of_parts(self._readers, self._chosen.at(indices))
 
     def read(self, indices: Indices, out: Arrays) -> None:
         check_read(len(self), self.spec, indices, out)

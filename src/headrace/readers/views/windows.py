@@ -11,7 +11,7 @@ from headrace.arguments import MAX_SAMPLES, check_int
 from headrace.arrays import Array, Indices, fingerprint
 from headrace.errors import ArgumentError
 from headrace.pytree import Tree, leaves, map_leaves
-from headrace.readers.access import Access, access_of, read_windows_of
+from headrace.readers.access import Access, Stamps, access_of, read_windows_of
 from headrace.readers.array import take_rows
 from headrace.readers.reader import Arrays, Reader, Spec, Specs, check_read
 from headrace.readers.source import common_length, readers_of, samples_hash
@@ -21,9 +21,11 @@ from headrace.readers.views.parts import (
     read_parts,
     renumber_in,
     spec_of_parts,
+    stamps_of_parts,
 )
 from headrace.readers.views.starts import Starts, lengths_of
 from headrace.readers.views.subset import chosen_of
+from headrace.storage.stamps import joined
 
 
 class Windows:
@@ -169,6 +171,17 @@ class Windows:
         return fingerprint(
             samples_hash(self._readers), repr(offsets), self._starts.fingerprint(), targets
         )
+
+    def stamps(self, indices: Indices) -> Stamps:
+        """What changes with the files of samples."""
+        starts = self._starts.at(indices)
+        rows = np.concatenate(_Rows(starts, self._offsets).positions, axis=1)
+        wanted, found = np.unique(rows, return_inverse=True)
+        stamps = stamps_of_parts(self._readers, wanted)[found.reshape(rows.shape)]
+        parts = list(stamps.T)
+        if self._targets is not None:
+            parts.append(stamps_of_parts(self._targets, starts))
+        return joined(parts)
 
     def read(self, indices: Indices, out: Any) -> None:
         check_read(len(self), self.spec, indices, out)

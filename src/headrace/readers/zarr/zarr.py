@@ -8,6 +8,8 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal, get_args
 
+import numpy as np
+
 from headrace.arrays import Array, Indices
 from headrace.errors import (
     FileMissingError,
@@ -28,6 +30,7 @@ from headrace.readers.shared.format_error import bad_sample, while_reading
 from headrace.readers.shared.named_arrays import ChosenArrays, DTypes, check_chosen
 from headrace.storage.local import paths
 from headrace.storage.opening import Root, is_url, open_storage
+from headrace.storage.stamps import Stamps, stamp_of_folder
 from headrace.storage.storage import Storage
 
 Missing = Literal["fill", "error"]
@@ -97,6 +100,8 @@ class Zarr:
             raise bad_value("missing", missing, "'fill' or 'error'")
         fills = missing == "fill"
         opened = Opened(self._root, self._location, chosen, fills)
+        # Of perhaps very many files, so that it is told once in each process.
+        self._stamp = PerProcess(functools.partial(stamp_of_folder, self._root))
         self._arrays = ChosenArrays("arrays", chosen, opened.stored, dtype, self._location)
         reopen = functools.partial(reopened, self._root, self._location, self._arrays, fills)
         self._opened: PerProcess[Opened] = PerProcess(reopen, opened)
@@ -120,6 +125,10 @@ class Zarr:
     def fingerprint(self) -> str:
         """A hash of the names of the arrays."""
         return self._arrays.fingerprint()
+
+    def stamps(self, indices: Indices) -> Stamps:
+        """For each sample a number that changes with any file of the arrays."""
+        return np.full(len(indices), self._stamp.get(), np.uint64)
 
     def read(self, indices: Indices, out: Arrays) -> None:
         check_read(len(self), self.spec, indices, out)

@@ -20,8 +20,9 @@ from dataclasses import dataclass
 from headrace.arguments import check_int
 from headrace.errors import ArgumentError, bad_type, bad_value
 from headrace.per_process import PerProcess
-from headrace.storage.cache.folder import HAS_FLOCK, CacheFolder, NoRoomError
+from headrace.storage.cache.folder import CacheFolder, NoRoomError
 from headrace.storage.local.folder import read_into
+from headrace.storage.local.locked import HAS_FLOCK
 
 # magic, digest of the key, number of bytes that follow the header, CRC-32 of these three and the
 # bytes. CRC-32 took a quarter of the time of the fastest longer hash, and what it guards against is

@@ -9,7 +9,6 @@ temporary files have their full length from the start, and are counted like othe
 
 import contextlib
 import os
-import random
 import secrets
 import struct
 import time
@@ -20,10 +19,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+from headrace.storage.local.locked import BusyError, locked
 
 # magic, bytes, second of the count, CRC-32 of these
 _TOTAL = struct.Struct("<8sQQI")
@@ -36,7 +32,6 @@ _ABANDONED_SECONDS = 300
 # Counting millions of files takes seconds, in which the others go on without the cache.
 _PATIENCE_SECONDS = 0.25
 _DIGEST_NBYTES = 16
-HAS_FLOCK = fcntl is not None
 Numbers = npt.NDArray[np.int64]
 
 
@@ -120,20 +115,10 @@ class CacheFolder:
     def _locked(self) -> Iterator[int]:
         lock = self._opened()
         try:
-            give_up = time.monotonic() + _PATIENCE_SECONDS
-            while True:
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if time.monotonic() > give_up:
-                        raise NoRoomError from None
-                    time.sleep(random.uniform(0.0002, 0.002))
-            try:
+            with locked(lock, _PATIENCE_SECONDS):
                 yield lock
-            finally:
-                # Said, as a child that was forked meanwhile has the descriptor, too.
-                fcntl.flock(lock, fcntl.LOCK_UN)
+        except BusyError:
+            raise NoRoomError from None
         finally:
             os.close(lock)
 

@@ -56,6 +56,10 @@ class Folder:
     def root(self) -> str:
         return self._root
 
+    def __getstate__(self) -> dict[str, object]:
+        # A pickle is the same whatever was read before.
+        return {**self.__dict__, "_longest": 0}
+
     def __repr__(self) -> str:
         return f"Folder({self._root!r})"
 

@@ -11,6 +11,7 @@ from headrace.storage.remote.client import Endpoint
 from headrace.storage.remote.event_loop import transfers_of_this_process
 from headrace.storage.remote.parts import BatchOfParts, FetchFailedError, Part, PartFetcher
 from headrace.storage.remote.retries import Patience, RetriesFailed, gave_up, with_retries
+from headrace.storage.stamps import stamp_of_sums
 from headrace.storage.storage import Request
 from headrace.storage.stored_manifest import StoredManifest, check_range
 
@@ -138,6 +139,11 @@ class Remote:
             return self._manifest.sizes(names)
         transfers = transfers_of_this_process()
         return transfers.call(self._parts.sizes(transfers, names))
+
+    def stamp(self, name: str) -> int:
+        """What stands for an object as the manifest names it; 1 without one."""
+        manifest = self._manifest
+        return 1 if manifest is None else stamp_of_sums(manifest.sums(name, 0).sha256)
 
     def names(self, suffixes: tuple[str, ...] = ("",)) -> list[str]:
         if self._manifest is not None:

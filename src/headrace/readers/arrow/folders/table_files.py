@@ -9,13 +9,13 @@ of Iceberg, version 2; the layout of Hudi 1.0.
 import json
 import posixpath
 import re
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from headrace.errors import ArgumentError, FileMissingError, StorageError
 from headrace.readers.shared.listing import chosen_among, none_of, warn_of_others
 from headrace.readers.shared.names import check_names
+from headrace.readers.shared.splits import refuse_splits
 from headrace.storage.storage import Request, Storage
 
 _STATE, _DICT, _INFO = "state.json", "dataset_dict.json", "dataset_info.json"
@@ -24,8 +24,6 @@ _SELECTIONS = ("_indices_data_files", "_indices_files")
 _ICEBERG = re.compile(r"(?:(.*)/)?metadata/[^/]*\.metadata\.json\Z")
 _DELTA = re.compile(r"(?:(.*)/)?_delta_log/")
 _HUDI = ".hoodie/hoodie.properties"
-# As datasets and others call the files of a split: "train-00000-of-00002-0123456789abcdef.parquet".
-_OF_SPLIT = re.compile(r"(?:.*/)?(.+?)-\d{5}-of-\d{5}(?:-[0-9a-f]{16})?\.\w+\Z")
 _KEPT = re.compile(r"(?:.*/)?(?:cache-|tmp)[^/]*\Z")
 
 
@@ -50,7 +48,7 @@ def table_files(storage: Storage, suffixes: tuple[str, ...]) -> list[str]:
         _refuse_logs(storage, names)
     if not chosen:
         raise none_of(storage.root, names, suffixes)
-    _refuse_splits(storage.root, chosen)
+    refuse_splits(storage.root, chosen, "names")
     warn_of_others(storage.root, names, chosen, suffixes, "names")
     return chosen
 
@@ -135,18 +133,6 @@ def _with_log(root: str, folder: str | None, kind: str, source: str) -> Argument
         f"says which of its files and rows do. Write its rows to a folder of Parquet files, as "
         f"{source} gives them, and read that."
     )
-
-
-def _refuse_splits(root: str, chosen: list[str]) -> None:
-    """Raises an ArgumentError if the files are numbered as those of several splits."""
-    found = [match[1] for match in map(_OF_SPLIT.match, chosen) if match]
-    counts = Counter(found)
-    if len(counts) > 1:
-        listed = ", ".join(f"{name!r} ({count})" for name, count in sorted(counts.items()))
-        raise ArgumentError(
-            f"root must have the files of one split, but {root!r} has some of several: {listed}. "
-            f"Pass those of one as names, such as names=[{chosen[-1]!r}]."
-        )
 
 
 def _json(storage: Storage, name: str) -> Mapping[str, Any]:

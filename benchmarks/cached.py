@@ -1,0 +1,150 @@
+"""Epochs over samples that `hr.Cached` keeps, against one without, and an array in memory.
+
+Pictures are JPEGs of 500 x 375 that become 224 x 224, and .npy files hold float32 of (32, 32, 32);
+both lie in the page cache. Each measurement makes a loader, and runs its first epoch and then the
+second and more, in the process of its own.
+
+    python benchmarks/cached.py --rounds 5 --json cached.json
+"""
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import parts
+from measuring import Numbers, consume, measure_in_turns
+
+BATCH_SIZE = 64
+SCRIPT = Path(__file__).resolve()
+FORMATS = ("pictures", ".npy")
+WITHOUT, MEMORY, FOLDER, ARRAY = "without", "in memory", "in a folder", "an array"
+FIRST, LATER = "first epoch", "later epochs"
+
+
+def write_pictures(folder: Path, samples: int) -> None:
+    from PIL import Image
+    from sklearn.datasets import load_sample_images
+
+    rng = np.random.default_rng(0)
+    photographs = load_sample_images().images
+    for i in range(samples):
+        top, left = rng.integers(40), rng.integers(120)
+        pixels = photographs[i % 2][top : top + 375, left : left + 500]
+        Image.fromarray(pixels).save(folder / f"{i:05}.jpg", quality=90)
+
+
+def write_npy(folder: Path, samples: int) -> None:
+    rng = np.random.default_rng(0)
+    for i in range(samples):
+        np.save(folder / f"{i:05}.npy", rng.random((32, 32, 32), dtype=np.float32))
+
+
+def source_of(kind: str, folder: str) -> Any:
+    import headrace as hr
+
+    return hr.Images(folder, size=224) if kind == "pictures" else hr.NpyFiles(folder)
+
+
+@contextmanager
+def loader_of(kind: str, contender: str, folder: str, executor: str) -> Iterator[Any]:
+    import headrace as hr
+
+    source = source_of(kind, folder)
+    kept = tempfile.mkdtemp() if contender == FOLDER else None
+    if contender == ARRAY:
+        array = np.empty((len(source), *source.spec.shape), source.spec.dtype)
+        source.read(np.arange(len(source)), array)
+        source = array
+    elif contender != WITHOUT:
+        source = hr.Cached(source, kept)
+    try:
+        with hr.Loader(source, BATCH_SIZE, executor=getattr(hr, executor)(2)) as loader:
+            yield loader
+    finally:
+        if kept is not None:
+            shutil.rmtree(kept)
+
+
+def measured(request: Numbers) -> Numbers:
+    """Samples in a second of the first epoch or of later ones."""
+    kind, contender, epoch = request["name"].split(": ")
+    with loader_of(kind, contender, request["folders"][kind], request["executor"]) as loader:
+        watch, epochs = parts.Watch(), 1
+        consume(loader, False)
+        if epoch == LATER:
+            consume(loader, False)  # what was made ahead does not count
+            watch, epochs = parts.Watch(), 0
+            while watch.elapsed_s < request["seconds"] or epochs < 2:
+                consume(loader, False)
+                epochs += 1
+        samples = len(loader) * BATCH_SIZE
+        return watch.stop(epochs, samples, samples * loader.batch(0, 0)[0].nbytes)
+
+
+def named(kind: str, contender: str, epoch: str) -> str:
+    return f"{kind}: {contender}: {epoch}"
+
+
+def targets(results: parts.Results) -> list[Numbers]:
+    made = []
+    for kind in FORMATS:
+        for ours in (MEMORY, FOLDER):
+            first = parts.ratio(results, named(kind, ours, FIRST), named(kind, WITHOUT, FIRST))
+            made.append(parts.target(f"{kind} kept {ours}, first epoch", WITHOUT, ">= 0.9", first))
+            later = parts.ratio(results, named(kind, ours, LATER), named(kind, ARRAY, LATER))
+            made.append(parts.target(f"{kind} kept {ours}, later epochs", ARRAY, ">= 0.8", later))
+    return made
+
+
+def main() -> None:
+    parser = parts.parser(__doc__)
+    parser.add_argument("--seconds", type=float, default=1.0, help="least time of later epochs")
+    parser.add_argument("--samples", type=int, default=1024)
+    parser.add_argument("--executor", default="Threads", choices=["Threads", "Processes"])
+    options = parts.options_of(parser, measured, seconds=0.2, samples=256)
+    names = [named(kind, c, FIRST) for kind in FORMATS for c in (WITHOUT, MEMORY, FOLDER)]
+    names += [named(kind, c, LATER) for kind in FORMATS for c in (ARRAY, MEMORY, FOLDER)]
+    writers: dict[str, Callable[[Path, int], None]] = {
+        "pictures": write_pictures,
+        ".npy": write_npy,
+    }
+    with tempfile.TemporaryDirectory() as root:
+        folders = {}
+        for kind, write in writers.items():
+            folder = Path(root, kind)
+            folder.mkdir()
+            write(folder, options.samples)
+            folders[kind] = str(folder)
+        request = {
+            "folders": folders,
+            "seconds": options.seconds,
+            "executor": options.executor,
+        }
+        results, missing = measure_in_turns(
+            SCRIPT, names, request, options.rounds, options.patience
+        )
+    columns = (
+        parts.SPEED,
+        parts.Column("samples/s", "samples_per_s", ",.0f"),
+        parts.Column("CPU s per epoch", "cpu_s_per_epoch", ".3f"),
+        parts.Column("peak RSS, MiB", "peak_rss_mib"),
+    )
+    parts.report(
+        options,
+        "cached",
+        f"{options.samples} shuffled samples of each kind, batches of {BATCH_SIZE}, "
+        f"{options.executor}(2).",
+        columns,
+        results,
+        missing,
+        targets(results),
+    )
+
+
+if __name__ == "__main__":
+    main()

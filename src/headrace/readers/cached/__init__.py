@@ -1,0 +1,1 @@
+"""Samples that were read once, kept in memory or in a folder."""

@@ -1,0 +1,114 @@
+"""Mapped: the samples of a source after a function without random numbers."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from headrace.arrays import Indices, fingerprint
+from headrace.errors import ArgumentError
+from headrace.pytree import Tree, map_leaves
+from headrace.readers.access import Access, Part, Stamps, parts_of
+from headrace.readers.reader import (
+    Arrays,
+    Batched,
+    Reader,
+    Specs,
+    check_read,
+    empty_out,
+    result_of,
+)
+from headrace.readers.shared.sample_values import UnfitError, learned, write_sample
+from headrace.readers.source import common_length, samples_hash
+from headrace.readers.views.parts import (
+    access_of_parts,
+    ids_of_parts,
+    read_parts,
+    spec_of_parts,
+    stamps_of_parts,
+)
+
+Function = Callable[[Any], Any]
+
+
+class Mapped:
+    """`function(sample)` for each sample of a source; the first one tells their spec.
+
+    Args:
+        readers: of the source.
+        function: takes and returns a sample, of any structure.
+        version: names what it does.
+    """
+
+    def __init__(self, readers: Tree[Reader], function: Function, version: str) -> None:
+        self._readers, self._function, self._version = readers, function, version
+        self._n = common_length(readers)
+        first = self._sample(self._source(np.zeros(1, np.int64)), 0, 0)
+        try:
+            self._spec = learned(first, "what it returned of sample 0")
+        except UnfitError as error:
+            raise _unfit(error) from None
+
+    @property
+    def spec(self) -> Specs:
+        return self._spec
+
+    @property
+    def ids(self) -> Sequence[str] | None:
+        return ids_of_parts(self._readers)
+
+    @property
+    def access(self) -> Access:
+        access = access_of_parts(self._readers)
+        return Access(False, access.block, access.blocks_kept, access.block_cost)
+
+    @property
+    def parts(self) -> Sequence[Part]:
+        return parts_of(self._readers) if not isinstance(self._readers, tuple | dict) else ()
+
+    def __len__(self) -> int:
+        return self._n
+
+    def __repr__(self) -> str:
+        name = getattr(self._function, "__qualname__", self._function)
+        return f"{self._readers!r}, map={name}"
+
+    def fingerprint(self) -> str:
+        """A hash of what names the samples of the source, and of the version."""
+        return fingerprint(samples_hash(self._readers), "\0", self._version)
+
+    def described(self) -> Tree[Reader]:
+        """What it is made of, but for the function, which its version names."""
+        return self._readers
+
+    def stamps(self, indices: Indices) -> Stamps:
+        return stamps_of_parts(self._readers, indices)
+
+    def read(self, indices: Indices, out: Arrays) -> None:
+        check_read(self._n, self._spec, indices, out)
+        source = self._source(indices)
+        for row, index in enumerate(indices.tolist()):
+            sample = self._sample(source, row, index)
+            try:
+                where = f"what it returned of sample {index}"
+                write_sample(sample, self._spec, out, row, where, converts=False)
+            except UnfitError as error:
+                raise _unfit(error) from None
+
+    def _source(self, indices: Indices) -> Tree[Batched]:
+        """The samples of the source."""
+        out = empty_out(spec_of_parts(self._readers), len(indices))
+        read_parts(self._readers, indices, out)
+        batch: Tree[Batched] = result_of(out)
+        return batch
+
+    def _sample(self, source: Tree[Batched], row: int, index: int) -> object:
+        try:
+            return self._function(map_leaves(lambda part: part[row], source))
+        except Exception as error:
+            error.add_note(f"headrace: in map of sample {index}")
+            raise
+
+
+def _unfit(error: UnfitError) -> ArgumentError:
+    return ArgumentError(f"map must return samples like that of sample 0, but {error}.")

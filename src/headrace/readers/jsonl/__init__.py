@@ -1,0 +1,1 @@
+"""JSON lines: a value of JSON in each line of text."""

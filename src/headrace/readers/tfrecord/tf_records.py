@@ -1,0 +1,211 @@
+"""TFRecords: records in the files of TensorFlow, read at random, without TensorFlow."""
+
+import os
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from headrace.arguments import check_bool
+from headrace.arrays import Indices
+from headrace.errors import ArgumentError, bad_type
+from headrace.pytree import Tree
+from headrace.readers.reader import Out, Spec, Specs, check_read
+from headrace.readers.shared.calling import Decode, SampleWriter, call, check_decode
+from headrace.readers.shared.chosen_columns import ChosenColumns, Columns
+from headrace.readers.shared.format_error import FormatError
+from headrace.readers.shared.listing import chosen_among
+from headrace.readers.shared.records import RecordKind, Records
+from headrace.readers.tfrecord.crc32c import checksum, masked
+from headrace.readers.tfrecord.example import Values, features
+from headrace.readers.tfrecord.scan import AROUND_BYTES, FOOTER_BYTES, HEADER, scan
+from headrace.storage.opening import Root
+
+SUFFIXES = (".tfrecord", ".tfrecords")
+# As TensorFlow Datasets calls them: "mnist-train.tfrecord-00000-of-00001".
+_NAME = re.compile(r"\.tfrecords?(?:-\d+-of-\d+)?\Z")
+
+
+def are_tf_records(names: list[str]) -> list[str]:
+    """Those of the names that are of files of TFRecords."""
+    return chosen_among([name for name in names if _NAME.search(name)], ("",))
+
+
+_KIND = RecordKind(
+    name="tfrecord-1",
+    reader="hr.TFRecords",
+    record="record",
+    numbered_from=0,
+    suffixes=SUFFIXES,
+    chosen=are_tf_records,
+    scan=scan,
+)
+
+
+class TFRecords:
+    """Samples in files of TFRecords: each a tf.train.Example, or bytes that a function decodes.
+
+    The lengths of all records are read once, when the reader is made, or come from an index file.
+    Any record is then read by itself, and neighbours of a batch together.
+
+    A feature of an Example is a flat list, so its array has one axis, unless `spec` gives its
+    shape: float32, or int64. A feature of bytes takes a function.
+
+    Args:
+        root: a file; or a folder, a URL or a storage with files that end with .tfrecord or
+            .tfrecords, perhaps with a number, as in "train.tfrecord-00000-of-00010".
+        columns: the features of the Examples to read: one, whose values are the samples; several,
+            for samples that are dicts; or a dict of functions, such as
+            {"image": hr.ImageDecoder(224), "label": None}, each of which makes an array of the
+            bytes of a feature, or of its array; None for those that are arrays. Default: all
+            features of the first record.
+        decode: instead: makes a sample of the bytes of a record, as of `headrace.Files`.
+        shards: the names of the files below root, in order; one of them may name many, such as
+            "train-{000..146}.tfrecord". Default: all, sorted.
+        spec: of a sample. Arrays of Examples take its shapes, and numbers are converted to its
+            dtypes if that does not change their kind. Default: that of the first record, which all
+            others must then have. None as its first axis lets an array have any length.
+        ragged: which arrays may differ from those of the first record in the length of their first
+            axis: True for all that have one, or bools in the structure of a sample.
+        index: a file of `save_index`, so that no lengths have to be read.
+        checksums: whether the checksum (CRC-32C) of each record is compared, which needs
+            `headrace[tfrecord]`. Default: if that is installed. Those of lengths always are.
+        version: names what the functions do, for states, as of `headrace.Files`.
+
+    Raises:
+        ArgumentError, ArgumentTypeError: (a ValueError, a TypeError) there is no such folder or
+            file, there are no records, or an argument is not allowed; the index is of other files.
+        MissingExtraError: (an ImportError) `checksums=True`, and google-crc32c is not installed.
+        SampleFormatError: (a ValueError) a file is damaged or compressed; a record is damaged, is
+            no Example, lacks a feature, or its values differ from the spec.
+        StorageError: (an OSError) a file can't be read.
+
+    Example:
+        >>> import headrace as hr
+        >>> import pathlib, tempfile
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "texts.tfrecord"  # of the texts 7 and 42
+        >>> _ = path.write_bytes(bytes.fromhex(
+        ...     "0100000000000000 0175de41 37 80579a9e"
+        ...     "0200000000000000 78270b34 3432 d247191e"
+        ... ))
+        >>> records = hr.TFRecords(path, decode=int)
+        >>> hr.Loader(records, batch_size=2, shuffle=False).batch(0, 0).tolist()
+        [7, 42]
+    """
+
+    block = 1
+
+    def __init__(
+        self,
+        root: Root,
+        columns: Columns = None,
+        *,
+        decode: Decode | None = None,
+        shards: str | Iterable[str] | None = None,
+        spec: Specs | None = None,
+        ragged: Tree[bool] = False,
+        index: str | os.PathLike[str] | None = None,
+        checksums: bool | None = None,
+        version: str = "",
+    ) -> None:
+        if decode is not None:
+            check_decode("decode", decode)
+            if columns is not None:
+                raise ArgumentError("columns and decode can't be given both: choose one of them.")
+        if not isinstance(version, str):
+            raise bad_type("version", version, "a str, such as '2'")
+        if checksums is not None:
+            check_bool("checksums", checksums)
+        self._decode, self._version, self._checksums = decode, version, checksums
+        checksum(checksums)
+        self._columns = ChosenColumns(columns, None if decode else spec)
+        self._writer = SampleWriter(spec, ragged)
+        self._shapes = self._writer.spec if self._writer.is_known else None
+        self._records = Records(_KIND, root, shards, index)
+        if not self._writer.is_known:
+            self._records.read(np.array([0]), self._learn)
+
+    @property
+    def spec(self) -> Specs:
+        return self._writer.spec
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __repr__(self) -> str:
+        return f"TFRecords({self._records}, {self.spec})"
+
+    def fingerprint(self) -> str:
+        """A hash of the files' names, their numbers of records, the columns and the version."""
+        return self._records.fingerprint(self._columns, self._version)
+
+    def save_index(self, path: str | os.PathLike[str]) -> None:
+        """Writes where all records begin to `path`, an .npz file, for `index=`.
+
+        The index is good until the files change, and for any columns.
+        """
+        self._records.save_index(path)
+
+    def read(self, indices: Indices, out: Out) -> None:
+        check_read(len(self), self.spec, indices, out)
+        self._records.read(
+            indices,
+            lambda data, row: self._writer.write(self._sample(self._checked(data)), out, row),
+        )
+
+    def _learn(self, data: memoryview, row: int) -> None:
+        checked = self._checked(data)
+        if self._decode is None:
+            self._columns.check(features(checked, ()), "record")
+        self._writer.learn(self._sample(checked))
+
+    def _sample(self, data: bytes) -> object:
+        if self._decode is not None:
+            return call(self._decode, data)
+        names = self._columns.names
+        found = features(data, names)
+        values = {
+            name: self._value(name, one) if names is None or name in names else None
+            for name, one in found.items()
+        }
+        return self._columns.sample(values)
+
+    def _checked(self, record: memoryview) -> bytes:
+        """The data of a record, if it is the one that was indexed."""
+        length, _ = HEADER.unpack_from(record)
+        if length + AROUND_BYTES != len(record):
+            raise FormatError("it is not the record that was indexed: the file was changed")
+        data = bytes(record[HEADER.size : -FOOTER_BYTES])
+        crc = checksum(self._checksums)
+        stored = int.from_bytes(record[-FOOTER_BYTES:], "little")
+        if crc is not None and masked(crc(data)) != stored:
+            raise FormatError("its data do not have their checksum (CRC-32C): it is damaged")
+        return data
+
+    def _value(self, name: str, values: Values) -> Any:
+        """The array of a feature; its bytes, for the function that it has."""
+        if isinstance(values, list):
+            if not self._columns.has_function(name):
+                raise FormatError(
+                    f"feature {name!r} holds bytes. Say what makes an array of them, such as "
+                    f"columns={{{name!r}: decode}}, or name the other features with columns="
+                )
+            if len(values) != 1:
+                raise FormatError(f"feature {name!r} holds {len(values)} values of bytes, not one")
+            return values[0]
+        spec: Any = self._shapes
+        if isinstance(spec, dict):
+            spec = spec.get(name)
+        if isinstance(spec, Spec) and not self._columns.has_function(name):
+            return _shaped(values, spec)
+        return values
+
+
+def _shaped(values: Any, spec: Spec) -> Any:
+    """The flat values in the shape of the spec, if they are as many."""
+    shape = (-1, *spec.element) if spec.ragged else spec.shape
+    try:
+        return values.reshape(shape)
+    except ValueError:
+        return values

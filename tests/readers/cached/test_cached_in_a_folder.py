@@ -1,0 +1,303 @@
+"""Samples that are kept in a folder: what another run takes, and what it does not."""
+
+import errno
+import fcntl
+import os
+import pickle
+
+import numpy as np
+import pytest
+from cached_samples import SAMPLES, Logged, N, doubled, logged
+from far_folder import FarFolder
+from reading import read
+
+import headrace as hr
+from headrace.readers.access import stamps_of
+from headrace.readers.cached import file_rows, kept, layout
+from headrace.storage import Manifest
+
+
+@pytest.fixture
+def root(tmp_path):
+    root = tmp_path / "samples"
+    root.mkdir()
+    for i, sample in enumerate(SAMPLES):
+        np.save(root / f"{i:02}.npy", sample)
+    return root
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "kept"
+
+
+@pytest.fixture
+def log(tmp_path):
+    return tmp_path / "log"
+
+
+def change(file, sample):
+    """Another sample, and a time of last change that is surely another."""
+    time = os.stat(file).st_mtime_ns
+    np.save(file, sample)
+    os.utime(file, ns=(time + 10**9, time + 10**9))
+
+
+def stats(cached):
+    done = cached.stats()
+    return done.hits, done.misses, done.changed
+
+
+def test_another_run_reads_nothing_again(log, folder):
+    read(hr.Cached(Logged(log), folder), range(0, N, 2))
+    read(hr.Cached(Logged(log), folder))
+    again = hr.Cached(Logged(log), folder)
+    assert np.array_equal(read(again), SAMPLES)
+    assert logged(log) == list(range(N))
+    assert stats(again) == (N, 0, 0)
+    assert len(os.listdir(folder)) == 1
+
+
+def test_a_changed_file_is_decoded_again(root, folder):
+    read(hr.Cached(hr.NpyFiles(root), folder))
+    change(root / "03.npy", SAMPLES[3] + 0.5)
+    expected = SAMPLES.copy()
+    expected[3] += 0.5
+    for done in [(N - 1, 1, 1), (N, 0, 0)]:
+        cached = hr.Cached(hr.NpyFiles(root), folder)
+        assert np.array_equal(read(cached), expected)
+        assert stats(cached) == done
+
+
+def test_a_file_that_is_gone_is_an_error_as_without(root, folder):
+    ids = hr.NpyFiles(root).ids
+    read(hr.Cached(hr.NpyFiles(root, ids), folder))
+    (root / "03.npy").unlink()
+    cached = hr.Cached(hr.NpyFiles(root, ids), folder)
+    with pytest.raises(hr.SampleNotFoundError) as caught:
+        read(cached, [1, 3])
+    assert caught.value.index == 3
+    assert np.array_equal(read(cached, [1, 4]), SAMPLES[[1, 4]])
+
+
+def test_samples_of_other_files_versions_and_options_are_others(root, tmp_path, folder):
+    other = tmp_path / "other"
+    other.mkdir()
+    for i in range(N):
+        np.save(other / f"{i:02}.npy", SAMPLES[i] + 100)
+        times = os.stat(root / f"{i:02}.npy")
+        os.utime(other / f"{i:02}.npy", ns=(times.st_atime_ns, times.st_mtime_ns))
+    read(hr.Cached(hr.NpyFiles(root), folder))
+    assert np.array_equal(read(hr.Cached(hr.NpyFiles(other), folder)), SAMPLES + 100)
+    assert np.array_equal(
+        read(hr.Cached(hr.NpyFiles(root, dtype="f8"), folder)), SAMPLES.astype("f8")
+    )
+    backwards = hr.Subset(hr.NpyFiles(root), slice(None, None, -1))
+    assert np.array_equal(read(hr.Cached(backwards, folder)), SAMPLES[::-1])
+    for version, stage in [("1", doubled), ("2", np.negative)]:
+        cached = hr.Cached(hr.NpyFiles(root), folder, version=version, map=stage)
+        assert np.array_equal(read(cached), [stage(sample) for sample in SAMPLES])
+    assert len(os.listdir(folder)) == 6
+    assert stats(hr.Cached(hr.NpyFiles(root), folder, version="1")) == (0, 0, 0)
+
+
+def test_pixels_that_were_decoded_otherwise_are_others(tmp_path, folder):
+    image = pytest.importorskip("PIL.Image", reason="needs headrace[images]")
+    (tmp_path / "images").mkdir()
+    pixels = np.random.default_rng(0).integers(256, size=(9, 9, 3), dtype=np.uint8)
+    image.fromarray(pixels).save(tmp_path / "images" / "a.png")
+    for options in [{}, {"antialias": False}, {"interpolation": "lanczos"}]:
+        images = hr.Images(tmp_path / "images", size=4, **options)
+        for _ in range(2):
+            assert np.array_equal(read(hr.Cached(images, folder)), read(images))
+
+
+def test_the_key_is_not_changed_by_what_was_read(root, tmp_path):
+    for reader in (hr.NpyFiles(root), hr.GetItem(SAMPLES), hr.Subset(hr.NpyFiles(root), [3, 1])):
+        before = pickle.dumps(reader)
+        read(reader)
+        assert pickle.dumps(reader) == before
+
+
+def damage(path, offset, data):
+    with open(path, "r+b") as file:
+        file.seek(offset, os.SEEK_END if offset < 0 else os.SEEK_SET)
+        file.write(data)
+
+
+@pytest.mark.parametrize(
+    ("offset", "kept"),
+    [(-3, N - 1), (0, 0), (4096, N - 1), (4096 + 8, N - 1), (30, 0)],
+    ids=["a sample", "the magic", "a stamp", "a checksum", "the header"],
+)
+def test_what_is_damaged_is_decoded_again(root, folder, offset, kept):
+    read(hr.Cached(hr.NpyFiles(root), folder))
+    (file,) = folder.iterdir()
+    damage(file, offset, b"\x55\xaa")
+    for hits in (kept, N):
+        cached = hr.Cached(hr.NpyFiles(root), folder)
+        assert np.array_equal(read(cached), SAMPLES)
+        assert stats(cached)[0] == hits
+
+
+@pytest.mark.parametrize("nbytes", [0, 10, 5000, 10**5])
+def test_a_file_of_another_length_is_made_anew(root, folder, nbytes):
+    read(hr.Cached(hr.NpyFiles(root), folder))
+    (file,) = folder.iterdir()
+    using = hr.Cached(hr.NpyFiles(root), folder)
+    read(using, [0])
+    file.rename(folder / "away")  # as those that use it can't have it cut short
+    file.write_bytes((folder / "away").read_bytes()[:nbytes].ljust(nbytes, b"\0"))
+    cached = hr.Cached(hr.NpyFiles(root), folder)
+    assert np.array_equal(read(cached), SAMPLES)
+    assert stats(cached) == (0, N, 0)
+    assert np.array_equal(read(using), SAMPLES)
+
+
+def test_the_folder_may_be_deleted_meanwhile(root, folder):
+    cached = hr.Cached(hr.NpyFiles(root), folder)
+    read(cached, [0, 1])
+    (file,) = folder.iterdir()
+    file.unlink()
+    folder.rmdir()
+    assert np.array_equal(read(cached), SAMPLES)
+    assert np.array_equal(read(hr.Cached(hr.NpyFiles(root), folder)), SAMPLES)
+
+
+def test_what_another_run_replaces_meanwhile_is_not_torn(root, folder, monkeypatch):
+    cached = hr.Cached(hr.NpyFiles(root), folder)
+    read(cached)
+    copy = kept.take
+
+    def replaced_meanwhile(arrays, indices, out, rows):
+        copy(arrays, indices, out, rows)
+        out[1] = -1  # half of another sample
+        other.write(3, layout.bytes_of(SAMPLES[None, 3] + 1, 0), 77)
+
+    (file,) = folder.iterdir()
+    other = file_rows.FileRows(str(file), bytes.fromhex(file.stem), cached.spec, N)
+    monkeypatch.setattr(kept, "take", replaced_meanwhile)
+    assert np.array_equal(read(cached, [2, 3, 4]), SAMPLES[[2, 3, 4]])
+
+
+def full(*_):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_a_full_disk_is_warned_of_once_and_samples_are_read(log, folder, monkeypatch, in_memory):
+    cached = hr.Cached(Logged(log), None if in_memory else folder)
+    read(cached, [0, 1])
+    monkeypatch.setattr(layout, "write", full)
+    monkeypatch.setattr(file_rows, "write", full)
+    with pytest.warns(RuntimeWarning, match="can't be kept in .*No space left") as warned:
+        both = [read(cached), read(cached)]
+    assert all(np.array_equal(samples, SAMPLES) for samples in both)
+    assert len(warned) == 1
+    assert cached.stats().kept == 2
+
+
+def test_memory_that_is_nearly_used_up_is_left_alone(log, monkeypatch):
+    cached = hr.Cached(Logged(log))
+    monkeypatch.setattr(kept.anonymous_file, "free", lambda: (1000, "", ""))
+    with pytest.warns(RuntimeWarning, match="can't be kept in memory .*nearly used up"):
+        assert np.array_equal(read(cached), SAMPLES)
+    assert cached.stats().kept == 0
+
+
+def test_a_folder_that_can_not_be_made_is_warned_of(log, folder, monkeypatch):
+    def refused(*_, **__):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(os, "makedirs", refused)
+    cached = hr.Cached(Logged(log), folder)
+    with pytest.warns(RuntimeWarning, match="Permission denied"):
+        assert np.array_equal(read(cached), SAMPLES)
+    assert np.array_equal(read(cached), SAMPLES)
+    assert stats(cached) == (0, 2 * N, 0)
+
+
+def test_nobody_waits_for_a_process_that_holds_the_lock(root, folder, monkeypatch):
+    monkeypatch.setattr(kept, "_PATIENCE_SECONDS", 0.0)
+    cached = hr.Cached(hr.NpyFiles(root), folder)
+    read(cached, [0, 1])
+    (file,) = folder.iterdir()
+    with open(file, "rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert np.array_equal(read(cached), SAMPLES)
+        assert cached.stats().kept == 2
+        fcntl.flock(held, fcntl.LOCK_UN)
+    read(cached)
+    assert cached.stats().kept == N
+
+
+def formats(root):
+    """A reader of each format over the arrays in the folder."""
+    (root / "npz").mkdir()
+    np.savez(root / "npz" / "a.npz", x=SAMPLES[0])
+    yield "npy", hr.NpyFiles(root, ids=["00", "01"])
+    yield "npz", hr.NpzFiles(root / "npz")
+    yield "shards", hr.NpyShards(root, ["00.npy", "01.npy"])
+    yield "file", hr.NpyFile(root / "00.npy")
+    yield "subset", hr.Subset(hr.NpyFiles(root), [1, 0])
+    yield "concat", hr.Concat(SAMPLES[:1], hr.NpyFiles(root, ids=["00"]))
+    yield "windows", hr.Windows(hr.NpyFiles(root), 2, targets=1)
+    yield "targets", hr.Windows(np.arange(N), 2, targets=hr.NpyFiles(root))
+    yield "cached", hr.Cached(hr.NpyFiles(root))
+
+
+def test_stamps_are_others_when_files_change(root, tmp_path):
+    for name, reader in formats(root):
+        last = np.array([len(reader) - 1, 0])
+        before = stamps_of(reader, last)
+        assert before.dtype == np.uint64
+        assert (before != 0).all(), name
+        assert np.array_equal(stamps_of(reader, last), before), name
+        for file in root.rglob("*.np?"):
+            os.utime(file, ns=(0, os.stat(file).st_mtime_ns + 10**9))
+        after = stamps_of(reader, last)
+        assert after[0] != before[0], name
+
+
+def test_stamps_of_tables_and_archives_are_others_when_files_change(tmp_path):
+    made = []
+    h5py = pytest.importorskip("h5py", reason="needs headrace[hdf5]")
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("x", data=SAMPLES, chunks=(4, 2, 3), compression="gzip")
+    made.append(hr.Hdf5(tmp_path / "a.h5"))
+    zarr = pytest.importorskip("zarr", reason="needs headrace[zarr]")
+    zarr.create_array(tmp_path / "a.zarr", data=SAMPLES, chunks=(4, 2, 3))
+    made.append(hr.Zarr(tmp_path / "a.zarr"))
+    pa = pytest.importorskip("pyarrow", reason="needs headrace[arrow]")
+    import pyarrow.parquet as pq
+
+    (tmp_path / "parquet").mkdir()
+    for name in "ab":
+        pq.write_table(pa.table({"x": range(4)}), tmp_path / "parquet" / f"{name}.parquet")
+    made.append(hr.Parquet(tmp_path / "parquet", "x"))
+    before = [stamps_of(pickle.loads(pickle.dumps(reader)), np.array([0, 3])) for reader in made]
+    changed = [tmp_path / "a.h5", tmp_path / "a.zarr" / "c" / "5" / "0" / "0"]
+    for file in [*changed, tmp_path / "parquet" / "b.parquet"]:
+        os.utime(file, ns=(0, 1))
+    for reader, stamps in zip(made, before, strict=True):
+        new = stamps_of(pickle.loads(pickle.dumps(reader)), np.array([0, 3, len(reader) - 1]))
+        assert new[-1] != stamps[-1], reader
+    assert np.array_equal(new[:2], before[2]), "only the second file was changed"
+
+
+def test_a_manifest_tells_files_that_have_changed(root, folder):
+    Manifest.of(root).save(root / "manifest.json")
+    read(hr.Cached(hr.NpyFiles(hr.Verified(root, "manifest.json")), folder))
+    times = os.stat(root / "03.npy")
+    np.save(root / "03.npy", SAMPLES[3] + 1)
+    os.utime(root / "03.npy", ns=(times.st_atime_ns, times.st_mtime_ns))
+    Manifest.of(root).save(root / "manifest.json")
+    cached = hr.Cached(hr.NpyFiles(hr.Verified(root, "manifest.json")), folder)
+    assert np.array_equal(read(cached, [3, 4]), SAMPLES[[3, 4]] + np.array([1, 0])[:, None, None])
+    assert stats(cached) == (1, 1, 1)
+    gone = hr.Verified(root, "manifest.json")
+    assert stamps_of(hr.NpyFiles(gone), np.array([0]))[0] > 1
+
+
+def test_files_elsewhere_are_taken_not_to_change(root):
+    assert stamps_of(hr.NpyFiles(FarFolder(root)), np.array([1, 2])).tolist() == [1, 1]

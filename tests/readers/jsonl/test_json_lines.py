@@ -1,0 +1,303 @@
+"""JsonLines: lines of JSON, found once and read at random."""
+
+import json
+import pickle
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from far_folder import FarFolder
+from reading import read
+from web_server import FileServer
+
+import headrace as hr
+from headrace.readers.jsonl import scan as jsonl_scan
+from headrace.readers.reader import read_batch
+from headrace.testing import RaggedReaderContract, ReaderContract
+
+DATA = Path(__file__).parents[2] / "data" / "jsonl"
+
+
+def write(path, *values, end="\n"):
+    path.write_text("\n".join(map(json.dumps, values)) + end)
+    return path
+
+
+def write_halves(folder, samples):
+    half = len(samples) // 2
+    for part, rows in enumerate((samples[:half], samples[half:])):
+        write(folder / f"part-{part}.jsonl", *(row.tolist() for row in rows), end="\n" * part)
+
+
+class TestContract(ReaderContract):
+    dtypes = ("float64", "int64", "bool")
+    shapes = ((3, 4), (5,), (), (1, 2, 1), (0,))
+
+    def make_samples(self, n, shape, dtype):
+        rng = np.random.default_rng([n, *shape])
+        return (rng.integers(-(2**40), 2**40, (n, *shape)) * (0.5 if dtype == "float64" else 1)) \
+            .astype(dtype)  # fmt: skip
+
+    def make_reader(self, folder, samples):
+        write_halves(folder, samples)
+        return self.open(folder)
+
+    def open(self, folder):
+        return hr.JsonLines(folder)
+
+
+class TestContractWithAnIndexFile(TestContract):
+    def open(self, folder):
+        hr.JsonLines(folder).save_index(folder / "index.npz")
+        return hr.JsonLines(folder, index=folder / "index.npz")
+
+
+class TestContractFarAway(TestContract):
+    def open(self, folder):
+        return hr.JsonLines(FarFolder(folder))
+
+
+class TestContractOfAnyLength(RaggedReaderContract):
+    knows_lengths = False
+    dtypes = ("int64", "float64")
+    elements = ((),)
+
+    def make_reader(self, folder, samples):
+        write_halves(folder, samples)
+        return hr.JsonLines(folder, spec=hr.Spec((None,), samples[0].dtype))
+
+
+OBJECTS = [{"x": [i, -i], "name": "ab"[i % 2], "more": {"y": i / 2}} for i in range(7)]
+
+
+def error_of(reader, error=hr.SampleFormatError):
+    with pytest.raises(error) as caught:
+        read(reader)
+    return caught.value
+
+
+def test_columns_choose_and_decode(tmp_path):
+    path = write(tmp_path / "a.jsonl", *OBJECTS)
+    assert read(hr.JsonLines(path, "x"), [3, 0]).tolist() == [[3, -3], [0, 0]]
+    batch = read(hr.JsonLines(path, ["more", "x"]), [1])
+    assert list(batch) == ["more", "x"]
+    assert batch["more"]["y"].tolist() == [0.5]
+    batch = read(hr.JsonLines(path, {"name": ord, "x": None}))
+    assert batch["name"].tolist() == [97, 98] * 3 + [97]
+    spec = {"x": hr.Spec((2,), np.dtype("float32"))}
+    assert read(hr.JsonLines(path, spec=spec))["x"].dtype == np.float32
+    assert read(hr.JsonLines(path, "x", spec=spec["x"])).dtype == np.float32
+
+
+def test_parts_may_have_any_length(tmp_path):
+    path = write(tmp_path / "a.jsonl", {"x": [1], "y": [1, 2]}, {"x": [], "y": [3, 4]})
+    spec = {"x": hr.Spec((None,), "float32"), "y": hr.Spec((2,), "int64")}
+    for options in ({"ragged": {"x": True, "y": False}}, {"spec": spec}):
+        batch = read_batch(hr.JsonLines(path, **options), np.array([1, 0]))
+        assert batch["x"].lengths.tolist() == [0, 1]
+        assert batch["y"].tolist() == [[3, 4], [1, 2]]
+
+
+FORMS = {
+    "plain": b'{"x": 1}\n{"x": 2}\n{"x": 3}\n',
+    "without the last end": b'{"x": 1}\n{"x": 2}\n{"x": 3}',
+    "of Windows, with a mark": b'\xef\xbb\xbf{"x": 1}\r\n{"x": 2}\r\n{"x": 3}\r\n',
+    "with blank lines": b'\n \t\n{"x": 1}\n\n\r\n{"x": 2}\n  {"x": 3}\n\n \n',
+}
+
+
+@pytest.mark.fault("blank lines, and a mark of the byte order (BOM)", "read", "jsonl")
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("piece_bytes", [1, 5, 2**22])
+def test_lines_of_every_form(tmp_path, monkeypatch, form, piece_bytes):
+    monkeypatch.setattr(jsonl_scan, "_PIECE_BYTES", piece_bytes)
+    (tmp_path / "a.jsonl").write_bytes(FORMS[form])
+    (tmp_path / "b.jsonl").write_bytes(b"")
+    (tmp_path / "c.jsonl").write_bytes(b'\n{"x": "no number"}')
+    reader = hr.JsonLines(tmp_path, "x")
+    assert len(reader) == 4
+    assert read(reader, [2, 0, 1]).tolist() == [3, 1, 2]
+    with pytest.raises(hr.SampleFormatError, match=r"sample 3 .*c\.jsonl', line 2: it is a str"):
+        read(reader, [3])
+
+
+@pytest.mark.fault("a line that is not JSON", "error", "jsonl")
+def test_a_line_that_is_not_json_is_named(tmp_path):
+    lines = ['{"x": 1}', "", '{"x": 2}', "", "", '{"x": 3', '{"x": 4}']
+    (tmp_path / "a.jsonl").write_text("\n".join(lines))
+    reader = hr.JsonLines(tmp_path)
+    error = error_of(reader)
+    assert re.search(r"^sample 2 can't be read: '.*a\.jsonl', line 6: it is not JSON: ", str(error))
+    assert isinstance(error.__cause__, json.JSONDecodeError)
+    assert error.index == 2
+    assert read(reader, [3, 0])["x"].tolist() == [4, 1]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("[1]", "it is a list; expected is an object"),
+        ('{"y": 2}', "it has no 'x', but 'y'"),
+        ('{"x": [1, 2]}', r"it\['x'\] has the shape \(2,\); expected is \(\)"),
+        ('{"x": 1.5}', r"it\['x'\] has the dtype float64; expected is int64"),
+        ('{"x": null}', r"it\['x'\] is a NoneType"),
+        ('{"x": 1e999}', r"it\['x'\] has the dtype float64"),
+        ('{"x": "\ud800"}', "it is not JSON: .*utf-8"),
+        ("[" * 100_000, "it is not JSON: "),
+    ],
+    ids=str,
+)
+def test_a_line_that_differs_from_the_first_is_named(tmp_path, line, said):
+    data = f'{{"x": 1}}\n{line}\n'.encode("utf-8", "surrogatepass")
+    (tmp_path / "a.jsonl").write_bytes(data)
+    with pytest.raises(hr.SampleFormatError, match=f"sample 1 .*a\\.jsonl', line 2: {said}"):
+        read(hr.JsonLines(tmp_path, ["x"]))
+
+
+def test_a_function_that_fails_is_named(tmp_path):
+    write(tmp_path / "a.jsonl", *OBJECTS, {"name": "long"})
+    error = error_of(hr.JsonLines(tmp_path, {"name": ord}))
+    assert re.search(r"sample 7 .*line 8: 'name': TypeError: ord", str(error))
+
+
+def test_a_first_line_with_text_says_what_would_help(tmp_path):
+    path = write(tmp_path / "a.jsonl", *OBJECTS)
+    with pytest.raises(hr.SampleFormatError, match=r"it\['name'\] is a str.*with columns="):
+        hr.JsonLines(path)
+
+
+def test_golden_lines_of_other_writers(tmp_path):
+    """As pandas 3.1 and datasets 5.2 wrote them."""
+    pd = pytest.importorskip("pandas", reason="compares with what pandas reads")
+    for name in ("pandas.jsonl", "datasets.jsonl"):
+        path = DATA / name
+        batch = read(hr.JsonLines(path, ["x", "label"]))
+        theirs = pd.read_json(path, lines=True)
+        assert batch["label"].tolist() == theirs["label"].tolist() == [0, 1, 2, 0, 1]
+        assert batch["x"].tolist() == theirs["x"].tolist()
+
+
+def test_pandas_reads_the_same(tmp_path):
+    pd = pytest.importorskip("pandas", reason="compares with what pandas reads")
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"x": list(rng.normal(size=(50, 3))), "n": rng.integers(99, size=50)})
+    frame.to_json(tmp_path / "a.jsonl", orient="records", lines=True, double_precision=15)
+    batch = read(hr.JsonLines(tmp_path / "a.jsonl"))
+    again = pd.read_json(tmp_path / "a.jsonl", lines=True, precise_float=True)
+    assert batch["n"].tolist() == again["n"].tolist()
+    assert batch["x"].tolist() == again["x"].tolist()
+
+
+@pytest.mark.parametrize("change", ["longer before", "gone", "shorter"])
+def test_a_file_that_is_changed_later(tmp_path, change):
+    path = write(tmp_path / "a.jsonl", *OBJECTS)
+    reader = hr.JsonLines(path, "x")
+    if change == "gone":
+        path.unlink()
+    elif change == "shorter":
+        path.write_text('{"x": [0, 0]}\n')
+    else:
+        write(path, {"x": [10, 10]}, *OBJECTS)
+    kind = {"gone": FileNotFoundError, "shorter": OSError}.get(change, ValueError)
+    with pytest.raises(kind, match=r"a\.jsonl") as caught:
+        read(reader, [4])
+    if change == "longer before":
+        assert "no line begins here any more: the file was changed" in str(caught.value)
+
+
+def test_an_index_file_spares_the_lines(tmp_path, tmp_path_factory):
+    index = tmp_path_factory.mktemp("index") / "x.npz"
+    write(tmp_path / "a.jsonl", *OBJECTS)
+    made = hr.JsonLines(tmp_path, "x")
+    made.save_index(index)
+    far = FarFolder(tmp_path)
+    loaded = hr.JsonLines(far, "x", index=index, spec=hr.Spec((2,), "int64"))
+    assert far.asked == []
+    assert read(loaded).tolist() == read(made).tolist()
+    assert loaded.fingerprint() == made.fingerprint()
+    for other in (hr.TarFiles, hr.TFRecords):
+        with pytest.raises(hr.ArgumentError, match=r"index must be a file of save_index.*format"):
+            other(FarFolder(tmp_path), "cls", index=index)
+    write(tmp_path / "a.jsonl", *OBJECTS[:5])
+    with pytest.raises(hr.ArgumentError, match="index must be of the shards as they are"):
+        hr.JsonLines(tmp_path, "x", index=index)
+
+
+def test_an_index_file_that_points_elsewhere_is_refused(tmp_path):
+    write(tmp_path / "a.jsonl", *OBJECTS)
+    index = hr.JsonLines(tmp_path, "x")._records.index
+    for changed in (
+        {"start": index.start + 1000}, {"first": index.first[:-1]}, {"start": index.start[::-1]},
+        {"start": index.start.astype("float64")}, {"first": index.first + 1},
+    ):  # fmt: skip
+        replace(index, **changed).save(tmp_path / "index.npz", "json-lines-1")
+        with pytest.raises(hr.ArgumentError, match="do not fit together"):
+            hr.JsonLines(tmp_path, "x", index=tmp_path / "index.npz")
+
+
+def test_lines_behind_a_url(tmp_path):
+    pytest.importorskip("obstore", reason="needs headrace[remote]")
+    write(tmp_path / "a.jsonl", *OBJECTS)
+    with FileServer(tmp_path) as server:
+        assert read(hr.JsonLines(f"{server.url}/a.jsonl", "x"), [6, 2]).tolist() == [
+            [6, -6],
+            [2, -2],
+        ]
+        many = hr.JsonLines(server.url, "x", shards=["a.jsonl", "a.jsonl"])
+        assert read(many, [7]).tolist() == [[0, 0]]
+
+
+@pytest.mark.fault("several datasets or splits in one folder", "error", "jsonl")
+def test_files_of_several_splits_are_refused(tmp_path):
+    for name in ("train-00000-of-00001", "test-00000-of-00001"):
+        write(tmp_path / f"{name}.jsonl", 1)
+    with pytest.raises(hr.ArgumentError, match=r"one split.*'test' \(1\), 'train' \(1\)\. Pass"):
+        hr.JsonLines(tmp_path)
+
+
+def test_which_files_are_read(tmp_path):
+    write(tmp_path / "b.ndjson", 1, 2)
+    write(tmp_path / "a.jsonl", 3)
+    write(tmp_path / "c.json", 4)
+    assert read(hr.JsonLines(tmp_path)).tolist() == [3, 1, 2]
+    assert read(hr.JsonLines(tmp_path / "c.json")).tolist() == [4]
+    assert read(hr.JsonLines(tmp_path, shards=["c.json", "a.jsonl"])).tolist() == [4, 3]
+    with pytest.raises(FileNotFoundError, match=r"there is no file '.*d\.jsonl'"):
+        hr.JsonLines(tmp_path / "d.jsonl")
+    (tmp_path / "e.jsonl").write_bytes(b"\n\n")
+    with pytest.raises(hr.ArgumentError, match=r"shards must hold lines, but 'e\.jsonl' in"):
+        hr.JsonLines(tmp_path / "e.jsonl")
+    (tmp_path / "f.jsonl").write_bytes(b"\x1f\x8b\x08")
+    with pytest.raises(hr.SampleFormatError, match=r"f\.jsonl' can't be indexed: it is compressed"):
+        hr.JsonLines(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "said"),
+    [
+        ({"columns": []}, ValueError, "columns must be at least one name"),
+        ({"columns": ["x", "x"]}, ValueError, "columns must be at least one name, and none"),
+        ({"columns": [3]}, TypeError, "columns must be a str"),
+        ({"columns": {"x": 3}}, TypeError, r"columns\['x'\] must be a function"),
+        ({"columns": ["x"], "spec": {"y": hr.Spec((), "i4")}}, ValueError, "spec must be one with"),
+        ({"version": 1}, TypeError, "version must be a str"),
+    ],
+    ids=str,
+)
+def test_arguments_are_checked(tmp_path, options, error, said):
+    write(tmp_path / "a.jsonl", *OBJECTS)
+    with pytest.raises(error, match=said):
+        hr.JsonLines(tmp_path, **options)
+
+
+def test_fingerprints_tell_samples_apart(tmp_path):
+    write(tmp_path / "a.jsonl", *OBJECTS)
+    reader = hr.JsonLines(tmp_path, "x")
+    assert pickle.loads(pickle.dumps(reader)).fingerprint() == reader.fingerprint()
+    others = [hr.JsonLines(tmp_path, ["x"]), hr.JsonLines(tmp_path, "x", version="2")]
+    write(tmp_path / "a.jsonl", *OBJECTS[:6])
+    others.append(hr.JsonLines(tmp_path, "x"))
+    assert len({reader.fingerprint(), *(one.fingerprint() for one in others)}) == 4
+    assert "n=7, shards=1" in repr(reader)
