@@ -226,12 +226,7 @@ COLUMNS = (
 def main() -> None:
     parser = parts.parser(__doc__)
     parser.add_argument("--seconds", type=float, default=2, help="least time of a measurement")
-    options = parser.parse_args()
-    if options.worker is not None:
-        parts.answer(measured, options.worker)
-        return
-    if options.quick:
-        options.rounds, options.seconds = 1, 0.2
+    options = parts.options_of(parser, measured, seconds=0.2)
     request = {"seconds": options.seconds}
     names = [*CONTENDERS, *PLANS]
     results, missing = measure_in_turns(SCRIPT, names, request, options.rounds, options.patience)
@@ -239,7 +234,7 @@ def main() -> None:
         options,
         "packed",
         f"{SAMPLES} lists of int32 in rows of {LENGTH}, batches of {BATCH_SIZE} rows.",
-        parts.table(results, missing, COLUMNS),
+        COLUMNS,
         results,
         missing,
         targets(results),
