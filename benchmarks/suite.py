@@ -30,6 +30,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     **{f"files-{size}": ("files.py", "--size", size) for size in SIZES},
     "keras": ("keras_fit.py",),
     "rows": ("rows.py",),
+    "ragged": ("ragged.py",),
     "windows": ("windows.py",),
     "cached": ("cached.py",),
     "overheads": ("overheads.py",),
@@ -43,6 +44,7 @@ HEADINGS = {
     **{f"files-{name}": f"files of {size.label}" for name, size in SIZES.items()},
     "keras": "Keras fit",
     "rows": "rows of one array",
+    "ragged": "lists of any length",
     "windows": "windows over one array",
     "cached": "epochs over kept samples",
     "cold": "files of 128 KB, not in the page cache",
@@ -50,7 +52,7 @@ HEADINGS = {
     "formats": "formats",
 }
 # The contenders that hand over nothing: the others can at best be as fast.
-LIMITS = ("C, ", "np.take, ", "bulk read")
+LIMITS = ("C, ", "np.take, ", "np.concatenate, ", "bulk read")
 # What a part may measure instead of a speed.
 UNITS = {
     "ms": "ms",

@@ -211,20 +211,35 @@ def offsets_of(lengths: Indices) -> Indices:
     return offsets
 
 
+def elements_of(starts: Indices, lengths: Indices, offsets: Indices) -> Indices:
+    """The positions of all elements of samples that begin at `starts`, one after another.
+
+    Args:
+        starts, lengths: of each sample.
+        offsets: `offsets_of(lengths)`.
+    """
+    # The distance of each element from its place among them is that of its sample.
+    elements = np.repeat(starts - offsets[:-1], lengths)
+    elements += np.arange(len(elements))
+    return elements
+
+
 def gather(values: Array, starts: Indices, lengths: Indices, out: RaggedOut) -> None:
     """Fills `out` with the elements `values[start : start + length]`, for each of the samples."""
-    target = out.allocate(lengths)
+    fill(values, starts, lengths, out.allocate(lengths))
+
+
+def fill(values: Array, starts: Indices, lengths: Indices, target: Ragged) -> None:
+    """Fills `target`, of these lengths, with the elements `values[start : start + length]`."""
     total = len(target.values)
     if not total:
         return
-    if total >= _LEAST_COPIED_BY_SAMPLE * len(lengths) or values.dtype != out.dtype:
+    if total >= _LEAST_COPIED_BY_SAMPLE * len(lengths) or values.dtype != target.dtype:
         stops = (starts + lengths).tolist()
         pieces = [values[a:b] for a, b in zip(starts.tolist(), stops, strict=True)]
         np.concatenate(pieces, out=target.values, casting="same_kind")
         return
-    # The distance of each element from its place in the target is that of its sample.
-    elements = np.repeat(starts - target.offsets[:-1], lengths)
-    elements += np.arange(total)
+    elements = elements_of(starts, lengths, target.offsets)
     if values.flags.c_contiguous and values.flags.aligned:
         np.asarray(values).take(elements, 0, target.values, "clip")
     else:

@@ -1,50 +1,15 @@
 """What Arrow and Parquet have in common: which columns can be samples, and what errors name."""
 
 import os
-from collections.abc import Callable
-from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 
 pa = pytest.importorskip("pyarrow", reason="needs headrace[arrow]")
-import pyarrow.parquet as pq
+from arrow_kinds import KINDS
 from reading import read
 
 import headrace as hr
-
-
-class Kind(NamedTuple):
-    """How files of a format are written, `rows` in a block, and read."""
-
-    open: type[hr.Arrow] | type[hr.Parquet]
-    suffix: str
-    write_table: Callable[..., Any]
-
-    def write(self, folder, name, columns, rows=None):
-        path = folder / f"{name}{self.suffix}"
-        self.write_table(pa.table(columns), path, rows)
-        return path
-
-
-def arrow_writer(compression):
-    def write(table, path, rows):
-        options = pa.ipc.IpcWriteOptions(compression=compression)
-        with pa.ipc.new_file(path, table.schema, options=options) as writer:
-            writer.write_table(table, max_chunksize=rows)
-
-    return write
-
-
-def write_parquet(table, path, rows):
-    pq.write_table(table, path, row_group_size=rows)
-
-
-KINDS = {
-    "mapped": Kind(hr.Arrow, ".arrow", arrow_writer(None)),
-    "compressed": Kind(hr.Arrow, ".arrow", arrow_writer("zstd")),
-    "parquet": Kind(hr.Parquet, ".parquet", write_parquet),
-}
 
 
 @pytest.fixture(params=KINDS.values(), ids=KINDS)

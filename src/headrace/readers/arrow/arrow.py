@@ -6,18 +6,24 @@ faster than `pyarrow.Table.take`. What is compressed is decompressed a record ba
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from headrace.arrays import fingerprint
+import numpy as np
+
+from headrace.arrays import Indices, fingerprint
 from headrace.errors import bad_type, bad_value, missing_extra
+from headrace.ragged import RaggedOut
 from headrace.readers.arrow.table_reader import BlockValues, TableReader, open_files
-from headrace.readers.arrow.values import Wanted
+from headrace.readers.arrow.values import RaggedValues, Wanted
 from headrace.readers.shared.block_cache import DEFAULT_CACHE_BYTES, BlockCache
+from headrace.readers.shared.format_error import FormatError
 from headrace.readers.shared.named_arrays import DTypes, check_chosen
+from headrace.readers.shared.ragged_parts import check_ragged
 from headrace.storage.opening import Root, is_url
 from headrace.storage.storage import Storage
 
 if TYPE_CHECKING:
+    from headrace.readers.arrow.file_lists import FileLists
     from headrace.readers.arrow.ipc_files import IpcFiles
 
 _SUFFIXES = (".arrow", ".feather", ".ipc")
@@ -42,6 +48,9 @@ class Arrow(TableReader):
             they are stored. Numbers are converted if that does not change their kind. Of a
             binary of a fixed size, the dtype that is in it, with its shape, such as
             numpy.dtype(("uint8", (32, 32, 3))).
+        ragged: True if lists may have any length, strings and binaries too, which are read as
+            their bytes (uint8): a batch of such a column is a `Ragged`. Columns of one shape stay
+            as they are. Or the keys of those columns.
         cache_bytes: decoded record batches are kept in memory up to so many bytes in each process,
             and at least one. Those in use come on top.
 
@@ -81,13 +90,14 @@ class Arrow(TableReader):
         *,
         names: Iterable[str] | None = None,
         dtype: DTypes = None,
+        ragged: bool | Iterable[str] = False,
         cache_bytes: int = DEFAULT_CACHE_BYTES,
     ) -> None:
         try:
             from headrace.readers.arrow.ipc_files import IpcFiles
         except ModuleNotFoundError:
             raise missing_extra("hr.Arrow", "pyarrow", "arrow") from None
-        wanted = Wanted(check_chosen("columns", columns), dtype)
+        wanted = Wanted(check_chosen("columns", columns), dtype, ragged=check_ragged(ragged))
         cache: BlockCache[int] = BlockCache(cache_bytes)
         super().__init__(IpcFiles(*_open(root, names)), wanted, cache)
 
@@ -111,6 +121,55 @@ class Arrow(TableReader):
         rows = [int(of_file.sum()) for of_file in self._tables.rows]
         columns = sorted(self._column_names.values())
         return fingerprint(repr((self._tables.names, rows, columns)))
+
+    def _lengths(self, key: str) -> Indices | None:
+        tables, lengths = self._tables, [np.empty(0, np.int64)]
+        for block, start in enumerate(self._blocks.starts[:-1].tolist()):
+            file, number = self._file_and_number(block)
+            with self._explained(block, start):
+                values = tables.in_place(file, number).get(key) if tables.mapped[file] else None
+                if not isinstance(values, RaggedValues):
+                    return None
+                lengths.append(values.lengths())
+                if lengths[-1].min(initial=0) < 0:
+                    raise FormatError("it has lists of less than no values")
+        return np.concatenate(lengths)
+
+    def _read_together(self, indices: Indices, blocks: Indices, out: Any) -> set[str]:
+        if not self._tables.maps_lists:
+            return set()
+        files = self._blocks.file[blocks]
+        several = len(self._tables.names) > 1
+        wanted = np.unique(files).tolist() if several else [0] * bool(len(files))
+        lists = {file: self._file_lists(file, files, indices, blocks) for file in wanted}
+        keys = set.intersection(*map(set, lists.values())) if lists else set()
+        for key in keys:
+            part = out[key] if isinstance(out, dict) else out
+            if not several:
+                self._read_file(key, lists[0][key], indices, blocks, part)
+                continue
+            for file in wanted:
+                rows = np.flatnonzero(files == file)
+                of_file = RaggedOut(len(rows), part.element, part.dtype)
+                self._read_file(key, lists[file][key], indices[rows], blocks[rows], of_file)
+                part[rows] = of_file.result
+        return keys
+
+    def _file_lists(
+        self, file: int, files: Indices, indices: Indices, blocks: Indices
+    ) -> "dict[str, FileLists]":
+        first = int((files == file).argmax())
+        with self._explained(int(blocks[first]), int(indices[first])):
+            return self._tables.lists_in_place(file)
+
+    def _read_file(
+        self, key: str, lists: "FileLists", indices: Indices, blocks: Indices, out: RaggedOut
+    ) -> None:
+        at = indices - self._blocks.starts[blocks]
+        fault = lists.read(self._blocks.number[blocks], at, out)
+        if fault is not None:
+            row, reason = fault
+            raise self._bad(key, int(indices[row]), int(blocks[row]), reason)
 
     def _values(self, needed: dict[int, int]) -> Iterator[tuple[int, BlockValues]]:
         decoded = []

@@ -18,11 +18,12 @@ from headrace.errors import (
     bad_value,
 )
 from headrace.readers.arrow.decoding import shape_of_first, whole
-from headrace.readers.arrow.types import Stored, stored_as
+from headrace.readers.arrow.types import Stored, has_any_length, stored_as
 from headrace.readers.arrow.values import Column, Wanted
 from headrace.readers.reader import Spec
 from headrace.readers.shared.format_error import FormatError, bad_sample
 from headrace.readers.shared.named_arrays import DTypes, dtypes_by_key
+from headrace.readers.shared.ragged_parts import ragged_keys
 
 # What pyarrow says of a codec that it was built without, and of one that no version has.
 _NO_CODEC = re.compile(
@@ -94,26 +95,35 @@ def _choose(
 ) -> list[Column]:
     """The columns of the first file."""
     names = _names_by_key(schema.names, wanted, location)
-    stored, unfit = {}, {}
-    for name in names.values():
+    named = ragged_keys(wanted.ragged, names)
+    stored, unfit, ragged, has_bytes = {}, {}, {}, False
+    for key, name in names.items():
+        kind = schema.field(name).type
+        ragged[key] = key in named or (wanted.ragged is True and has_any_length(kind))
         try:
-            stored[name] = stored_as(schema.field(name).type)
+            stored[key] = stored_as(kind, ragged[key])
         except FormatError as error:
+            if key in named:
+                allowed = f"keys of columns of lists, strings or binaries; column {name!r} {error}"
+                raise bad_value("ragged", key, allowed) from None
             unfit[name] = f"column {name!r} {error}"
+            has_bytes = has_bytes or has_any_length(kind)
     if unfit:
         fitting = [name for name in names.values() if name not in unfit]
         others = f" To leave it out, pass columns={fitting}." if fitting else ""
         raise ArgumentError(
             f"columns must be numbers of a fixed size, but in {location!r} "
-            f"{'; '.join(unfit.values())}. Store numbers, or read it with hr.GetItem.{others}"
+            f"{'; '.join(unfit.values())}. "
+            + ("To read strings and binaries as their bytes, pass ragged=True. " * has_bytes)
+            + f"Store numbers, or read it with hr.GetItem.{others}"
         )
-    lists = [name for name, one in stored.items() if None in one.shape]
-    rows = first_rows(lists) if lists else None
+    lists = {names[key] for key, one in stored.items() if None in one.shape[ragged[key] :]}
+    rows = first_rows(sorted(lists)) if lists else None
     dtypes = dtypes_by_key(wanted.dtype, names)
     columns = []
     for key, name in names.items():
-        one = stored[name]
-        shape = _shape(one, name, rows, location)
+        one = stored[key]
+        shape = _shape(one, name, rows, location, ragged[key])
         target, inner = _target(dtypes[key], one.dtype, name, wanted.dtype)
         spec = Spec((*(shape[axis] for axis in one.axes), *inner), target)
         columns.append(Column(key, name, shape, one.axes, one.dtype, spec))
@@ -142,12 +152,14 @@ def _names_by_key(present: list[str], wanted: Wanted, location: str) -> dict[str
     return names
 
 
-def _shape(stored: Stored, name: str, rows: pa.Table | None, location: str) -> tuple[int, ...]:
+def _shape(
+    stored: Stored, name: str, rows: pa.Table | None, location: str, ragged: bool
+) -> tuple[int | None, ...]:
     """The shape of samples as stored; where there are lists, that of the first one."""
-    if rows is None or None not in stored.shape:
-        return tuple(length for length in stored.shape if length is not None)
+    if rows is None or None not in stored.shape[ragged:]:
+        return stored.shape
     try:
-        return shape_of_first(whole(rows[name]))
+        return shape_of_first(whole(rows[name]), ragged)
     except FormatError as error:
         raise bad_sample(0, f"{location!r}, column {name!r}", error) from None
 
@@ -188,7 +200,7 @@ def _fitted(column: Column, schema: pa.Schema, location: str, first: str, conver
         raise SampleFormatError(f"{location!r} has no column {name!r}, which {first!r} has")
     kind = schema.field(name).type
     try:
-        stored = stored_as(kind)
+        stored = stored_as(kind, column.spec.ragged)
     except FormatError as error:
         raise SampleFormatError(
             f"{location!r}: column {name!r} {error}; in {first!r} it can be read"

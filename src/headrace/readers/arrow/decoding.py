@@ -10,19 +10,88 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from headrace.arrays import Array, DType, Indices
-from headrace.readers.arrow.types import is_list
-from headrace.readers.arrow.values import NULL, OTHER_LENGTH, Bits, Column, Values
+from headrace.readers.arrow.types import is_bytes, is_list
+from headrace.readers.arrow.values import (
+    NULL,
+    OTHER_LENGTH,
+    Bits,
+    Column,
+    RaggedValues,
+    Values,
+)
+from headrace.readers.reader import Spec
 from headrace.readers.shared.format_error import FormatError
+from headrace.readers.shared.ragged_parts import REMEDY
 
 _Faults = npt.NDArray[np.uint8]
 
 
-def decode(array: pa.Array, column: Column) -> Values:
+def decode(array: pa.Array, column: Column) -> "Values | RaggedValues":
     """The samples in an array of Arrow's, whose memory they share where they can.
 
     Raises:
         FormatError: the array is not what the schema says it is.
     """
+    return _of_any_length(array, column) if column.spec.ragged else _of_one_shape(array, column)
+
+
+def _of_any_length(array: pa.Array, column: Column) -> RaggedValues:
+    n = len(array)
+    faults: _Faults | None = None
+    while True:
+        if array.null_count:
+            nulls = np.flatnonzero(array.is_null().to_numpy(zero_copy_only=False))
+            faults = _with_faults(faults, n, nulls, NULL)
+        if isinstance(array.type, pa.BaseExtensionType):
+            array = array.storage
+        elif pa.types.is_dictionary(array.type):
+            array.validate(full=True)  # its indices, which decoding trusts
+            array = array.dictionary_decode()
+        else:
+            break
+    if not n:
+        nothing = np.empty((0, *column.shape[1:]), column.stored)
+        return RaggedValues(nothing, np.zeros(1, np.int64), None)
+    if is_bytes(array.type):
+        return RaggedValues(*_bytes_and_offsets(array), faults)
+    offsets = array.offsets.to_numpy()
+    first, last = int(offsets[0]), int(offsets[-1])
+    inner = column._replace(
+        shape=column.shape[1:],
+        axes=tuple(axis - 1 for axis in column.axes[1:]),
+        spec=Spec(column.spec.element, column.spec.dtype),
+    )
+    elements = _of_one_shape(_cut(array.values, first, last - first), inner)
+    if elements.faults is not None:
+        wrong = np.flatnonzero(elements.faults)
+        # With offsets that do not ascend, any row will do: those rows are refused anyway.
+        rows = np.clip(np.searchsorted(offsets, wrong + first, "right") - 1, 0, n - 1)
+        for fault in (NULL, OTHER_LENGTH):
+            faults = _with_faults(faults, n, rows[elements.faults[wrong] == fault], fault)
+    data: Array | Bits = elements.data
+    if isinstance(data, np.ndarray) and data.dtype.kind != inner.spec.dtype.kind == "M":
+        data = data.astype(column.stored)  # days, which are stored as their numbers
+    return RaggedValues(data, offsets, faults)
+
+
+def _bytes_and_offsets(array: pa.Array) -> tuple[Array, Array]:
+    """The bytes of strings or binaries, from the first offset to the last, and these offsets."""
+    kind, (_, stored, data) = array.type, array.buffers()
+    large = pa.types.is_large_string(kind) or pa.types.is_large_binary(kind)
+    dtype = np.dtype(np.int64 if large else np.int32)
+    needed = (array.offset + len(array) + 1) * dtype.itemsize
+    if stored is None or needed > stored.size:
+        raise FormatError(f"ends after {0 if stored is None else stored.size} bytes of {needed}")
+    offsets = np.frombuffer(stored, dtype, len(array) + 1, array.offset * dtype.itemsize)
+    first, last = int(offsets[0]), int(offsets[-1])
+    size = 0 if data is None else data.size
+    if not 0 <= first <= last <= size:
+        raise FormatError(f"ends after {size} bytes of {last}")
+    whole = np.empty(0, np.uint8) if data is None else np.frombuffer(data, np.uint8)
+    return whole[first:last], offsets
+
+
+def _of_one_shape(array: pa.Array, column: Column) -> Values:
     n, width, depth = len(array), 1, 0
     faults: _Faults | None = None
     while True:
@@ -60,12 +129,21 @@ def decode(array: pa.Array, column: Column) -> Values:
 
 def whole(column: pa.ChunkedArray) -> pa.Array:
     """A column of a table as one array."""
-    return column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks)
+    if column.num_chunks == 1:
+        return column.chunk(0)
+    if is_bytes(column.type):  # chunks, as they have more bytes than 32-bit offsets can tell
+        column = column.cast(pa.large_binary())
+    return pa.concat_arrays(column.chunks)
 
 
-def shape_of_first(array: pa.Array) -> tuple[int, ...]:
-    """The shape of the first sample."""
-    shape: list[int] = []
+def shape_of_first(array: pa.Array, ragged: bool = False) -> tuple[int | None, ...]:
+    """The shape of the first sample; None and that of an element, if it may have any length."""
+    if ragged:
+        while not is_list(array.type):
+            extended = isinstance(array.type, pa.BaseExtensionType)
+            array = array.storage if extended else array.dictionary_decode()
+        return (None, *shape_of_first(array.flatten()))
+    shape: list[int | None] = []
     array = array.slice(0, 1)
     while True:
         if isinstance(array.type, pa.FixedShapeTensorType):
@@ -74,7 +152,9 @@ def shape_of_first(array: pa.Array) -> tuple[int, ...]:
             array = array.storage
         elif pa.types.is_fixed_size_list(array.type) or is_list(array.type):
             if not len(array) or array.null_count:
-                raise FormatError("its lists must tell the shape of all, but are null or empty")
+                raise FormatError(
+                    f"its lists must tell the shape of all, but are null or empty. {REMEDY}"
+                )
             if is_list(array.type):
                 start, stop = array.offsets.to_numpy()[:2].tolist()
             else:

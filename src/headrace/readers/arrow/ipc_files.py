@@ -7,16 +7,18 @@ import mmap
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
 
 from headrace.arrays import Indices
 from headrace.errors import ArgumentError
 from headrace.readers.arrow.columns import columns_of_files, explained
 from headrace.readers.arrow.decoding import decode
+from headrace.readers.arrow.file_lists import FileLists
 from headrace.readers.arrow.ipc_file import scan
 from headrace.readers.arrow.table_reader import BlockValues, Tables
 from headrace.readers.arrow.types import has_dictionary
-from headrace.readers.arrow.values import Column, Wanted
+from headrace.readers.arrow.values import Column, RaggedValues, Wanted
 from headrace.readers.shared.format_error import FormatError
 from headrace.storage.storage import Storage
 
@@ -30,6 +32,7 @@ class IpcFiles(Tables):
     Attributes:
         mapped: of each file, the columns that are read in place.
         decoded: of each file, those that are not, as they are compressed or dictionary-encoded.
+        maps_lists: whether samples of any length are among those that are mapped.
     """
 
     def __init__(self, folder: Storage, names: list[str]) -> None:
@@ -39,6 +42,7 @@ class IpcFiles(Tables):
         self.columns: list[list[Column]] = []
         self.mapped: list[list[Column]] = []
         self.decoded: list[list[Column]] = []
+        self.maps_lists = False
         self._maps: dict[int, _Map] = {}
 
     @property
@@ -56,7 +60,13 @@ class IpcFiles(Tables):
     @property
     def row_nbytes(self) -> int:
         """The bytes of a row that are decoded, of the file where they are most."""
-        return max(sum(column.nbytes for column in columns) for columns in self.decoded)
+        nbytes = []
+        for file, columns in zip(self._files, self.decoded, strict=True):
+            nbytes.append(sum(column.nbytes for column in columns))
+            if any(column.spec.ragged for column in columns):
+                # How long lists are is not known before they are decoded; a file tells the least.
+                nbytes[-1] += file.size // max(1, int(file.rows.sum()))
+        return max(nbytes)
 
     def choose(self, wanted: Wanted, first_rows: Callable[[list[str]], pa.Table]) -> None:
         schemas = [file.schema for file in self._files]
@@ -77,6 +87,7 @@ class IpcFiles(Tables):
                     f"is in {file.path!r}. Store its values, or write a file with "
                     "pyarrow.ipc.new_file."
                 )
+            self.maps_lists = self.maps_lists or any(one.spec.ragged for one in mapped)
             self.mapped.append(mapped)
             self.decoded.append(decoded)
 
@@ -96,13 +107,21 @@ class IpcFiles(Tables):
             FormatError: it is damaged, or not what it was.
             OSError: it can't be read.
         """
+        return self._map(file).batches[number]
+
+    def lists_in_place(self, file: int) -> dict[str, FileLists]:
+        """The mapped columns of lists, of all record batches together; as `in_place`."""
+        return self._map(file).lists if self.mapped[file] else {}
+
+    def _map(self, file: int) -> "_Map":
         found = self._maps.get(file)
         if found is None:
             # Threads may map it twice at first; one of the maps is then dropped again.
             with explained():
                 data = self._files[file].map()
                 batches = self._files[file].batches(data)
-                found = _Map(data, [_values(batch, self.mapped[file]) for batch in batches])
+                values = [_values(batch, self.mapped[file]) for batch in batches]
+                found = _Map(data, values, _lists(data, values, self.mapped[file]))
             self._maps[file] = found
             if len(self._maps) > _MOST_MAPS:
                 self._maps.pop(next(iter(self._maps)), None)
@@ -110,7 +129,7 @@ class IpcFiles(Tables):
         size = found.data.size()
         if size < self._files[file].size:
             raise FormatError(f"it was cut to {size} bytes of {self._files[file].size}")
-        return found.batches[number]
+        return found
 
     def decode(self, file: int, number: int) -> BlockValues:
         """The other columns of a record batch.
@@ -128,11 +147,27 @@ class IpcFiles(Tables):
 
 
 class _Map(NamedTuple):
-    """A file in memory, and the columns of its record batches there."""
+    """A file in memory, the columns of its record batches there, and lists in all of them."""
 
     data: mmap.mmap
     batches: list[BlockValues]
+    lists: dict[str, FileLists]
 
 
 def _values(batch: pa.RecordBatch, columns: list[Column]) -> BlockValues:
     return {column.key: decode(batch.column(column.name), column) for column in columns}
+
+
+def _lists(
+    data: mmap.mmap, batches: list[BlockValues], columns: list[Column]
+) -> dict[str, FileLists]:
+    """The columns of lists by their keys, of those that can be read in all batches together."""
+    file = np.frombuffer(data, np.uint8)
+    found = {}
+    for column in columns if batches else ():
+        values = [batch[column.key] for batch in batches]
+        lists = [each for each in values if isinstance(each, RaggedValues)]
+        joined = FileLists.of(file, lists) if lists else None
+        if joined is not None:
+            found[column.key] = joined
+    return found

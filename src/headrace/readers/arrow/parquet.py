@@ -17,6 +17,7 @@ from headrace.readers.arrow.table_reader import BlockValues, TableReader, open_f
 from headrace.readers.arrow.values import Wanted
 from headrace.readers.shared.block_cache import DEFAULT_CACHE_BYTES, BlockCache
 from headrace.readers.shared.named_arrays import DTypes, check_chosen
+from headrace.readers.shared.ragged_parts import check_ragged
 from headrace.readers.shared.sample_files import fetched
 from headrace.storage.opening import Root
 from headrace.storage.storage import Request
@@ -52,6 +53,9 @@ class Parquet(TableReader):
             they are stored. Numbers are converted if that does not change their kind. Of a
             binary of a fixed size, the dtype that is in it, with its shape, such as
             numpy.dtype(("uint8", (32, 32, 3))).
+        ragged: True if lists may have any length, strings and binaries too, which are read as
+            their bytes (uint8): a batch of such a column is a `Ragged`. Columns of one shape stay
+            as they are. Or the keys of those columns.
         cache_bytes: decoded row groups are kept in memory up to so many bytes in each process, and
             at least one. Those in use come on top.
 
@@ -91,13 +95,14 @@ class Parquet(TableReader):
         *,
         names: Iterable[str] | None = None,
         dtype: DTypes = None,
+        ragged: bool | Iterable[str] = False,
         cache_bytes: int = DEFAULT_CACHE_BYTES,
     ) -> None:
         try:
             from headrace.readers.arrow.parquet_files import ParquetFiles
         except ModuleNotFoundError:
             raise missing_extra("hr.Parquet", "pyarrow", "arrow") from None
-        wanted = Wanted(check_chosen("columns", columns), dtype)
+        wanted = Wanted(check_chosen("columns", columns), dtype, ragged=check_ragged(ragged))
         cache: BlockCache[int] = BlockCache(cache_bytes)
         super().__init__(ParquetFiles(*open_files(root, names, _SUFFIXES)), wanted, cache)
 
@@ -111,8 +116,7 @@ class Parquet(TableReader):
     @property
     def blocks_kept(self) -> int:
         """How many such row groups are kept decoded."""
-        sample_nbytes = sum(column.nbytes for column in self._tables.columns[0])
-        return self._cache.blocks_kept(self.block * sample_nbytes)
+        return self._cache.blocks_kept(self.block * self._tables.row_nbytes)
 
     def fingerprint(self) -> str:
         """A hash of the files' names, sizes and numbers of rows, and of the columns' names."""

@@ -54,6 +54,22 @@ class ParquetFiles(Tables):
     def column_names(self) -> list[str]:
         return list(opened(b"", self._footers[0]).schema_arrow.names)
 
+    @property
+    def row_nbytes(self) -> int:
+        """The bytes of a row; on average, where samples may have any length."""
+        columns = self.columns[0]
+        fixed = sum(column.nbytes for column in columns if not column.spec.ragged)
+        names = [column.name for column in columns if column.spec.ragged]
+        if not names:
+            return fixed
+        stored: int = sum(
+            footer.row_group(group).column(number).total_uncompressed_size
+            for footer in self._footers
+            for number in column_numbers(footer, names)
+            for group in range(footer.num_row_groups)
+        )
+        return fixed + stored // max(1, sum(int(rows.sum()) for rows in self.rows))
+
     def choose(self, wanted: Wanted, first_rows: Callable[[list[str]], pa.Table]) -> None:
         schemas = [opened(b"", footer).schema_arrow for footer in self._footers]
         locations = [self.storage.location(name) for name in self.names]

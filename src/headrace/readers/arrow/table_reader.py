@@ -12,19 +12,20 @@ columns of each block that it needs, with numpy: several times faster than `pyar
 import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 
 from headrace.arrays import Indices
-from headrace.errors import ArgumentError, MissingExtraError, StorageError
+from headrace.errors import ArgumentError, MissingExtraError, SampleFormatError, StorageError
+from headrace.pytree import Tree
 from headrace.readers.arrow.folders.folder_columns import (
     FolderColumn,
     folder_column,
     names_in_folders,
 )
 from headrace.readers.arrow.folders.table_files import table_files
-from headrace.readers.arrow.values import Column, Values, Wanted
+from headrace.readers.arrow.values import Column, RaggedValues, Values, Wanted
 from headrace.readers.reader import Arrays, Specs, check_read
 from headrace.readers.shared.block_cache import BlockCache, rows_of_blocks
 from headrace.readers.shared.format_error import (
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 # The columns of a block, or some of them, by their keys in a sample.
-BlockValues: TypeAlias = dict[str, Values]
+BlockValues: TypeAlias = dict[str, Values | RaggedValues]
 
 
 class Tables(Protocol):
@@ -150,29 +151,57 @@ class TableReader:
         root = self._location(0) if files == 1 else tables.storage.root
         return f"{type(self).__name__}({root!r}, files={files}, n={len(self)}, {self.spec})"
 
+    def sample_lengths(self) -> Tree[Indices | None]:
+        """How long each sample is, where that is known; as `lengths_of` says."""
+        lengths: dict[str, Tree[Indices | None]] = {
+            key: self._lengths(key) for key in self._column_names
+        }
+        return lengths if isinstance(self._spec, dict) else next(iter(lengths.values()))
+
+    def _lengths(self, key: str) -> Indices | None:
+        """The lengths of the samples in a column, if they may have any and are known."""
+        return None
+
     def stamps(self, indices: Indices) -> Stamps:
         """For each sample a number that changes with its file."""
         stamps = stamps_of_files(self._tables.storage, self._tables.names)
         return stamps[self._blocks.file[self._blocks.holding(indices)]]
 
-    def read(self, indices: Indices, out: Arrays) -> None:
+    def read(self, indices: Indices, out: Any) -> None:
         check_read(len(self), self.spec, indices, out)
         if self._folders:
             self._read_folders(indices, out)
             if not self._tables.columns[0]:
                 return
-        rows_of = dict(rows_of_blocks(self._blocks.holding(indices)))
+        blocks = self._blocks.holding(indices)
+        done = self._read_together(indices, blocks, out)
+        if len(done) == len(self._column_names) - len(self._folders):
+            return
+        rows_of = dict(rows_of_blocks(blocks))
         # Of each block that is needed, a sample in it, for messages.
         needed = {block: int(indices[rows[0]]) for block, rows in rows_of.items()}
         for block, values in self._values(needed):
             rows = rows_of[block]
             at = indices[rows] - self._blocks.starts[block]
             for key, of_column in values.items():
-                bad = of_column.copy_rows(at, part_of(out, key), rows)
-                if bad is not None:
-                    fault = of_column.fault(int(at[bad]))
-                    reason = f"column {self._column_names[key]!r} {fault}"
-                    raise bad_sample(int(indices[rows[bad]]), self._where(block), reason)
+                if key in done:
+                    continue
+                part: Any = out[key] if isinstance(out, dict) else out
+                fault = of_column.copy_rows(at, part, rows)
+                if fault is not None:
+                    raise self._bad(key, int(indices[rows[fault[0]]]), block, fault[1])
+
+    def _read_together(self, indices: Indices, blocks: Indices, out: Any) -> set[str]:
+        """Reads columns whose blocks need not be told apart; returns their keys.
+
+        Args:
+            indices, out: as for `read`.
+            blocks: of each of the indices.
+        """
+        return set()
+
+    def _bad(self, key: str, index: int, block: int, fault: str) -> SampleFormatError:
+        return bad_sample(index, self._where(block), f"column {self._column_names[key]!r} {fault}")
 
     def _split(self, wanted: Wanted) -> tuple[Wanted, dict[str, tuple[str, FolderColumn]]]:
         """What is wanted of the files; and by key, the columns that stand in folders' names."""
@@ -196,7 +225,7 @@ class TableReader:
             chosen = {key: name for key, name in names.items() if key not in folders}
             if dtype is not None:
                 dtype = {key: dtypes[key] for key in chosen}
-        return Wanted(chosen, dtype, in_folders), folders
+        return Wanted(chosen, dtype, in_folders, wanted.ragged), folders
 
     def _read_folders(self, indices: Indices, out: Arrays) -> None:
         """Fills in the columns that stand in folders' names."""

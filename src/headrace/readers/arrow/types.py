@@ -23,8 +23,20 @@ class Stored(NamedTuple):
     dtype: DType
 
 
-def stored_as(kind: pa.DataType) -> Stored:
-    """How samples of that type are stored; a `FormatError` if it is none of a sample."""
+def stored_as(kind: pa.DataType, ragged: bool = False) -> Stored:
+    """How samples of that type are stored; a `FormatError` if it is none of a sample.
+
+    Args:
+        kind: the type.
+        ragged: whether the first axis may have any length; strings and binaries are then bytes.
+    """
+    if ragged:
+        inner = _unwrapped(kind)
+        if is_bytes(inner):
+            return Stored((None,), (0,), np.dtype(np.uint8))
+        if not is_list(inner):
+            raise FormatError(f"is {kind}, whose values all have one shape")
+        kind = inner
     if isinstance(kind, pa.FixedShapeTensorType):
         shape = tuple(kind.shape)
         axes = tuple(kind.permutation or range(len(shape)))
@@ -62,6 +74,35 @@ def _dtype_of(kind: pa.DataType) -> DType:
 def is_list(kind: pa.DataType) -> bool:
     """Whether values of that type are lists of any length."""
     return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind))
+
+
+def is_bytes(kind: pa.DataType) -> bool:
+    """Whether values of that type are strings or binaries of any length."""
+    types = pa.types
+    return bool(
+        types.is_string(kind)
+        or types.is_large_string(kind)
+        or types.is_binary(kind)
+        or types.is_large_binary(kind)
+    )
+
+
+def has_any_length(kind: pa.DataType) -> bool:
+    """Whether the first axis of samples of that type may have any length."""
+    inner = _unwrapped(kind)
+    return is_list(inner) or is_bytes(inner)
+
+
+def _unwrapped(kind: pa.DataType) -> pa.DataType:
+    """What values of extension types and dictionaries are stored as."""
+    while not isinstance(kind, pa.FixedShapeTensorType):
+        if isinstance(kind, pa.BaseExtensionType):
+            kind = kind.storage_type
+        elif pa.types.is_dictionary(kind):
+            kind = kind.value_type
+        else:
+            break
+    return kind
 
 
 def has_dictionary(kind: pa.DataType) -> bool:

@@ -4,22 +4,28 @@ What can't be a sample, such as a null, is found with the columns and raised wit
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from headrace.arrays import Array, DType, Indices
+from headrace.ragged import RaggedOut, elements_of, gather
 from headrace.readers.array import take_rows
 from headrace.readers.reader import Spec
 from headrace.readers.shared.named_arrays import Chosen, DTypes
+from headrace.readers.shared.ragged_parts import REMEDY, AnyLength
 
 NULL, OTHER_LENGTH = 1, 2
 
 _FAULTS = {
     NULL: "is null or holds a null, which numpy has no value for. Fill it before it is stored",
-    OTHER_LENGTH: "is a list of another length than that of sample 0",
+    OTHER_LENGTH: f"is a list of another length than that of sample 0. {REMEDY}",
 }
+OUTSIDE = "begins or ends where its values do not: the file is damaged"
+
+# A sample that can't be read: its position among those that were asked for, and why.
+Fault: TypeAlias = tuple[int, str]
 
 
 class Wanted(NamedTuple):
@@ -29,11 +35,13 @@ class Wanted(NamedTuple):
         chosen: which of them.
         dtype: what to convert them to.
         in_folders: columns that stand in the names of folders, for messages.
+        ragged: which of them may have any length, by their keys.
     """
 
     chosen: Chosen
     dtype: DTypes
     in_folders: tuple[str, ...] = ()
+    ragged: AnyLength = False
 
 
 class Column(NamedTuple):
@@ -42,7 +50,7 @@ class Column(NamedTuple):
     Attributes:
         key: of its array in a sample.
         name: in the file.
-        shape: of a sample as it is stored.
+        shape: of a sample as it is stored; its first axis is None if it may have any length.
         axes: of that shape, in the order that the sample has.
         stored: the dtype in the file.
         spec: of the sample.
@@ -50,15 +58,16 @@ class Column(NamedTuple):
 
     key: str
     name: str
-    shape: tuple[int, ...]
+    shape: tuple[Any, ...]
     axes: tuple[int, ...]
     stored: DType
     spec: Spec
 
     @property
     def nbytes(self) -> int:
-        """Bytes of one sample as it is stored."""
-        return math.prod(self.shape) * self.stored.itemsize
+        """Bytes of one sample as it is stored; of one element of it, if it may have any length."""
+        shape: tuple[int, ...] = self.shape[self.spec.ragged :]
+        return math.prod(shape) * self.stored.itemsize
 
 
 class Bits:
@@ -66,7 +75,11 @@ class Bits:
 
     def __init__(self, data: npt.NDArray[np.uint8], offset: int, shape: tuple[int, ...]) -> None:
         self._data, self._offset, self._shape = data, offset, shape[1:]
+        self._length = shape[0]
         self.nbytes = data.nbytes
+
+    def __len__(self) -> int:
+        return self._length
 
     def __getitem__(self, rows: Indices) -> npt.NDArray[np.bool_]:
         width = math.prod(self._shape)
@@ -82,21 +95,67 @@ class Values(NamedTuple):
     data: Array | Bits
     faults: npt.NDArray[np.uint8] | None
 
-    def copy_rows(self, at: Indices, out: Array, rows: Indices) -> int | None:
+    def copy_rows(self, at: Indices, out: Array, rows: Indices) -> Fault | None:
         """Writes sample `at[i]` into `out[rows[i]]`.
 
-        `rows` are ascending. Returns the position in `at` of the first one that has a fault, or
-        None.
+        `rows` are ascending. Returns the first one in `at` that has a fault, or None.
         """
-        if self.faults is not None and self.faults[at].any():
-            return int(self.faults[at].argmax())
+        fault = first_fault(self.faults, at)
+        if fault is not None:
+            return fault
         if len(rows) == len(out) and isinstance(self.data, np.ndarray):
             take_rows(self.data, at, out)
         else:
             out[rows] = self.data[at]
         return None
 
-    def fault(self, at: int) -> str:
-        """What is wrong with the sample `at`."""
-        assert self.faults is not None
-        return _FAULTS[int(self.faults[at])]
+
+class RaggedValues(NamedTuple):
+    """The samples of a block that may have any length.
+
+    Sample i is `data[offsets[i] - offsets[0] : offsets[i + 1] - offsets[0]]`. What offsets a file
+    has is not checked before they are used, so that none but those are read.
+    """
+
+    data: Array | Bits
+    offsets: npt.NDArray[np.int32] | npt.NDArray[np.int64]
+    faults: npt.NDArray[np.uint8] | None
+
+    def lengths(self) -> Indices:
+        """The lengths of all samples; none is negative unless the file is damaged."""
+        return np.diff(self.offsets).astype(np.int64, copy=False)
+
+    def copy_rows(self, at: Indices, out: RaggedOut, rows: Indices) -> Fault | None:
+        """Sets row `rows[i]` of `out` to sample `at[i]`, as `Values` does."""
+        fault = first_fault(self.faults, at)
+        if fault is not None:
+            return fault
+        first = int(self.offsets[0])
+        starts = self.offsets[at].astype(np.int64) - first
+        stops = self.offsets[at + 1].astype(np.int64) - first
+        wrong = (starts < 0) | (stops < starts) | (stops > len(self.data))
+        if wrong.any():
+            return int(wrong.argmax()), OUTSIDE
+        if len(rows) == len(out):
+            self._gather(starts, stops - starts, out)
+        else:
+            part = RaggedOut(len(rows), out.element, out.dtype)
+            self._gather(starts, stops - starts, part)
+            out[rows] = part.result
+        return None
+
+    def _gather(self, starts: Indices, lengths: Indices, out: RaggedOut) -> None:
+        if isinstance(self.data, Bits):
+            target = out.allocate(lengths)
+            target.values[...] = self.data[elements_of(starts, lengths, target.offsets)]
+        else:
+            gather(self.data, starts, lengths, out)
+
+
+def first_fault(faults: npt.NDArray[np.uint8] | None, at: Indices) -> Fault | None:
+    """The first of the samples `at` that has a fault."""
+    if faults is None:
+        return None
+    found = faults[at]
+    position = int(found.argmax()) if len(found) else 0
+    return (position, _FAULTS[int(found[position])]) if found.any() else None
