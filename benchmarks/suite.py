@@ -31,7 +31,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "keras": ("keras_fit.py",),
     "rows": ("rows.py",),
     "ragged": ("ragged.py",),
-    "packed": ("packed.py",),
+    "packed": ("packed_rows.py",),
     "windows": ("windows.py",),
     "cached": ("cached.py",),
     "overheads": ("overheads.py",),

@@ -7,7 +7,7 @@ packed as they come, in 64 at a time. Both take whole epochs, all samples in eac
 
 Requires headrace, pyarrow and grain. What is planned are lengths of the same kind, 10 million.
 
-    python benchmarks/packed.py --rounds 3 --json packed.json
+    python benchmarks/packed_rows.py --rounds 3 --json packed.json
 """
 
 import tempfile
