@@ -6,7 +6,6 @@ What readers of files with several named arrays have in common, such as HDF5 and
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
-import numpy as np
 import numpy.typing as npt
 
 from headrace.arguments import check_dtype, check_ids, hint_of_raw, keeps_kind
@@ -110,11 +109,9 @@ class ChosenArrays:
         return fingerprint("\0".join(self.names.values()))
 
 
-def part_of(out: Arrays, key: str) -> Array:
+def part_of(out: Any, key: str) -> Any:
     """The array of this key in a batch; or all of the batch, if its samples are no dicts."""
-    part = out[key] if isinstance(out, dict) else out
-    assert isinstance(part, np.ndarray)
-    return part
+    return out[key] if isinstance(out, dict) else out
 
 
 def check_chosen(argument: str, chosen: str | Iterable[str] | Mapping[str, str] | None) -> Chosen:
