@@ -54,8 +54,13 @@ def run_ranks(tmp_path_factory):
     return run
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+    """A function that finds one."""
+
+    def find():
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            return listener.getsockname()[1]
+
+    return find

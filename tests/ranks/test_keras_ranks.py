@@ -22,8 +22,20 @@ def environment(devices):
 
 
 @pytest.fixture(scope="module")
-def one_device(run_ranks):
-    (alone,) = run_ranks(SCRIPT, 1, 0, "none", **environment(1))
+def one_process(run_ranks):
+    """Of four devices, without and with a distribution."""
+    (told,) = run_ranks(SCRIPT, 1, 0, "none", "data", **environment(4))
+    return told
+
+
+@pytest.fixture(scope="module")
+def two_processes(run_ranks, free_port):
+    return run_ranks(SCRIPT, 2, free_port(), "data", "model", **environment(2), **GLOO)
+
+
+@pytest.fixture
+def one_device(one_process):
+    alone = one_process["none"]
     assert alone["devices"] == 1
     assert alone["place"] == [3, 0]
     assert alone["mse"] == pytest.approx(alone["unpadded_mse"], rel=1e-4)
@@ -38,29 +50,27 @@ def check_same(trained, alone):
 
 
 @pytest.mark.cell("Keras", "2 processes with ranks")
-def test_data_parallel_trains_the_same_weights(run_ranks, free_port, one_device):
-    (four_devices,) = run_ranks(SCRIPT, 1, 0, "data", **environment(4))
+def test_data_parallel_trains_the_same_weights(one_process, two_processes, one_device):
+    four_devices = one_process["data"]
     assert four_devices["devices"] == 4
     assert four_devices["world"] == [0, 1]
     check_same(four_devices, one_device)
 
-    two_processes = run_ranks(SCRIPT, 2, free_port, "data", **environment(2), **GLOO)
-    for rank, process in enumerate(two_processes):
+    for rank, process in enumerate(told["data"] for told in two_processes):
         assert process["devices"] == 4
         assert process["process"] == process["world"] == [rank, 2]
         check_same(process, one_device)
 
 
-def test_processes_that_share_the_rows_of_a_batch_are_one_rank(run_ranks, free_port, one_device):
-    two_processes = run_ranks(SCRIPT, 2, free_port, "model", **environment(2), **GLOO)
-    for rank, process in enumerate(two_processes):
+def test_processes_that_share_the_rows_of_a_batch_are_one_rank(two_processes, one_device):
+    for rank, process in enumerate(told["model"] for told in two_processes):
         assert process["process"] == [rank, 2]
         assert process["world"] == [0, 1]
         check_same(process, one_device)
 
 
 def test_ranks_follow_the_rows_that_a_process_holds(run_ranks, free_port):
-    told = run_ranks("keras_world.py", 4, free_port, **environment(2), **GLOO)
+    told = run_ranks("keras_world.py", 4, free_port(), **environment(2), **GLOO)
     expected = {
         "none": [[0, 4], [1, 4], [2, 4], [3, 4]],
         "data": [[0, 4], [1, 4], [2, 4], [3, 4]],

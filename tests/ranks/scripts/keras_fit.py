@@ -1,6 +1,9 @@
 """Trains and evaluates with Keras on JAX, over the devices of one or several processes.
 
-keras_fit.py RANK WORLD_SIZE PORT none|data|model
+keras_fit.py RANK WORLD_SIZE PORT KIND...
+
+A kind is that of a distribution, "data" or "model", or "none". All are tried in one start of the
+processes, which takes longer.
 """
 
 import json
@@ -25,13 +28,18 @@ def distribution(kind: str) -> "keras.distribution.Distribution":
     return keras.distribution.ModelParallel(layout_map=layout, auto_shard_dataset=False)
 
 
-def main(rank: int, world_size: int, port: str, kind: str) -> None:
+def main(rank: int, world_size: int, port: str, *kinds: str) -> None:
     if world_size > 1:
         keras.distribution.initialize(f"localhost:{port}", world_size, rank)
     process = hr.world()
-    if kind != "none":
-        keras.distribution.set_distribution(distribution(kind))
-    place = hr.world()
+    answers = {}
+    for kind in kinds:
+        keras.distribution.set_distribution(None if kind == "none" else distribution(kind))
+        answers[kind] = {"process": process, **trained(hr.world(), kind)}
+    print(json.dumps(answers), flush=True)
+
+
+def trained(place: hr.World, kind: str) -> dict[str, object]:
 
     keras.utils.set_random_seed(1)
     x = np.random.default_rng(0).normal(size=(N, 5)).astype("float32")
@@ -51,7 +59,6 @@ def main(rank: int, world_size: int, port: str, kind: str) -> None:
     measured = model.evaluate(test.to_keras(), verbose=0, return_dict=True)
     output = model.get_layer("output").kernel.value
     answer = {
-        "process": process,
         "world": place,
         "place": train.place,
         "mse": measured["mse"],
@@ -63,8 +70,8 @@ def main(rank: int, world_size: int, port: str, kind: str) -> None:
     if kind == "none":
         unpadded = model.evaluate(x, y, batch_size=N, verbose=0, return_dict=True)
         answer["unpadded_mse"] = unpadded["mse"]
-    print(json.dumps(answer), flush=True)
+    return answer
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4])
+    main(int(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:])

@@ -11,13 +11,19 @@ from headrace.arrays import Indices, MemoryPool, fingerprint
 from headrace.errors import ArgumentError, SampleFormatError, bad_value
 from headrace.pytree import Tree, leaves, map_leaves
 from headrace.ragged import Ragged
-from headrace.readers.access import Access, ReadAmplificationWarning, access_of
+from headrace.readers.access import Access, ReadAmplificationWarning, Stamps, access_of
 from headrace.readers.reader import Batched, Spec, Specs, check_read, read_batch
 from headrace.readers.source import common_length, readers_of, samples_hash
 from headrace.readers.views.packed.lengths import common_lengths
 from headrace.readers.views.packed.plan import Fitted, Joined, Pieces, Plan
 from headrace.readers.views.packed.rows import Layout
-from headrace.readers.views.parts import access_of_parts, renumber_in, spec_of_parts
+from headrace.readers.views.parts import (
+    access_of_parts,
+    renumber_in,
+    spec_of_parts,
+    stamps_of_parts,
+)
+from headrace.storage.stamps import joined
 
 Split = Literal["never", "long", "always"]
 
@@ -134,6 +140,15 @@ class Packed:
     def fingerprint(self) -> str:
         """A hash of what names the samples of the source, and of the plan."""
         return fingerprint(samples_hash(self._readers), self._plan_hash)
+
+    def stamps(self, indices: Indices) -> Stamps:
+        """What changes with the files of the samples in rows."""
+        pieces = self._plan.pieces(indices)
+        of_pieces = stamps_of_parts(self._readers, pieces.samples)
+        stamps = np.ones(len(indices), np.uint64)
+        for row, stamp in zip(pieces.rows.tolist(), of_pieces, strict=True):
+            stamps[row] = joined([stamps[row : row + 1], stamp.reshape(1)])[0]
+        return stamps
 
     def read(self, indices: Indices, out: Any) -> None:
         check_read(len(self), self.spec, indices, out)
