@@ -1,6 +1,7 @@
 """JsonLines: lines of JSON, found once and read at random."""
 
 import json
+import os
 import pickle
 import re
 from dataclasses import replace
@@ -13,6 +14,7 @@ from reading import read
 from web_server import FileServer
 
 import headrace as hr
+from headrace.readers.access import stamps_of
 from headrace.readers.jsonl import scan as jsonl_scan
 from headrace.readers.reader import read_batch
 from headrace.testing import RaggedReaderContract, ReaderContract
@@ -188,6 +190,15 @@ def test_pandas_reads_the_same(tmp_path):
     again = pd.read_json(tmp_path / "a.jsonl", lines=True, precise_float=True)
     assert batch["n"].tolist() == again["n"].tolist()
     assert batch["x"].tolist() == again["x"].tolist()
+
+
+def test_stamps_change_with_the_file_of_a_line(tmp_path):
+    for name in ("a", "b"):
+        write(tmp_path / f"{name}.jsonl", *OBJECTS)
+    reader = hr.JsonLines(tmp_path, "x")
+    before = stamps_of(reader, np.array([8, 2]))
+    os.utime(tmp_path / "b.jsonl", ns=(0, 10**9))
+    assert (stamps_of(reader, np.array([8, 2])) == before).tolist() == [False, True]
 
 
 @pytest.mark.parametrize("change", ["longer before", "gone", "shorter"])

@@ -18,6 +18,7 @@ from headrace.readers.shared.format_error import FormatError
 from headrace.readers.shared.listing import chosen_among
 from headrace.readers.shared.records import RecordKind, Records
 from headrace.storage.opening import Root
+from headrace.storage.stamps import Stamps
 
 SUFFIXES = (".jsonl", ".ndjson")
 _BOM = "\ufeff"
@@ -120,6 +121,10 @@ class JsonLines:
         The index is good until the files change, and for any columns.
         """
         self._records.save_index(path)
+
+    def stamps(self, indices: Indices) -> Stamps:
+        """For each sample a number that changes with its file."""
+        return self._records.stamps(indices)
 
     def read(self, indices: Indices, out: Out) -> None:
         check_read(len(self), self.spec, indices, out)

@@ -17,6 +17,7 @@ from headrace.readers.shared.record_index import RecordIndex, Scan
 from headrace.readers.shared.shards import check_shards, folder_of
 from headrace.readers.shared.splits import refuse_splits
 from headrace.storage.opening import Root, open_storage
+from headrace.storage.stamps import Stamps, stamps_of_files
 from headrace.storage.storage import Storage
 
 
@@ -94,6 +95,11 @@ class Records:
         number = self.index.number(index) + self._kind.numbered_from
         location = self.storage.location(self.index.shards[shard])
         return f"{location!r}, {self._kind.record} {number}"
+
+    def stamps(self, indices: Indices) -> Stamps:
+        """For each record a number that changes with its shard."""
+        shard = self.index.shard_of(indices)
+        return stamps_of_files(self.storage, self.index.shards)[shard]
 
     def read(
         self,

@@ -21,6 +21,7 @@ from headrace.readers.tfrecord.crc32c import checksum, masked
 from headrace.readers.tfrecord.example import Values, features
 from headrace.readers.tfrecord.scan import AROUND_BYTES, FOOTER_BYTES, HEADER, scan
 from headrace.storage.opening import Root
+from headrace.storage.stamps import Stamps
 
 SUFFIXES = (".tfrecord", ".tfrecords")
 # As TensorFlow Datasets calls them: "mnist-train.tfrecord-00000-of-00001".
@@ -146,6 +147,10 @@ class TFRecords:
         The index is good until the files change, and for any columns.
         """
         self._records.save_index(path)
+
+    def stamps(self, indices: Indices) -> Stamps:
+        """For each sample a number that changes with its file."""
+        return self._records.stamps(indices)
 
     def read(self, indices: Indices, out: Out) -> None:
         check_read(len(self), self.spec, indices, out)
