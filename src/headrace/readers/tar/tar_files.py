@@ -10,7 +10,7 @@ import numpy as np
 from headrace.arrays import Array, Indices, fingerprint
 from headrace.errors import ArgumentError, SampleFormatError
 from headrace.readers.reader import Spec, Specs, check_read
-from headrace.readers.shared.calling import Decode
+from headrace.readers.shared.calling import Decode, decode_fingerprint_of
 from headrace.readers.shared.format_error import FormatError, bad_sample
 from headrace.readers.shared.index_file import same_shards
 from headrace.readers.shared.listing import samples_below
@@ -140,9 +140,14 @@ class TarFiles:
         )
 
     def fingerprint(self) -> str:
-        """A hash of the names of the shards, the keys of the samples, and the fields."""
+        """A hash of the names of the shards, the keys of the samples, and the fields.
+
+        With what the functions that decode these say of themselves.
+        """
         fields = [field.extensions for field in self._fields]
-        return fingerprint(repr((self._index.shards, fields)), self._index.keys.encoded)
+        said = [decode_fingerprint_of(field.function) for field in self._fields]
+        named = (self._index.shards, fields, said) if any(said) else (self._index.shards, fields)
+        return fingerprint(repr(named), self._index.keys.encoded)
 
     def save_index(self, path: str | os.PathLike[str]) -> None:
         """Writes where all files in the shards lie to `path`, an .npz file, for `index=`.
