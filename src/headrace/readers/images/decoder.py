@@ -195,11 +195,15 @@ class ImageDecoder:
 
     def _pixels(self, data: bytes | memoryview, out: Array) -> Array:
         """Shape (height, width, channels); `out` itself if they are there already."""
-        if self._turbo and self._has_colours() and data[:3] == b"\xff\xd8\xff":
-            pixels = self._of_jpeg(memoryview(data), out)
+        data = bytes(data)
+        is_jpeg = data.startswith(b"\xff\xd8\xff")
+        if is_jpeg:
+            pillow.check_jpeg(data)
+        if is_jpeg and self._turbo and self._has_colours():
+            pixels = self._of_jpeg(data, out)
             if pixels is not None:
                 return pixels
-        image = self._image(bytes(data))
+        image = self._image(data)
         orientation = pillow.orientation(image) if self._turns else 1
         image = pillow.turned(self._converted(image), orientation)
         box = self._box(image.size)
@@ -209,13 +213,13 @@ class ImageDecoder:
             image = pillow.resized(image, self._size, self._interpolation, self._antialias)
         return self._resized(np.asarray(image).reshape(image.height, image.width, -1))
 
-    def _of_jpeg(self, data: memoryview, out: Array) -> Array | None:
+    def _of_jpeg(self, data: bytes, out: Array) -> Array | None:
         """As `_pixels`; None if Pillow has to decode it, or to say what is wrong."""
         size = turbo.jpeg_size(data)
         if size is None:
             return None
         self._check_pixels(size[1], size[0])
-        orientation = pillow.orientation(pillow.opened(bytes(data))) if self._turns else 1
+        orientation = pillow.orientation(pillow.opened(data)) if self._turns else 1
         # Straight into the batch, where that is all there is to do.
         fits = size == self._size and orientation == 1 and self._layout == "HWC"
         pixels = turbo.decode_jpeg(

@@ -29,6 +29,8 @@ _TURNS = (
     "ROTATE_90",
 )
 
+_MAX_SCANS = 500
+
 
 @functools.cache
 def openers() -> "dict[bytes, type[PIL.ImageFile.ImageFile]]":
@@ -91,6 +93,16 @@ def turned_pixels(pixels: Array, said: int) -> Array:
     rows = slice(None, None, -1 if said in (3, 4, 7, 8) else 1)
     columns = slice(None, None, -1 if said in (2, 3, 6, 7) else 1)
     return pixels[rows, columns]
+
+
+def check_jpeg(data: bytes) -> None:
+    """Raises an error of a JPEG with so many scans that decoding it could take minutes.
+
+    Each is as long as the image, whatever little it stores; a progressive JPEG has about ten.
+    """
+    scans = data.count(b"\xff\xda")
+    if scans > _MAX_SCANS:
+        raise FormatError(f"it has {scans} scans; at most {_MAX_SCANS} are decoded")
 
 
 def check_png(data: memoryview) -> None:
