@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from headrace.ragged import Ragged
     from headrace.readers import (
         Arrow,
+        AudioFiles,
         Cached,
         Concat,
         Files,
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
         Packed,
         Parquet,
         RaggedArray,
+        RandomClip,
         Reader,
         Spec,
         Subset,
@@ -110,6 +112,7 @@ else:
             "headrace.ragged": ["Ragged"],
             "headrace.readers": [
                 "Arrow",
+                "AudioFiles",
                 "Cached",
                 "Concat",
                 "Files",
@@ -127,6 +130,7 @@ else:
                 "Packed",
                 "Parquet",
                 "RaggedArray",
+                "RandomClip",
                 "Reader",
                 "Spec",
                 "Subset",
@@ -159,6 +163,7 @@ __all__ = [
     "ArgumentError",
     "ArgumentTypeError",
     "Arrow",
+    "AudioFiles",
     "BadSample",
     "BadSampleWarning",
     "Balanced",
@@ -199,6 +204,7 @@ __all__ = [
     "Processes",
     "Ragged",
     "RaggedArray",
+    "RandomClip",
     "Ray",
     "ReadAmplificationWarning",
     "Reader",
