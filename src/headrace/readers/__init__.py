@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from headrace.readers.hdf5.hdf5 import Hdf5
     from headrace.readers.images.decoder import ImageDecoder
     from headrace.readers.images.image_folder import ImageFolder
+    from headrace.readers.images.image_table import ImageTable
     from headrace.readers.images.images import Images
     from headrace.readers.jsonl.json_lines import JsonLines
     from headrace.readers.labels import Labels
@@ -52,6 +53,7 @@ else:
             "headrace.readers.hdf5.hdf5": ["Hdf5"],
             "headrace.readers.images.decoder": ["ImageDecoder"],
             "headrace.readers.images.image_folder": ["ImageFolder"],
+            "headrace.readers.images.image_table": ["ImageTable"],
             "headrace.readers.images.images": ["Images"],
             "headrace.readers.jsonl.json_lines": ["JsonLines"],
             "headrace.readers.labels": ["Labels"],
@@ -89,6 +91,7 @@ __all__ = [
     "Hdf5",
     "ImageDecoder",
     "ImageFolder",
+    "ImageTable",
     "Images",
     "JsonLines",
     "Labels",

@@ -243,6 +243,12 @@ def formats(root):
     yield "concat", hr.Concat(SAMPLES[:1], hr.NpyFiles(root, ids=["00"]))
     yield "windows", hr.Windows(hr.NpyFiles(root), 2, targets=1)
     yield "targets", hr.Windows(np.arange(N), 2, targets=hr.NpyFiles(root))
+    (root / "npz" / "0.jsonl").write_text("[1, 2]\n[3]\n")
+    lines = hr.JsonLines(root / "npz", ragged=True)
+    yield "lines", lines
+    lists = hr.Files(root / "npz", lambda data: [len(data)], suffixes=".jsonl", ragged=True)
+    yield "files", lists
+    yield "packed", hr.Packed(lines, 3, split="never")
     yield "cached", hr.Cached(hr.NpyFiles(root))
 
 
@@ -253,7 +259,7 @@ def test_stamps_are_others_when_files_change(root, tmp_path):
         assert before.dtype == np.uint64
         assert (before != 0).all(), name
         assert np.array_equal(stamps_of(reader, last), before), name
-        for file in root.rglob("*.np?"):
+        for file in [*root.rglob("*.np?"), *root.rglob("*.jsonl")]:
             os.utime(file, ns=(0, os.stat(file).st_mtime_ns + 10**9))
         after = stamps_of(reader, last)
         assert after[0] != before[0], name

@@ -10,7 +10,13 @@ from headrace.arrays import Array, Indices, fingerprint
 from headrace.errors import ArgumentError, bad_type, bad_value
 from headrace.pytree import Tree
 from headrace.readers.reader import Out, Spec, Specs, check_read
-from headrace.readers.shared.calling import Decode, SampleWriter, call, check_decode
+from headrace.readers.shared.calling import (
+    Decode,
+    SampleWriter,
+    call,
+    check_decode,
+    decode_fingerprint_of,
+)
 from headrace.readers.shared.listing import counted, samples_below, suffix_of
 from headrace.readers.shared.sample_files import SampleFiles
 from headrace.storage.opening import Root, open_storage
@@ -113,8 +119,10 @@ class Files:
         return self._files.location(index)
 
     def fingerprint(self) -> str:
-        """A hash of the ids and the version."""
-        return fingerprint(repr((self._files.names.fingerprint(), self._version)))
+        """A hash of the ids and the version, and what `decode` says of itself."""
+        said = decode_fingerprint_of(self._decode)
+        named = self._files.names.fingerprint(), self._version
+        return fingerprint(repr((*named, said) if said else named))
 
     def stamps(self, indices: Indices) -> Stamps:
         """For each sample a number that changes with its file."""

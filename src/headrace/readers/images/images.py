@@ -6,7 +6,7 @@ Requires Pillow, imported when a reader is made.
 from collections.abc import Iterable
 from typing import Unpack
 
-from headrace.arrays import Array, Indices
+from headrace.arrays import Array, Indices, fingerprint
 from headrace.readers.images.decoder import ImageDecoder, ImageOptions
 from headrace.readers.reader import Spec, check_read
 from headrace.readers.shared.listing import samples_below
@@ -28,7 +28,7 @@ class Images:
             underscore are passed over.
         size: (height, width) of the samples, or one int for both.
         **options: channels, layout, dtype, interpolation, antialias, crop_to_aspect_ratio,
-            exif_orientation, jpeg_scaling, max_pixels: see `ImageDecoder`.
+            exif_orientation, jpeg_scaling, max_pixels, decoder, fast_dct: see `ImageDecoder`.
 
     Raises:
         ArgumentError: (a ValueError) there is no such folder or no image, or an option is not
@@ -85,8 +85,9 @@ class Images:
         )
 
     def fingerprint(self) -> str:
-        """A hash of the names of the files."""
-        return self._files.names.fingerprint()
+        """A hash of the names of the files, and of what decodes them if that is not Pillow."""
+        names, decoder = self._files.names, self._decoder.fingerprint()
+        return fingerprint(names.encoded, decoder.encode()) if decoder else names.fingerprint()
 
     def stamps(self, indices: Indices) -> Stamps:
         """For each sample a number that changes with its file."""
@@ -96,7 +97,7 @@ class Images:
         check_read(len(self), self.spec, indices, out)
 
         def decode(data: memoryview, row: int) -> None:
-            out[row] = self._decoder(data)
+            self._decoder.decode_into(data, out[row])
 
         self._files.read(indices, decode)
 
