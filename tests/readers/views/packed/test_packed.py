@@ -261,3 +261,13 @@ def test_access_of_rows():
 def test_rows_of_bytes():
     ragged = hr.RaggedArray(np.array([b"a", b"b", b"c"]), np.array([0, 2, 3]))
     assert read(hr.Packed(ragged, 4))["values"].tolist() == [[b"a", b"b", b"c", b""]]
+
+
+def test_more_ranks_than_rows():
+    packed = hr.Packed(ragged_of([3, 0, 5, 2]), 5)
+    rows = []
+    for rank in range(6):
+        loader = hr.Loader(packed, 1, rank=rank, world_size=6, tail="pad", seed=1)
+        ((batch, weights),) = loader
+        rows += [batch["values"][0].tolist()] * int(weights.sum())
+    assert sorted(rows) == sorted(read(packed)["values"].tolist())

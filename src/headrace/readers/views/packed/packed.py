@@ -30,7 +30,7 @@ Split = Literal["never", "long", "always"]
 # Positions are int32.
 _MOST_VALUES = 2**31 - 1
 # Of the memory that samples are read into before they are copied to their rows.
-_KEPT_BYTES = 2**26
+_KEPT_BYTES = 2**25
 _IDS, _POSITIONS = "segment_ids", "positions"
 
 
