@@ -165,12 +165,7 @@ def main() -> None:
     parser = parts.parser(__doc__)
     parser.add_argument("--seconds", type=float, default=0.5, help="least time of a measurement")
     parser.add_argument("--samples", type=int, default=19_968, help="number of lists")
-    options = parser.parse_args()
-    if options.worker is not None:
-        parts.answer(measured, options.worker)
-        return
-    if options.quick:
-        options.rounds, options.seconds = 1, 0.2
+    options = parts.options_of(parser, measured, seconds=0.2)
     with tempfile.TemporaryDirectory(prefix="headrace-benchmark-") as folder:
         values, offsets = tokens(options.samples)
         for source in list(SOURCES)[1:]:
@@ -191,7 +186,7 @@ def main() -> None:
         "ragged",
         f"Shuffled batches of {BATCH_SIZE} of {options.samples} lists of int32, "
         f"{len(values) / options.samples:.0f} long on average.",
-        parts.table(results, missing, columns),
+        columns,
         results,
         missing,
         targets(results),

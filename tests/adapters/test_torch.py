@@ -230,7 +230,7 @@ def test_a_plain_data_loader_serves_too(folder):
     assert [as_bytes(tuple(batch)) for batch in batches] == expected(loader, 1)
 
 
-@pytest.mark.parametrize("workers", [*FORKED, "2 spawned workers"])
+@pytest.mark.parametrize("workers", FORKED)
 def test_bad_samples_are_counted_in_the_process_of_the_loader(tmp_path, folder, workers):
     for i in range(N):
         if i not in (3, 11, 12):

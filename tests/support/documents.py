@@ -13,18 +13,18 @@ def documents():
     return hr.RaggedArray(tokens, np.concatenate([[0], np.cumsum(LENGTHS)]))
 
 
-def packed_rows(**options):
-    """All rows of several documents, in one batch."""
+def packed_rows(batch_size=None, **options):
+    """Rows of several documents, all in one batch by default."""
     packed = hr.Packed(documents(), LENGTH)
     assert len(packed) < len(LENGTHS)
-    return hr.Loader(packed, len(packed), shuffle=False, **options)
+    return hr.Loader(packed, batch_size or len(packed), shuffle=False, **options)
 
 
-def single_rows(**options):
-    """A row for each document, in one batch."""
+def single_rows(batch_size=None, **options):
+    """A row for each document, all in one batch by default."""
     packed = hr.Packed(documents(), LENGTH, max_segments=1)
     assert len(packed) == len(LENGTHS)
-    return hr.Loader(packed, len(packed), shuffle=False, **options)
+    return hr.Loader(packed, batch_size or len(packed), shuffle=False, **options)
 
 
 def next_tokens(batch):

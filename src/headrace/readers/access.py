@@ -6,7 +6,7 @@ alone, so that nothing else has to know what is left out.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -175,3 +175,16 @@ def read_windows_of(reader: Reader) -> ReadWindows | None:
     """
     read_windows: ReadWindows | None = getattr(reader, "read_windows", None)
     return read_windows
+
+
+ReadPieces: TypeAlias = Callable[[Indices, Indices, Indices, Any], None]
+
+
+def read_pieces_of(reader: Reader) -> ReadPieces | None:
+    """The method `read_pieces(indices, begins, lengths, out)`, if it reads less than the samples.
+
+    Of samples of any length it reads into `out`, as `read` does, for each of the indices `length`
+    elements from element `begin` on. All of them are in range.
+    """
+    read_pieces: ReadPieces | None = getattr(reader, "read_pieces", None)
+    return read_pieces

@@ -7,7 +7,6 @@ import sys
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -16,11 +15,12 @@ from headrace.arguments import MAX_SAMPLES, check_bool
 from headrace.arrays import Array, Indices, fingerprint
 from headrace.errors import ArgumentError, SampleFormatError, bad_type, bad_value
 from headrace.per_process import PerProcess
-from headrace.pytree import map_leaves
-from headrace.readers.reader import Arrays, Spec, Specs, check_read
+from headrace.pytree import Tree
+from headrace.readers.reader import Spec, Specs, check_read, read_batch
 from headrace.readers.shared.format_error import while_reading
 from headrace.readers.shared.sample_values import (
     UnfitError,
+    check_ragged,
     check_spec,
     fits,
     learned,
@@ -51,6 +51,9 @@ class GetItem:
             augmentation belongs in the loader's transform.
         spec: of a sample, so that sample 0 is not read. Numbers are then converted to its dtypes if
             that does not change their kind, and of dicts only its keys are read.
+        ragged: which arrays may differ from those of sample 0 in the length of their first axis, so
+            that a batch of them is a `Ragged`: True for all that have one, or bools in the
+            structure of a sample. With a spec, None in its shapes says so.
         thread_safe: whether several threads may ask the dataset at once. False: one at a time.
 
     Raises:
@@ -74,8 +77,16 @@ class GetItem:
     """
 
     def __init__(
-        self, dataset: Any, *, spec: Specs | None = None, thread_safe: bool = True
+        self,
+        dataset: Any,
+        *,
+        spec: Specs | None = None,
+        ragged: Tree[bool] = False,
+        thread_safe: bool = True,
     ) -> None:
+        check_ragged(ragged)
+        if spec is not None and ragged is not False:
+            raise bad_value("ragged", ragged, "left out with spec=", "Use None in its shapes.")
         several = hasattr(dataset, "__getitems__")
         if isinstance(dataset, type) or not hasattr(dataset, "__len__"):
             raise bad_type(
@@ -106,7 +117,7 @@ class GetItem:
             if not self._n:
                 raise ArgumentError("dataset must have a sample to learn from; pass spec= of one.")
             try:
-                spec = learned(self._first(), "sample 0")
+                spec = learned(self._first(), "sample 0", ragged)
             except UnfitError as error:
                 raise bad_type("dataset", dataset, f"one of arrays and numbers; {error}") from None
         self._spec: Specs = check_spec(spec)
@@ -139,7 +150,7 @@ class GetItem:
             dataset = getattr(dataset, "dataset", None)
         return fingerprint(*found) if found else ""
 
-    def read(self, indices: Indices, out: Arrays) -> None:
+    def read(self, indices: Indices, out: Any) -> None:
         check_read(len(self), self.spec, indices, out)
         numbers = indices.tolist()
         if not numbers:
@@ -161,8 +172,7 @@ class GetItem:
                 # The dtype of a column may be due to one of its samples, such as one that is null,
                 # which is then named.
                 for row in range(len(numbers)) if len(numbers) > 1 else ():
-                    alone = slice(row, row + 1)
-                    self.read(indices[alone], map_leaves(itemgetter(alone), out))
+                    read_batch(self, indices[row : row + 1])
                 raise
             return
         for row, (index, sample) in enumerate(zip(numbers, batch, strict=True)):
@@ -230,7 +240,7 @@ class GetItem:
         rows = []  # of columns that are to be looked at sample by sample
         for key, spec in self._spec.items():
             column = batch.get(key)
-            values = _stacked(column) if isinstance(spec, Spec) else None
+            values = _stacked(column) if isinstance(spec, Spec) and not spec.ragged else None
             if (
                 values is not None
                 and isinstance(spec, Spec)

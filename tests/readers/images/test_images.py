@@ -1,7 +1,9 @@
 """Images in files, without and with a folder per class."""
 
+import fractions
 import functools
 import io
+import itertools
 import pickle
 import struct
 import zlib
@@ -12,6 +14,7 @@ import pytest
 Image = pytest.importorskip("PIL.Image", reason="needs headrace[images]")
 
 from far_folder import FarFolder
+from pictures import INKS, cmyk_jpeg, encoded, nearest_two, photograph, triangle_filter, two_ways
 from web_server import FileServer
 
 import headrace as hr
@@ -20,23 +23,6 @@ from headrace.storage.passed_over import PassedOverWarning
 from headrace.testing import ReaderContract
 
 RED = (200, 30, 40)
-
-
-def encoded(image, kind, **options):
-    file = io.BytesIO()
-    image.save(file, kind, **options)
-    return file.getvalue()
-
-
-@functools.cache
-def photograph(width=500, height=375):
-    """Something with the soft shapes, edges and noise of a photograph."""
-    rng = np.random.default_rng(7)
-    y, x = np.mgrid[:height, :width] / 40
-    waves = np.stack([np.sin(x + k) * np.cos(y - k) for k in range(3)], axis=-1)
-    pixels = 128 + 90 * waves + 30 * (x.astype(int) % 3 == 0)[..., None]
-    pixels += rng.normal(scale=4, size=pixels.shape)
-    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
 
 
 @functools.cache
@@ -141,30 +127,6 @@ def test_a_fourth_channel_is_the_opacity():
     assert (decode(palette, channels=4)[..., 3] != 255).any()
 
 
-INKS = np.stack(
-    [
-        f.astype(np.uint8)
-        for y, x in [np.mgrid[:32, :48]]
-        for f in (x * 5, y * 7, 255 - x * 5, x + y)
-    ],
-    axis=-1,
-)
-
-
-def cmyk_jpeg(inks, with_marker):
-    """A JPEG of four inks, from 0 for none to 255, with Adobe's marker or without.
-
-    With it, files have how much ink there is not.
-    """
-    data = encoded(Image.fromarray(inks, "CMYK"), "JPEG", quality=100)  # as Adobe does
-    if with_marker:
-        return data
-    at = data.index(b"\xff\xee")
-    length = int.from_bytes(data[at + 2 : at + 4], "big")
-    assert data[at + 4 : at + 9] == b"Adobe"
-    return data[:at] + data[at + 2 + length :]
-
-
 @pytest.mark.fault("a JPEG of four inks (CMYK), also without Adobe's marker", "read", "images")
 @pytest.mark.parametrize("with_marker", [True, False], ids=["Adobe", "no marker"])
 @pytest.mark.parametrize("channels", [1, 3, 4])
@@ -196,34 +158,29 @@ def test_layout_and_dtype():
     assert (moved == pixels.transpose(2, 0, 1)).all()
 
 
-def triangle_filter(pixels, length):
-    """Each row of the result, and the weights of those of the image: the definition."""
-    scale = len(pixels) / length
-    centres = (np.arange(length) + 0.5) * scale
-    distances = np.abs(np.arange(len(pixels)) + 0.5 - centres[:, None]) / max(scale, 1)
-    weights = np.maximum(0, 1 - distances)
-    weights /= weights.sum(axis=1, keepdims=True)
-    return np.tensordot(weights, pixels, 1)
-
-
-def nearest_two(pixels, length):
-    """Linear interpolation between the centres of the two nearest pixels."""
-    at = ((np.arange(length) + 0.5) * len(pixels) / length - 0.5).clip(0, len(pixels) - 1)
-    low = np.floor(at).astype(int)
-    high = np.minimum(low + 1, len(pixels) - 1)
-    share = (at - low)[:, None, None]
-    return pixels[low] * (1 - share) + pixels[high] * share
-
-
 @pytest.mark.parametrize("size", [(224, 224), (100, 333), (400, 700)])
 @pytest.mark.parametrize("antialias", [True, False])
 def test_resizing_is_what_it_is_defined_to_be(size, antialias):
     image = photograph()
     resize = triangle_filter if antialias else nearest_two
-    rows = resize(np.asarray(image, np.float64), size[0])
-    expected = resize(rows.transpose(1, 0, 2), size[1]).transpose(1, 0, 2)
+    expected = two_ways(resize, image, size)
     pixels = decode(encoded(image, "PNG"), size, antialias=antialias)
     assert np.abs(pixels - expected).max() <= 1.01
+
+
+@pytest.mark.parametrize("decoder", ["pillow", "turbo"])
+def test_nearest_is_the_pixel_under_the_centre(decoder):
+    if decoder == "turbo":
+        pytest.importorskip("simplejpeg", reason="needs headrace[turbo]")
+        pytest.importorskip("cykooz_resizer", reason="needs headrace[turbo]")
+    pixels = np.arange(7 * 20, dtype=np.uint8).reshape(7, 20)
+    data = encoded(Image.fromarray(pixels), "PNG")
+    for height, width in itertools.product((1, 2, 3, 7, 14, 21, 25), (1, 5, 8, 20, 40, 70)):
+        rows = [int(fractions.Fraction(2 * y + 1, 2) * 7 / height) for y in range(height)]
+        columns = [int(fractions.Fraction(2 * x + 1, 2) * 20 / width) for x in range(width)]
+        options = {"channels": 1, "interpolation": "nearest", "decoder": decoder}
+        found = decode(data, (height, width), **options)
+        assert (found[..., 0] == pixels[np.ix_(rows, columns)]).all()
 
 
 @pytest.mark.parametrize("size", [(224, 224), (100, 300), (300, 100)])
@@ -272,8 +229,7 @@ def test_without_antialias_each_channel_is_resized_by_itself():
     pixels = np.asarray(photograph().convert("RGBA")).copy()
     pixels[..., 3] = np.arange(375)[:, None] // 2
     data = encoded(Image.fromarray(pixels), "PNG")
-    rows = nearest_two(pixels.astype(float), 100)
-    expected = nearest_two(rows.transpose(1, 0, 2), 80).transpose(1, 0, 2)
+    expected = two_ways(nearest_two, pixels, (100, 80))
     assert np.abs(decode(data, (100, 80), channels=4, antialias=False) - expected).max() <= 1.01
 
 
@@ -313,7 +269,7 @@ def test_an_animation_is_its_first_frame():
         assert (decode(data) == RED).all(), kind
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"])
 @pytest.mark.parametrize("left", [0, 1, 3, 11, 30, 0.3, 0.9, -14, -1])
 def test_a_file_that_was_cut_is_an_error(kind, left):
     data = stored_photograph(kind)
@@ -347,7 +303,7 @@ def test_a_flipped_bit_in_the_pixels_of_a_png_is_an_error(mode):
             decode(damaged, (20, 30))
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"])
 def test_damage_never_raises_anything_else(kind):
     data = encoded(photograph(60, 40), kind)
     rng = np.random.default_rng(0)
@@ -360,6 +316,18 @@ def test_damage_never_raises_anything_else(kind):
         except FormatError:
             continue
         assert pixels.shape == (8, 8, 3)
+
+
+@pytest.mark.parametrize("decoder", ["pillow", "turbo"])
+def test_a_jpeg_of_very_many_scans_is_refused(decoder):
+    if decoder == "turbo":
+        pytest.importorskip("simplejpeg", reason="needs headrace[turbo]")
+        pytest.importorskip("cykooz_resizer", reason="needs headrace[turbo]")
+    data = encoded(photograph(), "JPEG", progressive=True)
+    scans = data.count(b"\xff\xda")
+    last = data[data.rindex(b"\xff\xda") : -2]
+    with pytest.raises(FormatError, match="it has 501 scans; at most 500 are decoded"):
+        decode(data[:-2] + last * (501 - scans) + data[-2:], (8, 8), decoder=decoder)
 
 
 def png_of(width, height):
@@ -385,12 +353,20 @@ def test_an_image_that_claims_to_be_huge_is_refused():
         decode(stored_photograph("JPEG"), (8, 8), max_pixels=100_000)
 
 
+def test_what_a_file_is_called_does_not_matter(tmp_path):
+    for name, kind in {"a.jpg": "PNG", "b.png": "JPEG", "c.gif": "WEBP", "d.bmp": "TIFF"}.items():
+        (tmp_path / name).write_bytes(encoded(photograph(12, 10), kind))
+        expected = decode(encoded(photograph(12, 10), kind))
+        found = hr.Loader(hr.Images(tmp_path, [name], size=(10, 12)), 1).batch(0, 0)
+        assert (found == expected).all()
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [
         (b"", "it is empty"),
         (b"<svg>", "it begins with b'<svg>', as no JPEG"),
-        (b"II*\0" + bytes(100), "it begins with"),
+        (b"II*\0" + bytes(100), "it can't be decoded"),
         (b"RIFF....WAVE" + bytes(100), "it can't be decoded"),
     ],
 )
@@ -426,12 +402,15 @@ def test_images_are_found_below_the_root(tmp_path):
         ({"size": 0}, "size must be an int from 1"),
         ({"size": (1, 2, 3)}, r"size must be an int, or a tuple of two ints, \(height, width\)"),
         ({"size": "8"}, "size must be an int, or a tuple"),
-        ({"channels": 2}, "channels must be 1, 3, 4, 'grayscale', 'rgb' or 'rgba', but 2"),
+        (
+            {"channels": 2},
+            "channels must be 1, 3, 4, 'grayscale', 'rgb', 'rgba' or 'indices', but 2",
+        ),
         ({"channels": "bgr"}, "channels must be 1, 3, 4"),
         ({"channels": True}, "channels must be 1, 3, 4"),
         ({"channels": [3]}, "channels must be 1, 3, 4"),
         ({"layout": "NCHW"}, "layout must be 'HWC' or 'CHW'"),
-        ({"dtype": "float64"}, "dtype must be 'uint8' or 'float32'"),
+        ({"dtype": "float64"}, "dtype must be 'uint8', 'uint16' or 'float32'"),
         ({"interpolation": "area"}, "interpolation must be one of nearest, box"),
         ({"interpolation": "lanczos", "antialias": False}, "antialias must be True with"),
         ({"max_pixels": 0}, "max_pixels must be"),

@@ -253,7 +253,7 @@ def test_dtype_that_no_sample_can_have_is_refused_by_name(tmp_path, dtype):
         hr.NpyFiles(tmp_path, dtype=dtype)
 
 
-@pytest.mark.parametrize("shape", [5, "ab", (2.0,), (None,), 2.5])
+@pytest.mark.parametrize("shape", [5, "ab", (2.0,), (None, 2.0), 2.5])
 def test_shape_that_is_not_of_ints_is_refused_by_name(tmp_path, shape):
     write(tmp_path / "a.npy", np.zeros(3, np.float32))
     with pytest.raises(hr.ArgumentTypeError, match=r"^shape must be "):

@@ -85,9 +85,7 @@ def test_ids_are_asked_for_where_a_server_can_not_list(server, tmp_path):
         hr.NpyFiles(server.url)
 
 
-@pytest.mark.parametrize(
-    "executor", [hr.Inline(), hr.Threads(2), hr.Processes(1), hr.Processes(2)], ids=repr
-)
+@pytest.mark.parametrize("executor", [hr.Inline(), hr.Threads(2), hr.Processes(2)], ids=repr)
 @pytest.mark.parametrize("kind", ["files", "npz", "shards", "file"])
 def test_batches_are_right_through_a_server_that_fails_at_times(server, tmp_path, executor, kind):
     samples = np.arange(64 * 50, dtype=np.int32).reshape(64, 50)

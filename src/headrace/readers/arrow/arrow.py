@@ -17,7 +17,7 @@ from headrace.readers.arrow.table_reader import BlockValues, TableReader, open_f
 from headrace.readers.arrow.values import RaggedValues, Wanted
 from headrace.readers.shared.block_cache import DEFAULT_CACHE_BYTES, BlockCache
 from headrace.readers.shared.format_error import FormatError
-from headrace.readers.shared.named_arrays import DTypes, check_chosen
+from headrace.readers.shared.named_arrays import DTypes, check_chosen, part_of
 from headrace.readers.shared.ragged_parts import check_ragged
 from headrace.storage.opening import Root, is_url
 from headrace.storage.storage import Storage
@@ -144,7 +144,7 @@ class Arrow(TableReader):
         lists = {file: self._file_lists(file, files, indices, blocks) for file in wanted}
         keys = set.intersection(*map(set, lists.values())) if lists else set()
         for key in keys:
-            part = out[key] if isinstance(out, dict) else out
+            part = part_of(out, key)
             if not several:
                 self._read_file(key, lists[0][key], indices, blocks, part)
                 continue

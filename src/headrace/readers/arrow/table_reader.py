@@ -186,8 +186,7 @@ class TableReader:
             for key, of_column in values.items():
                 if key in done:
                     continue
-                part: Any = out[key] if isinstance(out, dict) else out
-                fault = of_column.copy_rows(at, part, rows)
+                fault = of_column.copy_rows(at, part_of(out, key), rows)
                 if fault is not None:
                     raise self._bad(key, int(indices[rows[fault[0]]]), block, fault[1])
 

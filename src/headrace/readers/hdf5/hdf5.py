@@ -6,15 +6,17 @@ Requires h5py, imported when a reader is made.
 import functools
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
 from headrace.arguments import check_path
-from headrace.arrays import Array, Indices
+from headrace.arrays import Indices
 from headrace.errors import bad_value, missing_extra
 from headrace.per_process import PerProcess
+from headrace.ragged import Ragged, RaggedOut, gather
 from headrace.readers.hdf5.layout import FAILURES, ByBlock, BySample
-from headrace.readers.reader import Arrays, Specs, check_read
+from headrace.readers.reader import Batched, Specs, check_read
 from headrace.readers.shared.block_cache import (
     DEFAULT_CACHE_BYTES,
     BlockCache,
@@ -23,6 +25,7 @@ from headrace.readers.shared.block_cache import (
 )
 from headrace.readers.shared.format_error import bad_file, sample_error
 from headrace.readers.shared.named_arrays import ChosenArrays, DTypes, check_chosen
+from headrace.readers.shared.ragged_parts import check_ragged
 from headrace.storage.opening import is_url
 from headrace.storage.stamps import Stamps, stamp_of_path
 
@@ -43,6 +46,9 @@ class Hdf5:
             one dataset in it, the samples are its rows.
         dtype: of the samples that are read; for several datasets perhaps a dict, by key. Default:
             as they are stored. Numbers are converted if that does not change their kind.
+        ragged: True if datasets of rows of any length, such as `h5py.vlen_dtype("int32")` and
+            strings, are to be read: a batch of them is a `Ragged`; of strings, of their bytes. Or
+            the keys of those datasets.
         cache_bytes: so many bytes of decompressed chunks are kept in memory.
 
     Raises:
@@ -74,6 +80,7 @@ class Hdf5:
         datasets: str | Iterable[str] | Mapping[str, str] | None = None,
         *,
         dtype: DTypes = None,
+        ragged: bool | Iterable[str] = False,
         cache_bytes: int = DEFAULT_CACHE_BYTES,
     ) -> None:
         if is_url(path):
@@ -86,11 +93,12 @@ class Hdf5:
         self._path = check_path("path", path)
         self._cache: BlockCache[tuple[str, int]] = BlockCache(cache_bytes)
         chosen = check_chosen("datasets", datasets)
+        any_length = check_ragged(ragged)
         try:
             from headrace.readers.hdf5.opened import Opened, reopened
         except ModuleNotFoundError:
             raise missing_extra("hr.Hdf5", "h5py", "hdf5") from None
-        opened = Opened(self._path, chosen)
+        opened = Opened(self._path, chosen, any_length)
         self._arrays = ChosenArrays("datasets", chosen, opened.stored, dtype, self._path)
         reopen = functools.partial(reopened, self._path, self._arrays)
         self._opened: PerProcess[Opened] = PerProcess(reopen, opened)
@@ -116,7 +124,7 @@ class Hdf5:
         """For each sample a number that changes with the file."""
         return np.full(len(indices), stamp_of_path(self._path), np.uint64)
 
-    def read(self, indices: Indices, out: Arrays) -> None:
+    def read(self, indices: Indices, out: Any) -> None:
         check_read(len(self), self.spec, indices, out)
         opened = self._opened.get()
         cut = opened.cut()
@@ -129,10 +137,10 @@ class Hdf5:
             else:
                 self._read_blocks(key, data, indices, part)
 
-    def _read_blocks(self, key: str, data: ByBlock, indices: Indices, out: Array) -> None:
+    def _read_blocks(self, key: str, data: ByBlock, indices: Indices, out: Any) -> None:
         rows = dict(rows_of_blocks(indices // data.block))
 
-        def load(wanted: Iterable[tuple[str, int]]) -> Iterator[tuple[tuple[str, int], Array]]:
+        def load(wanted: Iterable[tuple[str, int]]) -> Iterator[tuple[tuple[str, int], Batched]]:
             for key, block in wanted:
                 try:
                     array = data.load(block)
@@ -146,4 +154,10 @@ class Hdf5:
         loaded = load(blocks) if data.block == 1 else self._cache.each(blocks, load)
         for (_, block), array in loaded:
             chosen = rows[block]
-            copy_rows(array, indices[chosen] - block * data.block, out, chosen)
+            at = indices[chosen] - block * data.block
+            if isinstance(array, Ragged):
+                part = RaggedOut(len(chosen), out.element, out.dtype)
+                gather(array.values, array.offsets[at], array.lengths[at], part)
+                out[chosen] = part.result
+            else:
+                copy_rows(array, at, out, chosen)

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from headrace.arrays import Array, Indices
+from headrace.arrays import Array, DType, Indices
+from headrace.ragged import Ragged
 from headrace.readers.array import take_rows
 from headrace.readers.shared.block_cache import copy_rows, rows_of_blocks
 from headrace.readers.shared.format_error import FormatError
@@ -71,6 +72,49 @@ class ThroughH5py:
         start = block * self.block
         array: Array = self._dataset[start : start + self.block]
         return array
+
+
+class RaggedThroughH5py:
+    """A dataset whose rows may have any length.
+
+    Attributes:
+        block: how many samples are read together.
+        dtype: of their elements: bytes, of strings.
+    """
+
+    def __init__(self, dataset: "h5py.Dataset") -> None:
+        self._dataset = dataset
+        self.block: int = dataset.chunks[0] if dataset.chunks else 1
+        dtype = _dtype_of_elements(dataset)
+        assert dtype is not None
+        self.dtype: DType = dtype
+
+    @staticmethod
+    def can_read(dataset: "h5py.Dataset") -> bool:
+        """Whether it is such a dataset."""
+        return dataset.ndim == 1 and _dtype_of_elements(dataset) is not None
+
+    def load(self, block: int) -> Ragged:
+        """The samples of a block."""
+        start = block * self.block
+        rows = self._dataset[start : start + self.block]
+        return Ragged.of(
+            [np.frombuffer(row, np.uint8) if isinstance(row, bytes) else row for row in rows]
+        )
+
+
+def _dtype_of_elements(dataset: "h5py.Dataset") -> DType | None:
+    """What the rows are made of, if they may have any length; of strings, their bytes."""
+    import h5py
+
+    text = h5py.check_string_dtype(dataset.dtype)
+    if text is not None:
+        return np.dtype(np.uint8) if text.length is None else None
+    dtype: DType | None = h5py.check_vlen_dtype(dataset.dtype)
+    # Numbers of another byte order come from h5py 3 as if they were of this machine's.
+    if dtype is None or dtype.hasobject or dtype.subdtype is not None or not dtype.isnative:
+        return None
+    return dtype
 
 
 class Mapped:
@@ -197,7 +241,7 @@ class Deflated(_Chunks):
 
 # What `read`s samples, each by itself; and what can only `load` a block of them.
 BySample: TypeAlias = Mapped | MappedChunks
-ByBlock: TypeAlias = Deflated | ThroughH5py
+ByBlock: TypeAlias = Deflated | ThroughH5py | RaggedThroughH5py
 
 
 def _map(path: str, end: int) -> npt.NDArray[np.uint8]:

@@ -4,11 +4,20 @@ import os
 
 import h5py
 
+from headrace.arguments import check_dtype
 from headrace.errors import ArgumentError, HeadraceError, StorageError, bad_value, unreadable
 from headrace.readers.hdf5.filters import check_filters
-from headrace.readers.hdf5.layout import FAILURES, ByBlock, BySample, open_dataset
+from headrace.readers.hdf5.layout import (
+    FAILURES,
+    ByBlock,
+    BySample,
+    RaggedThroughH5py,
+    open_dataset,
+)
+from headrace.readers.reader import Spec
 from headrace.readers.shared.format_error import bad_file, is_of_storage, missing_file
 from headrace.readers.shared.named_arrays import Chosen, ChosenArrays, StoredArray, stored_array
+from headrace.readers.shared.ragged_parts import REMEDY, AnyLength, ragged_keys
 from headrace.storage.local.regular import check_regular
 
 # What HDF5 1.14 says of a mark in the file that whoever writes to it takes away in the end.
@@ -20,9 +29,10 @@ class Opened:
 
     Args:
         chosen: a dataset, a group, several datasets by key, or None: all.
+        ragged: which of them may have rows of any length.
     """
 
-    def __init__(self, path: str, chosen: Chosen) -> None:
+    def __init__(self, path: str, chosen: Chosen, ragged: AnyLength) -> None:
         self.stored: dict[str, StoredArray] = {}
         self.data: dict[str, BySample | ByBlock] = {}
         try:
@@ -30,12 +40,25 @@ class Opened:
             check_regular(path, self._statuses[path].st_mode)
             # Where the file system has no locks, none is needed to read.
             self._file = h5py.File(path, "r", locking="best-effort")
-            for key, name in _names(self._file, chosen).items():
+            names = _names(self._file, chosen)
+            named = ragged_keys(ragged, names)
+            for key, name in names.items():
                 dataset = _dataset(self._file, name)
                 behind_link = os.path.abspath(dataset.file.filename)
                 self._statuses.setdefault(behind_link, os.stat(behind_link))
+                if RaggedThroughH5py.can_read(dataset) and (ragged is True or key in named):
+                    check_filters(dataset, path)
+                    rows = self.data[key] = RaggedThroughH5py(dataset)
+                    spec = Spec((None,), check_dtype(rows.dtype))
+                    self.stored[key] = StoredArray(name, len(dataset), spec, rows.block)
+                    continue
+                if key in named:
+                    allowed = f"keys of datasets with rows of any length; {name!r} has others"
+                    raise bad_value("ragged", key, allowed)
+                remedy = f"{REMEDY}. " if RaggedThroughH5py.can_read(dataset) else ""
                 # First, as it refuses what can't be read.
-                stored = stored_array("datasets", name, dataset.shape, dataset.dtype, 1, path)
+                shape, dtype = dataset.shape, dataset.dtype
+                stored = stored_array("datasets", name, shape, dtype, 1, path, remedy)
                 check_filters(dataset, path)
                 data = self.data[key] = open_dataset(dataset)
                 self.stored[key] = stored._replace(block=data.block)
@@ -60,7 +83,8 @@ class Opened:
 
 def reopened(path: str, arrays: ChosenArrays) -> Opened:
     """The datasets in another process than the one that chose them."""
-    opened = Opened(path, arrays.names)
+    ragged = tuple(key for key, array in arrays.found.items() if array.spec.ragged)
+    opened = Opened(path, arrays.names, ragged)
     reason = arrays.check_again(opened.stored)
     if reason is not None:
         raise bad_file(path, reason)

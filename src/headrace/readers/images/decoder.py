@@ -1,44 +1,32 @@
 """ImageDecoder: the bytes of an image file become pixels of the wanted size and layout.
 
-Requires Pillow, imported when a decoder is made. Why Pillow: docs/decisions/image_decoder.md.
+Requires Pillow, imported when a decoder is made.
 """
 
-import functools
-import io
 import math
-import zlib
 from typing import TYPE_CHECKING, Literal, TypedDict
 
 import numpy as np
 
 from headrace.arguments import check_bool, check_dtype, check_int
 from headrace.arrays import Array
-from headrace.errors import ArgumentError, bad_value, missing_extra
+from headrace.errors import ArgumentError, bad_value
+from headrace.readers.images import pillow, turbo
 from headrace.readers.reader import Spec
 from headrace.readers.shared.format_error import FormatError
 
 if TYPE_CHECKING:
     import PIL.Image
-    import PIL.ImageFile
 
-Channels = Literal[1, 3, 4, "grayscale", "rgb", "rgba"]
+Channels = Literal[1, 3, 4, "grayscale", "rgb", "rgba", "indices"]
 Interpolation = Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
 Layout = Literal["HWC", "CHW"]
+Decoder = Literal["pillow", "turbo"]
 
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
-_NAMED_CHANNELS = {"grayscale": 1, "rgb": 3, "rgba": 4}
+_NAMED_CHANNELS = {"grayscale": 1, "rgb": 3, "rgba": 4, "indices": 1}
 _INTERPOLATIONS = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
 _WITHOUT_ANTIALIAS = ("nearest", "bilinear", "bicubic")
-# What undoes them, as Pillow calls it: the orientations 2 to 8 of EXIF data.
-_TURNS = (
-    "FLIP_LEFT_RIGHT",
-    "ROTATE_180",
-    "FLIP_TOP_BOTTOM",
-    "TRANSPOSE",
-    "ROTATE_270",
-    "TRANSVERSE",
-    "ROTATE_90",
-)
 _MAX_SIDE = 2**16
 _MAX_PIXELS = 2**26
 
@@ -48,29 +36,34 @@ class ImageOptions(TypedDict, total=False):
 
     channels: Channels
     layout: Layout
-    dtype: Literal["uint8", "float32"]
+    dtype: Literal["uint8", "uint16", "float32"]
     interpolation: Interpolation
     antialias: bool
     crop_to_aspect_ratio: bool
     exif_orientation: bool
     jpeg_scaling: bool
     max_pixels: int
+    decoder: Decoder
+    fast_dct: bool
 
 
 class ImageDecoder:
-    """Decodes JPEG, PNG, WebP, BMP and GIF images and resizes them: `decoder(data)` is an array.
+    """Decodes images and resizes them: `decoder(data)` is an array.
 
-    Of an animation, it is the first frame. Sixteen bits a channel become their higher eight, and a
-    palette's numbers the colours that they stand for.
+    Of JPEG, PNG, WebP, BMP, GIF and TIFF files; of an animation or several pages, the first. Unless
+    asked for, sixteen bits a channel become their higher eight, and a palette's numbers the colours
+    that they stand for.
 
     Args:
         size: (height, width) of the array, or one int for both.
         channels: 1, 3 or 4, or "grayscale", "rgb" or "rgba". Where an image has no transparency to
             fill a fourth channel, it is 255; where it has some that is not asked for, it is
-            dropped, as if the image were opaque.
+            dropped, as if the image were opaque. Or "indices", for masks: one channel, with the
+            numbers of a palette, or of grey, as they are stored; other images are refused.
         layout: "HWC" for arrays of shape (height, width, channels), "CHW" for (channels, height,
             width).
-        dtype: "uint8", or "float32"; both from 0 to 255.
+        dtype: "uint8", or "float32"; both from 0 to 255. Or "uint16", for 1 channel of grey PNGs
+            and TIFFs with 16 bits, as they are stored; other images are refused.
         interpolation: the filter that resizes, one of Pillow's: "nearest", "box", "bilinear",
             "hamming", "bicubic", "lanczos".
         antialias: whether the filter is as wide as a pixel of the result where that is smaller than
@@ -84,10 +77,15 @@ class ImageDecoder:
             no smaller than `size`, which is faster for large images. Their pixels then differ from
             those of an image that was decoded whole and resized.
         max_pixels: an image with more is refused before it is decoded. Default: 64 Mi.
+        decoder: "pillow", or "turbo", which is faster: JPEGs are decoded by simplejpeg, and images
+            of 1 or 3 channels resized by cykooz.resizer. Both round differently, by 1 or 2 of 255,
+            so that states of a loader hold which it is.
+        fast_dct: decode JPEGs by a faster, less exact transform, as TensorFlow does: with
+            `antialias=False`, pixels are Keras' but for 1 of 255. Only with decoder="turbo".
 
     Raises:
         ArgumentError: (a ValueError) an argument is not one of these.
-        MissingExtraError: (an ImportError) Pillow is not installed.
+        MissingExtraError: (an ImportError) Pillow is not installed, or what "turbo" needs.
 
     Example:
         >>> import headrace as hr
@@ -107,19 +105,21 @@ class ImageDecoder:
         *,
         channels: Channels = 3,
         layout: Layout = "HWC",
-        dtype: Literal["uint8", "float32"] = "uint8",
+        dtype: Literal["uint8", "uint16", "float32"] = "uint8",
         interpolation: Interpolation = "bilinear",
         antialias: bool = True,
         crop_to_aspect_ratio: bool = False,
         exif_orientation: bool = False,
         jpeg_scaling: bool = False,
         max_pixels: int = _MAX_PIXELS,
+        decoder: Decoder = "pillow",
+        fast_dct: bool = False,
     ) -> None:
-        _openers()
+        pillow.openers()
         height, width = _check_size(size)
         number = _NAMED_CHANNELS.get(channels, channels) if isinstance(channels, str) else channels
         if isinstance(number, bool) or number not in tuple(_MODES):
-            allowed = "1, 3, 4, 'grayscale', 'rgb' or 'rgba'"
+            allowed = "1, 3, 4, 'grayscale', 'rgb', 'rgba' or 'indices'"
             raise bad_value("channels", channels, allowed)
         if layout not in ("HWC", "CHW"):
             raise bad_value("layout", layout, "'HWC' or 'CHW'")
@@ -130,9 +130,23 @@ class ImageDecoder:
                 f"antialias must be True with interpolation={interpolation!r}; without it there "
                 f"are {', '.join(_WITHOUT_ANTIALIAS)}."
             )
-        if check_dtype(dtype) not in (np.dtype(np.uint8), np.dtype(np.float32)):
-            raise bad_value("dtype", dtype, "'uint8' or 'float32'")
+        if decoder not in ("pillow", "turbo"):
+            raise bad_value("decoder", decoder, "'pillow' or 'turbo'")
+        if decoder == "turbo":
+            turbo.libraries()
+        elif check_bool("fast_dct", fast_dct):
+            raise bad_value("fast_dct", fast_dct, "False with decoder='pillow', which has no other")
+        kind = check_dtype(dtype)
+        if kind not in map(np.dtype, ("uint8", "uint16", "float32")):
+            raise bad_value("dtype", dtype, "'uint8', 'uint16' or 'float32'")
+        if kind == np.uint16 and (number != 1 or channels == "indices"):
+            raise bad_value("channels", channels, "1 with dtype='uint16'")
+        if channels == "indices" and interpolation != "nearest":
+            allowed = "'nearest' with channels='indices', which are numbers of classes"
+            raise bad_value("interpolation", interpolation, allowed)
         self._channels = int(number)
+        self._indices = channels == "indices"
+        self._deep = kind == np.uint16
         self._size = height, width
         self._layout = layout
         self._interpolation = interpolation
@@ -141,11 +155,18 @@ class ImageDecoder:
         self._turns = check_bool("exif_orientation", exif_orientation)
         self._scales = check_bool("jpeg_scaling", jpeg_scaling)
         self._max_pixels = check_int("max_pixels", max_pixels, 1, 2**62)
+        self._turbo = decoder == "turbo"
+        self._fast_dct = check_bool("fast_dct", fast_dct)
         shape = (height, width, self._channels)
-        self.spec = Spec(shape if layout == "HWC" else (shape[2], *shape[:2]), check_dtype(dtype))
+        self.spec = Spec(shape if layout == "HWC" else (shape[2], *shape[:2]), kind)
 
     def __repr__(self) -> str:
         return f"ImageDecoder(size={self._size}, {self._layout}, {self.spec})"
+
+    def fingerprint(self) -> str:
+        """What tells its pixels from Pillow's colours or grey; nothing if they are those."""
+        told = {"turbo": self._turbo, "fast_dct": self._fast_dct, "indices": self._indices}
+        return ", ".join(name for name, is_so in told.items() if is_so)
 
     def __call__(self, data: bytes | memoryview) -> Array:
         """The pixels of the image file with the bytes `data`, shape and dtype as in `spec`.
@@ -153,41 +174,95 @@ class ImageDecoder:
         Raises:
             FormatError: they are no image that can be decoded whole.
         """
+        out = np.empty(self.spec.shape, self.spec.dtype)
+        self.decode_into(data, out)
+        return out
+
+    def decode_into(self, data: bytes | memoryview, out: Array) -> None:
+        """Writes the pixels into `out`, a C-contiguous array of the shape and dtype of `spec`.
+
+        Raises:
+            FormatError: as for a call.
+        """
         try:
-            pixels = self._pixels(bytes(data))
+            pixels = self._pixels(data, out)
         except (FormatError, MemoryError):
             raise
         except Exception as error:  # Pillow raises whatever its many parsers meet
             raise FormatError(f"it can't be decoded: {error or type(error).__name__}") from None
-        array = pixels.reshape(*self._size, self._channels)
-        if self._layout == "CHW":
-            array = array.transpose(2, 0, 1)
-        return array.astype(self.spec.dtype, copy=False)
+        if pixels is not out:
+            out[...] = pixels if self._layout == "HWC" else pixels.transpose(2, 0, 1)
 
-    def _pixels(self, data: bytes) -> Array:
+    def _pixels(self, data: bytes | memoryview, out: Array) -> Array:
+        """Shape (height, width, channels); `out` itself if they are there already."""
+        data = bytes(data)
+        is_jpeg = data.startswith(b"\xff\xd8\xff")
+        if is_jpeg:
+            pillow.check_jpeg(data)
+        if is_jpeg and self._turbo and self._has_colours():
+            pixels = self._of_jpeg(data, out)
+            if pixels is not None:
+                return pixels
+        image = self._image(data)
+        orientation = pillow.orientation(image) if self._turns else 1
+        image = pillow.turned(self._converted(image), orientation)
+        box = self._box(image.size)
+        if box != (0, 0, *image.size):
+            image = image.crop(box)
+        if image.size != self._size[::-1] and not self._resizes_arrays():
+            image = pillow.resized(image, self._size, self._interpolation, self._antialias)
+        return self._resized(np.asarray(image).reshape(image.height, image.width, -1))
+
+    def _of_jpeg(self, data: bytes, out: Array) -> Array | None:
+        """As `_pixels`; None if Pillow has to decode it, or to say what is wrong."""
+        size = turbo.jpeg_size(data)
+        if size is None:
+            return None
+        self._check_pixels(size[1], size[0])
+        orientation = pillow.orientation(pillow.opened(data)) if self._turns else 1
+        # Straight into the batch, where that is all there is to do.
+        fits = size == self._size and orientation == 1 and self._layout == "HWC"
+        pixels = turbo.decode_jpeg(
+            data,
+            self._channels,
+            self._least_size(size[::-1])[::-1] if self._scales else None,
+            self._fast_dct,
+            out if fits and out.dtype == np.uint8 else None,
+        )
+        if pixels is None or pixels is out:
+            return pixels
+        pixels = pillow.turned_pixels(pixels, orientation)
+        left, top, right, bottom = self._box(pixels.shape[1::-1])
+        return self._resized(pixels[top:bottom, left:right])
+
+    def _image(self, data: bytes) -> "PIL.Image.Image":
+        """The image, decoded by Pillow."""
         from PIL import ImageChops
 
-        image: PIL.Image.Image = _opened(data)
-        if image.width * image.height > self._max_pixels:
-            raise FormatError(
-                f"it has {image.width} x {image.height} pixels; at most {self._max_pixels} are "
-                "decoded. If that is what it should have, pass a larger max_pixels"
-            )
+        image: PIL.Image.Image = pillow.opened(data)
+        self._check_pixels(image.width, image.height)
         if image.format == "JPEG":
             # A JPEG stores grey apart from the colours, which need not be decoded then.
             mode = "L" if self._channels == 1 else None
             image.draft(mode, self._least_size(image.size) if self._scales else None)
         elif image.format == "PNG":
-            _check_png(memoryview(data))
+            pillow.check_png(memoryview(data))
         image.load()
         if image.format == "JPEG" and image.mode == "CMYK" and "adobe" not in image.info:
             # Adobe stores how much ink there is not, and Pillow takes every CMYK file for Adobe's.
             image = ImageChops.invert(image)
-        return np.asarray(self._resized(self._turned(image)))
+        return image
+
+    def _check_pixels(self, width: int, height: int) -> None:
+        if width * height > self._max_pixels:
+            raise FormatError(
+                f"it has {width} x {height} pixels; at most {self._max_pixels} are "
+                "decoded. If that is what it should have, pass a larger max_pixels"
+            )
 
     def _least_size(self, size: tuple[int, int]) -> tuple[int, int]:
         """What (width, height) an image of `size` must have at least to be made smaller, if any."""
-        width, height = self._wanted()
+        height, width = self._size
         if self._turns:  # perhaps by a right angle
             width = height = max(width, height)
         left, top, right, bottom = self._box(size, (width, height))
@@ -195,47 +270,57 @@ class ImageDecoder:
             size[1] * height / (bottom - top)
         )
 
-    def _turned(self, image: "PIL.Image.Image") -> "PIL.Image.Image":
-        """The image, turned if wanted, with the wanted channels."""
+    def _converted(self, image: "PIL.Image.Image") -> "PIL.Image.Image":
+        """The image with the wanted channels."""
         from PIL import Image
 
-        if self._turns:
-            orientation = _orientation(image)
-            if 2 <= orientation <= 8:
-                image = image.transpose(Image.Transpose[_TURNS[orientation - 2]])
-        mode = _MODES[self._channels]
-        if image.mode.startswith("I"):  # sixteen bits, which Pillow would clip to eight
-            image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+        if self._indices:
+            return Image.fromarray(pillow.indices(image))
+        deep = pillow.sixteen_bits(image)
+        if self._deep:
+            if deep is None:
+                raise FormatError("it is not of one channel of 16 bits, as dtype='uint16' needs")
+            return Image.fromarray(deep)
+        if deep is not None:  # which Pillow would clip to eight
+            image = Image.fromarray((deep >> 8).astype(np.uint8))
         if self._channels != 4:
             image.info.pop("transparency", None)
+        mode = _MODES[self._channels]
         return image if image.mode == mode else image.convert(mode)
 
-    def _resized(self, image: "PIL.Image.Image") -> "PIL.Image.Image":
+    def _resizes_arrays(self) -> bool:
+        """Whether images become arrays first, and then are resized."""
+        if self._interpolation == "nearest":
+            return True
+        known = (self._interpolation, self._antialias) in turbo.FILTERS
+        return self._turbo and known and self._has_colours()
+
+    def _has_colours(self) -> bool:
+        """Whether pixels are what `turbo` knows: colours or grey of 8 bits, without opacity."""
+        return self._channels in (1, 3) and not (self._indices or self._deep)
+
+    def _resized(self, pixels: Array) -> Array:
+        """The pixels, of shape (height, width, channels), at the wanted size."""
+        if pixels.shape[:2] == self._size:
+            return pixels
+        if self._interpolation == "nearest":
+            return pillow.nearest(pixels, self._size)
+        if self._resizes_arrays():
+            return turbo.resized(pixels, self._size, self._interpolation, self._antialias)
         from PIL import Image
 
-        wanted = self._wanted()
-        box = self._box(image.size, wanted)
-        if box != (0, 0, *image.size):
-            image = image.crop(box)
-        if image.size == wanted:
-            return image
-        resampling = Image.Resampling[self._interpolation.upper()]
-        if self._antialias:
-            return image.resize(wanted, resampling)
-        # Band by band, as Keras does: Pillow would weigh the colours by the opacity.
-        whole = (0, 0, *image.size)
-        bands = [
-            band.transform(wanted, Image.Transform.EXTENT, whole, resampling)
-            for band in ([image] if image.mode != "RGBA" else image.split())
-        ]
-        return bands[0] if len(bands) == 1 else Image.merge(image.mode, bands)
+        image = Image.fromarray(pixels if self._channels == 3 else pixels[..., 0])
+        image = pillow.resized(image, self._size, self._interpolation, self._antialias)
+        return np.asarray(image).reshape(*self._size, self._channels)
 
-    def _wanted(self) -> tuple[int, int]:
-        """Width and height, in Pillow's order."""
-        return self._size[1], self._size[0]
+    def _box(
+        self, size: tuple[int, int], wanted: tuple[int, int] | None = None
+    ) -> tuple[int, int, int, int]:
+        """Left, top, right and bottom of the part of an image of `size` that is resized.
 
-    def _box(self, size: tuple[int, int], wanted: tuple[int, int]) -> tuple[int, int, int, int]:
-        """Left, top, right and bottom of the part of an image of `size` that is resized."""
+        Both sizes are (width, height), as Pillow has them.
+        """
+        wanted = wanted or self._size[::-1]
         width, height = size
         if self._crops:
             # In integers as Keras has them, to cut off the same pixels.
@@ -243,65 +328,6 @@ class ImageDecoder:
             height = min(height, max(1, int(size[0] * wanted[1] / wanted[0])))
         left, top = int((size[0] - width) / 2), int((size[1] - height) / 2)
         return left, top, left + width, top + height
-
-
-@functools.cache
-def _openers() -> "dict[bytes, type[PIL.ImageFile.ImageFile]]":
-    """What opens an image, by the bytes that it begins with."""
-    try:
-        # These, as Image.open would try more formats, and warn by a limit of its own.
-        from PIL.BmpImagePlugin import BmpImageFile
-        from PIL.GifImagePlugin import GifImageFile
-        from PIL.JpegImagePlugin import JpegImageFile
-        from PIL.PngImagePlugin import PngImageFile
-        from PIL.WebPImagePlugin import WebPImageFile
-    except ModuleNotFoundError as error:
-        raise missing_extra("Decoding images", "Pillow", "images") from error
-    return {
-        b"\xff\xd8\xff": JpegImageFile,
-        b"\x89PNG\r\n\x1a\n": PngImageFile,
-        b"RIFF": WebPImageFile,
-        b"BM": BmpImageFile,
-        b"GIF8": GifImageFile,
-    }
-
-
-def _opened(data: bytes) -> "PIL.ImageFile.ImageFile":
-    """The image, with its header read and its pixels yet to be decoded."""
-    for start, opener in _openers().items():
-        if data.startswith(start):
-            return opener(io.BytesIO(data))
-    if not data:
-        raise FormatError("it is empty")
-    raise FormatError(f"it begins with {data[:12]!r}, as no JPEG, PNG, WebP, BMP or GIF does")
-
-
-def _orientation(image: "PIL.Image.Image") -> int:
-    """What its EXIF data say; 1, which is as it is, if they say nothing that can be read.
-
-    `ImageOps.exif_transpose` also writes the EXIF data again, and fails at odd ones.
-    """
-    try:
-        return int(image.getexif().get(0x0112, 1))
-    except Exception:  # Pillow raises whatever it meets; the pixels have nothing to do with it
-        return 1
-
-
-def _check_png(data: memoryview) -> None:
-    """Raises an error unless a PNG has its end, and its pixels the checksums that they should.
-
-    Pillow compares only those of other chunks, and does not look at what follows the last row.
-    """
-    at, kind = 8, b""
-    while kind != b"IEND":
-        end = at + 8 + int.from_bytes(data[at : at + 4], "big")
-        if end + 4 > len(data):
-            raise FormatError("it has no end: it was cut short")
-        kind = bytes(data[at + 4 : at + 8])
-        checksum = int.from_bytes(data[end : end + 4], "big")
-        if kind == b"IDAT" and zlib.crc32(data[at + 4 : end]) != checksum:
-            raise FormatError("its pixels do not have the checksum (CRC-32) that they should")
-        at = end + 4
 
 
 def _check_size(size: int | tuple[int, int]) -> tuple[int, int]:

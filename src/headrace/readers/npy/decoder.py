@@ -1,16 +1,17 @@
 """NpyDecoder: arrays in the .npy format become samples of one shape and dtype."""
 
 import io
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from headrace.arguments import check_dtype, hint_of_raw, keeps_kind
 from headrace.arrays import Array
-from headrace.readers.npy.header import NpyLayout, parse_header, read_header
+from headrace.readers.npy.header import MAX_START_BYTES, NpyLayout, parse_header, read_header
 from headrace.readers.reader import Spec
 from headrace.readers.shared.format_error import FormatError
+from headrace.readers.shared.ragged_parts import REMEDY, differ_in_length
 from headrace.storage.local.folder import read_into
 
 
@@ -20,9 +21,10 @@ class NpyDecoder:
     Args:
         header: of the first array, all bytes before its data.
         shape: of a sample. Default: that of the first array. Arrays may differ from it by axes of
-            length one.
+            length one; or in the length of the first axis, if that is None, and in nothing else.
         dtype: of a sample, which arrays are converted to. Default: that of the first array, which
             all others must then have.
+        ragged: whether the first axis may have any length, whatever it is in shape.
 
     Attributes:
         spec: shape and dtype of a sample.
@@ -36,23 +38,32 @@ class NpyDecoder:
     def __init__(
         self,
         header: bytes,
-        shape: tuple[int, ...] | None = None,
+        shape: tuple[int | None, ...] | None = None,
         dtype: npt.DTypeLike | None = None,
+        ragged: bool = False,
     ) -> None:
         layout = parse_header(header)
         self._converts = dtype is not None
+        of_sample = layout.shape if shape is None else shape
+        if ragged and not of_sample:
+            raise FormatError("it is one number, without an axis that may have any length")
         self.spec = Spec(
-            layout.shape if shape is None else shape,
+            (None, *of_sample[1:]) if ragged else of_sample,
             check_dtype(layout.dtype if dtype is None else dtype),
         )
         self._check(layout)
-        self.plain_header = header if self._is_plain(layout) else None
+        is_plain = self._is_plain(layout) and not self.spec.ragged
+        self.plain_header = header if is_plain else None
 
     def layout(self, header: bytes) -> NpyLayout:
         """The layout of an array with this header; an error unless it can become a sample."""
         layout = parse_header(header)
         self._check(layout)
         return layout
+
+    def array(self, data: memoryview) -> Array:
+        """The array in `data`, whose memory it shares; in whatever order and dtype it has there."""
+        return array_in(data, self.layout(read_header(io.BytesIO(data[:MAX_START_BYTES]))))
 
     def decode(self, data: memoryview, row: Array) -> None:
         """Writes the array in `data` into `row`, which has shape (1, *shape)."""
@@ -83,8 +94,13 @@ class NpyDecoder:
 
     def _check(self, layout: NpyLayout) -> None:
         shape, expected = layout.shape, self.spec.shape
-        if shape != expected and squeezed(shape) != squeezed(expected):
-            raise FormatError(f"its shape is {shape}; expected is {expected}")
+        if self.spec.ragged:
+            fits = len(shape) == len(expected) and shape[1:] == expected[1:]
+        else:
+            fits = shape == expected or squeezed(shape) == squeezed(expected)
+        if not fits:
+            remedy = f". {REMEDY}" if differ_in_length(shape, expected) else ""
+            raise FormatError(f"its shape is {shape}; expected is {expected}{remedy}")
         native = layout.dtype.newbyteorder("=")
         if native != self.spec.dtype:
             if not self._converts:
@@ -101,6 +117,13 @@ class NpyDecoder:
     def _is_plain(self, layout: NpyLayout) -> bool:
         """Whether the stored data are the bytes of the sample, as they stand."""
         return has_rows_together(layout) and layout.dtype == self.spec.dtype
+
+
+def array_in(data: bytes | memoryview, layout: NpyLayout) -> Array:
+    """The array of this layout in the bytes of a file, whose memory it shares."""
+    check_size(len(data), layout)
+    order: Literal["F", "C"] = "F" if layout.fortran_order else "C"
+    return np.ndarray(layout.shape, layout.dtype, data, layout.data_offset_bytes, order=order)
 
 
 def check_size(size: int, layout: NpyLayout) -> None:

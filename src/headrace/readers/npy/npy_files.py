@@ -10,12 +10,12 @@ import io
 import operator
 import os
 from collections.abc import Iterable, Iterator
-from typing import BinaryIO, SupportsIndex
+from typing import Any, BinaryIO, SupportsIndex
 
 import numpy as np
 import numpy.typing as npt
 
-from headrace.arguments import check_dtype
+from headrace.arguments import check_bool, check_dtype
 from headrace.arrays import Array, Indices
 from headrace.errors import bad_type
 from headrace.readers.npy.decoder import NpyDecoder, check_size
@@ -43,10 +43,12 @@ class NpyFiles:
             ("cats/17"), or ints. Default: all .npy files below root, sorted by id; files and
             folders whose name begins with a dot are passed over.
         shape: of one sample. Default: that of the first file. Files may differ from it by axes of
-            length one.
+            length one; or in the length of their first axis if it is None, such as (None, 80).
         dtype: of the samples that are read. Default: that of the first file, which all others must
             then have. When given, files are converted, if that is possible without changing their
             kind (float64 to float32, uint8 to float32, but not float32 to uint8).
+        ragged: whether the first axis may have any length: a batch is then a `Ragged`. The same as
+            None in shape.
 
     Raises:
         ArgumentError: (a ValueError) there is no such folder, no id, or one that would leave root.
@@ -75,25 +77,35 @@ class NpyFiles:
         root: Root,
         ids: Iterable[str | int] | None = None,
         *,
-        shape: tuple[int, ...] | None = None,
+        shape: tuple[int | None, ...] | None = None,
         dtype: npt.DTypeLike | None = None,
+        ragged: bool = False,
     ) -> None:
+        check_bool("ragged", ragged)
         if shape is not None:
             shape = _check_shape(shape)
         if dtype is not None:
             dtype = check_dtype(dtype)
+
+        def first(file: BinaryIO, size: int) -> NpyDecoder:
+            header = read_header(file)
+            decoder = NpyDecoder(header, shape, dtype, ragged)
+            # On its word all batches are allocated, so its size is checked before.
+            check_size(size, parse_header(header))
+            return decoder
+
         self._files = SampleFiles(root, ids, (_SUFFIX,))
         self._names = self._files.names
         root_path = self._files.storage.local_path()
         self._folder = None if root_path is None else Folder(root_path)
         if self._folder is not None:
             with self._sample(self._folder, 0) as file:
-                self._decoder = _first(file, os.fstat(file.fileno()).st_size, shape, dtype)
+                self._decoder = first(file, os.fstat(file.fileno()).st_size)
         else:
             decoders: list[NpyDecoder] = []
             self._files.read(
                 np.array([0]),
-                lambda data, _: decoders.append(_first(io.BytesIO(data), len(data), shape, dtype)),
+                lambda data, _: decoders.append(first(io.BytesIO(data), len(data))),
             )
             (self._decoder,) = decoders
         self._spec = self._decoder.spec
@@ -128,8 +140,17 @@ class NpyFiles:
         """For each sample a number that changes with its file."""
         return self._files.stamps(indices)
 
-    def read(self, indices: Indices, out: Array) -> None:
+    def read(self, indices: Indices, out: Any) -> None:
         check_read(len(self), self.spec, indices, out)
+        if self.spec.ragged:
+            arrays: dict[int, Array] = {}
+
+            def keep(data: memoryview, row: int) -> None:
+                arrays[row] = self._decoder.array(data)
+
+            self._files.read(indices, keep)
+            out.take([arrays[row] for row in range(len(indices))])
+            return
         header, names = self._decoder.plain_header, self._names
         if self._folder is None:
             decode = self._decoder.decode
@@ -155,19 +176,8 @@ class NpyFiles:
             raise sample_error(error, index, self.path(index)) from None
 
 
-def _first(
-    file: BinaryIO, size: int, shape: tuple[int, ...] | None, dtype: npt.DTypeLike | None
-) -> NpyDecoder:
-    """The decoder of arrays that are like the first, which lies in `file` of `size` bytes."""
-    header = read_header(file)
-    decoder = NpyDecoder(header, shape, dtype)
-    # On its word all batches are allocated, so its size is checked before.
-    check_size(size, parse_header(header))
-    return decoder
-
-
-def _check_shape(shape: Iterable[SupportsIndex]) -> tuple[int, ...]:
+def _check_shape(shape: Iterable[SupportsIndex | None]) -> tuple[int | None, ...]:
     try:
-        return tuple(operator.index(length) for length in shape)
+        return tuple(length if length is None else operator.index(length) for length in shape)
     except TypeError:
-        raise bad_type("shape", shape, "a tuple of ints") from None
+        raise bad_type("shape", shape, "a tuple of ints, or None for the first") from None

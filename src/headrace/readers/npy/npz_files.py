@@ -22,6 +22,7 @@ from headrace.readers.npy.header import MAX_START_BYTES, parse_header, read_head
 from headrace.readers.reader import Arrays, Specs, check_read
 from headrace.readers.shared.format_error import FormatError
 from headrace.readers.shared.named_arrays import DTypes, dtypes_by_key, part_of
+from headrace.readers.shared.ragged_parts import check_ragged, with_any_length
 from headrace.readers.shared.sample_files import SampleFiles
 from headrace.storage.opening import Root
 from headrace.storage.stamps import Stamps
@@ -52,6 +53,8 @@ class NpzFiles:
         dtype: of the samples, or a dict of those of some arrays. Default: that of the first file,
             which all others must then have. When given, arrays are converted, if that is possible
             without changing their kind.
+        ragged: True if the first axis of all arrays that have one may have any length, or the keys
+            of those: a batch of them is a `Ragged`.
 
     Raises:
         ArgumentError: (a ValueError) there is no such folder, no id, or one that would leave root;
@@ -83,7 +86,9 @@ class NpzFiles:
         *,
         keys: str | Iterable[str] | None = None,
         dtype: DTypes = None,
+        ragged: bool | Iterable[str] = False,
     ) -> None:
+        any_length = check_ragged(ragged)
         wanted = None if keys is None else _check_keys(keys)
         self._files = SampleFiles(root, ids, (_SUFFIX,))
         self._decoders: dict[str, NpyDecoder] = {}
@@ -97,7 +102,12 @@ class NpzFiles:
                 raise bad_value("keys", keys, f"among those of the first file: {_listed(found)}")
             selected = found if wanted is None else wanted
             dtypes = _dtypes(dtype, selected)
-            self._decoders = {key: archive.decoder(key, dtypes[key]) for key in selected}
+            decoders = {key: archive.decoder(key, dtypes[key]) for key in selected}
+            specs = with_any_length(any_length, {key: one.spec for key, one in decoders.items()})
+            self._decoders = {
+                key: archive.decoder(key, dtypes[key], True) if specs[key].ragged else decoders[key]
+                for key in selected
+            }
 
         self._files.read(np.array([0]), look)
         specs: dict[str, Specs] = {key: one.spec for key, one in self._decoders.items()}
@@ -135,12 +145,21 @@ class NpzFiles:
         check_read(len(self), self.spec, indices, out)
         arrays = {key: part_of(out, key) for key in self._decoders}
 
+        samples: dict[str, dict[int, Array]] = {
+            key: {} for key, decoder in self._decoders.items() if decoder.spec.ragged
+        }
+
         def decode(data: memoryview, row: int) -> None:
             archive = _Archive(data)
             for key, decoder in self._decoders.items():
-                archive.read(key, decoder, arrays[key][row : row + 1])
+                if key in samples:
+                    samples[key][row] = archive.array(key, decoder)
+                else:
+                    archive.read(key, decoder, arrays[key][row : row + 1])
 
         self._files.read(indices, decode)
+        for key, by_row in samples.items():
+            arrays[key].take([by_row[row] for row in range(len(indices))])
 
 
 class _Archive:
@@ -163,33 +182,47 @@ class _Archive:
             if member.filename.endswith(".npy")
         }
 
-    def decoder(self, key: str, dtype: DType | None) -> NpyDecoder:
+    def decoder(self, key: str, dtype: DType | None, ragged: bool = False) -> NpyDecoder:
         """The decoder of arrays that are like the one of that name."""
         with _naming(key):
             member = self.members[key]
             header = self._header(member)
-            decoder = NpyDecoder(header, dtype=dtype)
+            decoder = NpyDecoder(header, dtype=dtype, ragged=ragged)
             # On its word all batches are allocated, so its size is checked before.
             _check_claim(member, header)
             return decoder
 
     def read(self, key: str, decoder: NpyDecoder, row: Array) -> None:
         """Writes the array of that name into `row`, which has shape (1, *shape)."""
+        member = self._member(key)
+        with _naming(key):
+            decoder.decode(self._data_of(member, decoder, row.nbytes), row)
+
+    def array(self, key: str, decoder: NpyDecoder) -> Array:
+        """The array of that name."""
+        member = self._member(key)
+        with _naming(key):
+            return decoder.array(self._data_of(member, decoder))
+
+    def _member(self, key: str) -> zipfile.ZipInfo:
         member = self.members.get(key)
         if member is None:
             raise FormatError(f"it has no array {key!r}, but {_listed(self.members)}")
-        with _naming(key):
-            plain = decoder.plain_header
-            if plain is None or member.file_size != len(plain) + row.nbytes:
-                header = self._header(member)
-                decoder.layout(header)  # before anything as large as it says is unpacked
-                _check_claim(member, header)
-            data = self._unpacked(member, member.file_size)
-            if len(data) != member.file_size:
-                raise FormatError(f"it has {len(data)} bytes; its archive says {member.file_size}")
-            if zlib.crc32(data) != member.CRC:
-                raise FormatError("its bytes do not have the checksum (CRC-32) that they should")
-            decoder.decode(data, row)
+        return member
+
+    def _data_of(self, member: zipfile.ZipInfo, decoder: NpyDecoder, nbytes: int = 0) -> memoryview:
+        """A .npy file, whose data should have so many bytes."""
+        plain = decoder.plain_header
+        if plain is None or member.file_size != len(plain) + nbytes:
+            header = self._header(member)
+            decoder.layout(header)  # before anything as large as it says is unpacked
+            _check_claim(member, header)
+        data = self._unpacked(member, member.file_size)
+        if len(data) != member.file_size:
+            raise FormatError(f"it has {len(data)} bytes; its archive says {member.file_size}")
+        if zlib.crc32(data) != member.CRC:
+            raise FormatError("its bytes do not have the checksum (CRC-32) that they should")
+        return data
 
     def _header(self, member: zipfile.ZipInfo) -> bytes:
         start = self._unpacked(member, _USUAL_START_BYTES)

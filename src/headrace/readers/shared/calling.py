@@ -36,6 +36,12 @@ def call(decode: Callable[[bytes], T], data: bytes) -> T:
         raise FormatError(f"{type(error).__name__}: {error}") from error
 
 
+def decode_fingerprint_of(decode: object) -> str:
+    """What its method `fingerprint` returns, as that of an `ImageDecoder`; nothing without one."""
+    fingerprint: str = getattr(decode, "fingerprint", str)()
+    return fingerprint
+
+
 class SampleWriter:
     """Writes samples that functions return into batches, if they are what they must be.
 

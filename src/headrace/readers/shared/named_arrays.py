@@ -6,13 +6,13 @@ What readers of files with several named arrays have in common, such as HDF5 and
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
-import numpy as np
 import numpy.typing as npt
 
 from headrace.arguments import check_dtype, check_ids, hint_of_raw, keeps_kind
-from headrace.arrays import Array, DType, fingerprint
+from headrace.arrays import DType, fingerprint
 from headrace.errors import ArgumentError, bad_type, bad_value
-from headrace.readers.reader import Arrays, Spec, Specs
+from headrace.ragged import RaggedOut
+from headrace.readers.reader import Spec, Specs
 
 # Not a share of the cache, as the order of samples must not depend on it.
 _LARGE_BYTES = 2**25
@@ -86,11 +86,11 @@ class ChosenArrays:
     def spec(self) -> Specs:
         return dict(self._specs) if self._several else next(iter(self._specs.values()))
 
-    def parts(self, out: Arrays) -> Iterator[tuple[str, Array]]:
+    def parts(self, out: Any) -> Iterator[tuple[str, Any]]:
         """The key and rows of each array in a batch that has any bytes."""
         for key in self.found:
             part = part_of(out, key)
-            if part.size:
+            if isinstance(part, RaggedOut) or part.size:
                 yield key, part
 
     def check_again(self, found: dict[str, StoredArray]) -> str | None:
@@ -110,11 +110,9 @@ class ChosenArrays:
         return fingerprint("\0".join(self.names.values()))
 
 
-def part_of(out: Arrays, key: str) -> Array:
+def part_of(out: Any, key: str) -> Any:
     """The array of this key in a batch; or all of the batch, if its samples are no dicts."""
-    part = out[key] if isinstance(out, dict) else out
-    assert isinstance(part, np.ndarray)
-    return part
+    return out[key] if isinstance(out, dict) else out
 
 
 def check_chosen(argument: str, chosen: str | Iterable[str] | Mapping[str, str] | None) -> Chosen:
@@ -144,14 +142,20 @@ def dtypes_by_key(dtype: DTypes, keys: Iterable[str]) -> dict[str, Any]:
 
 
 def stored_array(
-    argument: str, name: str, shape: tuple[int, ...], dtype: DType, block: int, location: str
+    argument: str,
+    name: str,
+    shape: tuple[int, ...],
+    dtype: DType,
+    block: int,
+    location: str,
+    remedy: str = "",
 ) -> StoredArray:
-    """The description of an array, unless samples can't be of its dtype."""
+    """The description of an array, unless samples can't be of its dtype; with another remedy."""
     if dtype.hasobject or dtype.kind == "T":
         raise ArgumentError(
             f"{argument} must hold elements of a fixed size, but {name!r} in {location!r} holds "
-            "others, such as strings or arrays of any length. Store them with a fixed size, such "
-            f"as dtype='S10', or name the arrays to read with {argument}=[...]."
+            f"others, such as strings or arrays of any length. {remedy}Store them with a fixed "
+            f"size, such as dtype='S10', or name the arrays to read with {argument}=[...]."
         )
     # An element may itself be an array.
     dtype, inner = dtype.subdtype or (dtype, ())

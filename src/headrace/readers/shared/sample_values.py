@@ -14,6 +14,7 @@ from headrace.arrays import Array
 from headrace.errors import bad_type, bad_value
 from headrace.pytree import Tree, leaves, map_leaves
 from headrace.readers.reader import Spec, Specs, is_specs
+from headrace.readers.shared.ragged_parts import REMEDY, differ_in_length
 
 _NUMBERS = int | float | complex | np.generic
 
@@ -89,7 +90,13 @@ def write_sample(
         array = array_of(sample, where)
         shape = (None, *array.shape[1:]) if spec.ragged and array.ndim else array.shape
         if shape != spec.shape:
-            raise UnfitError(f"{where} has the shape {array.shape}; expected is {spec.shape}")
+            remedy = ""
+            if differ_in_length(array.shape, spec.shape):
+                in_spec = ", or None in the shapes of spec=" if converts else ""
+                remedy = f". {REMEDY}{in_spec}"
+            raise UnfitError(
+                f"{where} has the shape {array.shape}; expected is {spec.shape}{remedy}"
+            )
         if not fits(array, spec, converts):
             expected = (
                 f", which can't become the {spec.dtype} of spec without changing its kind"

@@ -9,7 +9,7 @@ import numpy as np
 from headrace.arguments import check_ids
 from headrace.arrays import Array
 from headrace.errors import ArgumentError, bad_type, bad_value
-from headrace.readers.npy.decoder import check_size
+from headrace.readers.npy.decoder import array_in
 from headrace.readers.npy.header import parse_header, read_header
 from headrace.readers.shared.calling import Decode, call
 from headrace.readers.shared.format_error import FormatError
@@ -70,15 +70,7 @@ def check_fields(fields: str | Iterable[str] | Mapping[str, Decode | None]) -> l
 
 def decode_npy(data: bytes) -> Array:
     """The array in a .npy file."""
-    layout = parse_header(read_header(io.BytesIO(data)))
-    check_size(len(data), layout)
-    return np.ndarray(
-        layout.shape,
-        layout.dtype,
-        data,
-        layout.data_offset_bytes,
-        order="F" if layout.fortran_order else "C",
-    )
+    return array_in(data, parse_header(read_header(io.BytesIO(data))))
 
 
 _DECODERS: dict[str, Decode] = {"npy": decode_npy, "cls": int, "index": int, "id": int}

@@ -3,18 +3,25 @@
 import os
 import zlib
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
 from headrace.arrays import Array, Indices, fingerprint
 from headrace.errors import ArgumentError, SampleFormatError
-from headrace.readers.reader import Arrays, Spec, Specs, check_read
-from headrace.readers.shared.calling import Decode
+from headrace.readers.reader import Spec, Specs, check_read
+from headrace.readers.shared.calling import Decode, decode_fingerprint_of
 from headrace.readers.shared.format_error import FormatError, bad_sample
 from headrace.readers.shared.index_file import same_shards
 from headrace.readers.shared.listing import samples_below
 from headrace.readers.shared.named_arrays import part_of
 from headrace.readers.shared.pieces import read_pieces
+from headrace.readers.shared.ragged_parts import (
+    REMEDY,
+    check_ragged,
+    differ_in_length,
+    with_any_length,
+)
 from headrace.readers.shared.shards import check_shards
 from headrace.readers.tar.fields import check_fields
 from headrace.readers.tar.index import TarIndex
@@ -44,6 +51,8 @@ class TarFiles:
         shards: their names below root, in order; one of them may name many, such as
             "train-{000000..000146}.tar". Default: all that end with .tar, sorted.
         index: a file of `save_index`, so that no headers have to be read.
+        ragged: True if the first axis of all fields that have one may have any length, or the names
+            of those, such as ["boxes.npy"]: a batch of them is a `Ragged`.
 
     Raises:
         ArgumentError: (a ValueError) there is no such folder or shard, no sample has a field, or
@@ -77,7 +86,9 @@ class TarFiles:
         *,
         shards: str | Iterable[str] | None = None,
         index: str | os.PathLike[str] | None = None,
+        ragged: bool | Iterable[str] = False,
     ) -> None:
+        any_length = check_ragged(ragged)
         self._storage = open_storage(root)
         self._fields = check_fields(fields)
         named = None if shards is None else check_shards(shards)
@@ -102,7 +113,11 @@ class TarFiles:
         # The first that has all; if none has, the error is that of the first sample.
         complete = int((self._members >= 0).all(axis=1).argmax())
         self._read(np.array([complete]), keep)
-        self._specs = [Spec(array.shape, array.dtype.newbyteorder("=")) for array in first]
+        specs = {
+            field.name: Spec(array.shape, array.dtype.newbyteorder("="))
+            for field, array in zip(self._fields, first, strict=True)
+        }
+        self._specs = list(with_any_length(any_length, specs).values())
 
     @property
     def spec(self) -> Specs:
@@ -125,9 +140,14 @@ class TarFiles:
         )
 
     def fingerprint(self) -> str:
-        """A hash of the names of the shards, the keys of the samples, and the fields."""
+        """A hash of the names of the shards, the keys of the samples, and the fields.
+
+        With what the functions that decode these say of themselves.
+        """
         fields = [field.extensions for field in self._fields]
-        return fingerprint(repr((self._index.shards, fields)), self._index.keys.encoded)
+        said = [decode_fingerprint_of(field.function) for field in self._fields]
+        named = (self._index.shards, fields, said) if any(said) else (self._index.shards, fields)
+        return fingerprint(repr(named), self._index.keys.encoded)
 
     def save_index(self, path: str | os.PathLike[str]) -> None:
         """Writes where all files in the shards lie to `path`, an .npz file, for `index=`.
@@ -143,16 +163,18 @@ class TarFiles:
         """For each sample a number that changes with its file."""
         return stamps_of_files(self._storage, self._index.shards)[self._index.shard[indices]]
 
-    def read(self, indices: Indices, out: Arrays) -> None:
+    def read(self, indices: Indices, out: Any) -> None:
         check_read(len(self), self.spec, indices, out)
         arrays = [part_of(out, field.name) for field in self._fields]
 
         def put(row: int, field: int, data: bytes) -> None:
             array, spec = self._fields[field].decode(data), self._specs[field]
-            if array.shape != spec.shape or array.dtype.newbyteorder("=") != spec.dtype:
+            shape = (None, *array.shape[1:]) if spec.ragged and array.ndim else array.shape
+            if shape != spec.shape or array.dtype.newbyteorder("=") != spec.dtype:
+                remedy = f". {REMEDY}" if differ_in_length(array.shape, spec.shape) else ""
                 raise FormatError(
                     f"it has shape {array.shape} and dtype {array.dtype}; expected are "
-                    f"{spec.shape} and {spec.dtype}, those of the first whole sample"
+                    f"{spec.shape} and {spec.dtype}, those of the first whole sample{remedy}"
                 )
             arrays[field][row] = array
 

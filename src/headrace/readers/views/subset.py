@@ -2,6 +2,7 @@
 
 import functools
 import warnings
+from typing import Any
 
 import numpy as np
 
@@ -11,9 +12,11 @@ from headrace.readers.access import (
     Access,
     Part,
     ReadAmplificationWarning,
+    ReadPieces,
     Stamps,
     lengths_of,
     parts_of,
+    read_pieces_of,
 )
 from headrace.readers.reader import Arrays, Reader, Specs, check_read
 from headrace.readers.source import common_length, readers_of, samples_hash
@@ -116,6 +119,22 @@ class Subset:
             lambda lengths: None if lengths is None else lengths[chosen],
             map_leaves(lengths_of, self._readers),
         )
+
+    @property
+    def read_pieces(self) -> ReadPieces | None:
+        """Reads pieces of samples of any length, if the source does; as `read_pieces_of` says."""
+        if isinstance(self._readers, tuple | dict):
+            return None
+        of_source = read_pieces_of(self._readers)
+        return None if of_source is None else functools.partial(self._read_pieces, of_source)
+
+    def _read_pieces(self, of_source: ReadPieces, indices: Indices, *pieces: Any) -> None:
+        chosen = self._chosen.at(indices)
+        try:
+            of_source(chosen, *pieces)
+        except Exception as error:
+            renumber_in(error, "sample {} of the subset", indices, chosen)
+            raise
 
     @property
     def part_readers(self) -> Tree[Reader]:

@@ -9,6 +9,7 @@ from packed_values import Values
 from reading import read
 
 import headrace as hr
+from headrace.pytree import leaves
 from headrace.readers.access import access_of, fingerprint_of
 from headrace.readers.reader import check_read
 from headrace.testing import ReaderContract
@@ -140,6 +141,34 @@ def test_of_a_reader_that_does_not_know_lengths_they_are_read():
     assert np.array_equal(read(packed)["values"], read(hr.Packed(reader.samples, 6))["values"])
 
 
+@pytest.mark.parametrize("split", SPLITS)
+def test_pieces_are_those_of_whole_samples(split):
+    """Whether a reader can read pieces by themselves, as in memory, or whole samples only."""
+    ragged = ragged_of(LENGTHS, (2,))
+    order = np.random.default_rng(0).permutation(len(LENGTHS))
+    shuffled = hr.Subset(ragged, order)
+    expected = read(hr.Packed(Counted(shuffled), 8, split))
+    inverse = hr.Subset(hr.Subset(ragged, range(len(LENGTHS))), order)
+    for source in (shuffled, inverse, (shuffled, Counted(inverse))):
+        batch = read(hr.Packed(source, 8, split))
+        for values in leaves(batch["values"]):
+            assert np.array_equal(values, expected["values"])
+        assert np.array_equal(batch["segment_ids"], expected["segment_ids"])
+
+
+def test_of_a_sample_in_memory_that_is_cut_only_the_piece_is_read(monkeypatch):
+    ragged = ragged_of([3, 100_000, 2])
+    packed = hr.Packed(ragged, 8, "long")
+    monkeypatch.setattr(hr.RaggedArray, "read", lambda *_: pytest.fail("the whole is read"))
+    for reader in (packed, hr.Packed(hr.Subset(ragged, [1, 0]), 8, "long")):
+        batch = read(reader, [7, 7, 300])
+        assert batch["values"].tolist() == [
+            [*range(60, 68)],
+            [*range(60, 68)],
+            [*range(2404, 2412)],
+        ]
+
+
 def test_a_sample_that_is_cut_is_read_once_for_a_batch():
     reader = Counted(ragged_of([3, 1000, 2]))
     packed = hr.Packed(reader, 8, "long")
@@ -232,3 +261,13 @@ def test_access_of_rows():
 def test_rows_of_bytes():
     ragged = hr.RaggedArray(np.array([b"a", b"b", b"c"]), np.array([0, 2, 3]))
     assert read(hr.Packed(ragged, 4))["values"].tolist() == [[b"a", b"b", b"c", b""]]
+
+
+def test_more_ranks_than_rows():
+    packed = hr.Packed(ragged_of([3, 0, 5, 2]), 5)
+    rows = []
+    for rank in range(6):
+        loader = hr.Loader(packed, 1, rank=rank, world_size=6, tail="pad", seed=1)
+        ((batch, weights),) = loader
+        rows += [batch["values"][0].tolist()] * int(weights.sum())
+    assert sorted(rows) == sorted(read(packed)["values"].tolist())

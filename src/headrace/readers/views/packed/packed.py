@@ -8,14 +8,14 @@ import numpy as np
 
 from headrace.arguments import MAX_SAMPLES, check_int, check_seed
 from headrace.arrays import Indices, MemoryPool, fingerprint
-from headrace.errors import ArgumentError, SampleFormatError, bad_value
-from headrace.pytree import Tree, leaves, map_leaves
-from headrace.ragged import Ragged
+from headrace.errors import ArgumentError, bad_value
+from headrace.pytree import leaves, map_leaves
 from headrace.readers.access import Access, ReadAmplificationWarning, Stamps, access_of
-from headrace.readers.reader import Batched, Spec, Specs, check_read, read_batch
+from headrace.readers.reader import Spec, Specs, check_read
 from headrace.readers.source import common_length, readers_of, samples_hash
 from headrace.readers.views.packed.lengths import common_lengths
-from headrace.readers.views.packed.plan import Fitted, Joined, Pieces, Plan
+from headrace.readers.views.packed.plan import Fitted, Joined, Plan
+from headrace.readers.views.packed.reading import read_pieces
 from headrace.readers.views.packed.rows import Layout
 from headrace.readers.views.parts import (
     access_of_parts,
@@ -30,7 +30,7 @@ Split = Literal["never", "long", "always"]
 # Positions are int32.
 _MOST_VALUES = 2**31 - 1
 # Of the memory that samples are read into before they are copied to their rows.
-_KEPT_BYTES = 2**26
+_KEPT_BYTES = 2**25
 _IDS, _POSITIONS = "segment_ids", "positions"
 
 
@@ -113,7 +113,6 @@ class Packed:
         if not len(self._plan):
             raise ArgumentError(f"reader must have a sample with values, but all {n} are empty.")
         self.fill = float(lengths.sum()) / (len(self) * self._length)
-        self._cuts = split == "always" or int(lengths.max()) > self._length
         self._described = f"length={length}, split={split!r}"
         self._memory = MemoryPool(_KEPT_BYTES)
         _warn_of_blocks(access_of_parts(self._readers), n)
@@ -155,27 +154,17 @@ class Packed:
         if not len(indices):
             return
         pieces = self._plan.pieces(indices)
-        samples, which = pieces.samples, np.arange(len(pieces.samples))
-        if self._cuts:  # of a sample that is cut, there may be several pieces
-            once, of_once = np.unique(samples, return_inverse=True)
-            if len(once) < len(samples):
-                samples, which = once, of_once.reshape(-1)
         try:
-            batches = self._read_samples(samples)
-            offsets = _checked_offsets(batches, samples, which, pieces)
+            batches, begins = read_pieces(self._readers, pieces, self._memory.empty)
         except Exception as error:
             renumber_in(error, "row {}", indices[pieces.rows], pieces.samples)
             raise
         layout = Layout(pieces, len(indices), self._length)
         layout.number(out[_IDS], out[_POSITIONS])
-        runs = layout.runs(offsets[which] + pieces.begins)
+        runs = layout.runs(begins)
         # Of dicts, the arrays are there by their names.
         rows = out if isinstance(batches, dict) else out["values"]
         map_leaves(lambda batch, part: layout.copy(batch.values, runs, part), batches, rows)
-
-    def _read_samples(self, samples: Indices) -> Tree[Batched]:
-        empty = self._memory.empty
-        return map_leaves(lambda reader: read_batch(reader, samples, empty), self._readers)
 
 
 def _spec_of_rows(spec: Specs, length: int) -> Specs:
@@ -210,33 +199,6 @@ def _check_lengths(lengths: Indices, length: int) -> None:
             f"wherever a row is full, or length={lengths.max()}; or leave them out with "
             "headrace.Subset."
         )
-
-
-def _checked_offsets(
-    batches: Tree[Batched], samples: Indices, which: Indices, pieces: Pieces
-) -> Indices:
-    """Where each of the samples begins in what was read of them; the same in all parts.
-
-    Raises:
-        SampleFormatError: one of them has another length than it was planned with.
-    """
-    planned = np.empty(len(samples), np.int64)
-    planned[which] = pieces.lengths
-    offsets: Indices | None = None
-    for batch in leaves(batches):
-        assert isinstance(batch, Ragged)
-        wrong = np.flatnonzero(batch.lengths != planned)
-        if len(wrong):
-            at = int(wrong[0])
-            raise SampleFormatError.at(
-                int(samples[at]),
-                f"sample {samples[at]} can't be packed: it has {batch.lengths[at]} values, and had "
-                f"{planned[at]} when its row was planned. Were the data changed since? Make a new "
-                "Packed of them",
-            )
-        offsets = batch.offsets[:-1]
-    assert offsets is not None
-    return offsets
 
 
 def _warn_of_blocks(access: Access, n: int) -> None:

@@ -1,0 +1,192 @@
+"""What Pillow reads: an image file that is opened, checked, decoded, turned and resized.
+
+Why Pillow: docs/decisions/image_decoder.md.
+"""
+
+import functools
+import io
+import zlib
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from headrace.arrays import Array
+from headrace.errors import missing_extra
+from headrace.readers.shared.format_error import FormatError
+
+if TYPE_CHECKING:
+    import PIL.Image
+    import PIL.ImageFile
+
+# What undoes them, as Pillow calls it: the orientations 2 to 8 of EXIF data.
+_TURNS = (
+    "FLIP_LEFT_RIGHT",
+    "ROTATE_180",
+    "FLIP_TOP_BOTTOM",
+    "TRANSPOSE",
+    "ROTATE_270",
+    "TRANSVERSE",
+    "ROTATE_90",
+)
+
+_MAX_SCANS = 500
+
+
+@functools.cache
+def openers() -> "dict[bytes, type[PIL.ImageFile.ImageFile]]":
+    """What opens an image, by the bytes that it begins with."""
+    try:
+        # These, as Image.open would try more formats, and warn by a limit of its own.
+        from PIL.BmpImagePlugin import BmpImageFile
+        from PIL.GifImagePlugin import GifImageFile
+        from PIL.JpegImagePlugin import JpegImageFile
+        from PIL.PngImagePlugin import PngImageFile
+        from PIL.TiffImagePlugin import TiffImageFile
+        from PIL.WebPImagePlugin import WebPImageFile
+    except ModuleNotFoundError as error:
+        raise missing_extra("Decoding images", "Pillow", "images") from error
+    return {
+        b"\xff\xd8\xff": JpegImageFile,
+        b"\x89PNG\r\n\x1a\n": PngImageFile,
+        b"RIFF": WebPImageFile,
+        b"BM": BmpImageFile,
+        b"GIF8": GifImageFile,
+        b"II*\0": TiffImageFile,
+        b"MM\0*": TiffImageFile,
+    }
+
+
+def opened(data: bytes) -> "PIL.ImageFile.ImageFile":
+    """The image, with its header read and its pixels yet to be decoded."""
+    for start, opener in openers().items():
+        if data.startswith(start):
+            return opener(io.BytesIO(data))
+    if not data:
+        raise FormatError("it is empty")
+    kinds = "JPEG, PNG, WebP, BMP, GIF or TIFF"
+    raise FormatError(f"it begins with {data[:12]!r}, as no {kinds} does")
+
+
+def orientation(image: "PIL.Image.Image") -> int:
+    """What its EXIF data say; 1, which is as it is, if they say nothing that can be read.
+
+    `ImageOps.exif_transpose` also writes the EXIF data again, and fails at odd ones.
+    """
+    try:
+        said = int(image.getexif().get(0x0112, 1))
+    except Exception:  # Pillow raises whatever it meets; the pixels have nothing to do with it
+        return 1
+    return said if 2 <= said <= 8 else 1
+
+
+def turned(image: "PIL.Image.Image", said: int) -> "PIL.Image.Image":
+    """The image as it is meant, if its EXIF data say the orientation `said`."""
+    from PIL import Image
+
+    return image if said == 1 else image.transpose(Image.Transpose[_TURNS[said - 2]])
+
+
+def turned_pixels(pixels: Array, said: int) -> Array:
+    """The same of an array of shape (height, width, channels)."""
+    if said >= 5:
+        pixels = pixels.transpose(1, 0, 2)
+    rows = slice(None, None, -1 if said in (3, 4, 7, 8) else 1)
+    columns = slice(None, None, -1 if said in (2, 3, 6, 7) else 1)
+    return pixels[rows, columns]
+
+
+def check_jpeg(data: bytes) -> None:
+    """Raises an error of a JPEG with so many scans that decoding it could take minutes.
+
+    Each is as long as the image, whatever little it stores; a progressive JPEG has about ten.
+    """
+    scans = data.count(b"\xff\xda")
+    if scans > _MAX_SCANS:
+        raise FormatError(f"it has {scans} scans; at most {_MAX_SCANS} are decoded")
+
+
+def check_png(data: memoryview) -> None:
+    """Raises an error unless a PNG has its end, and its pixels the checksums that they should.
+
+    Pillow compares only those of other chunks, and does not look at what follows the last row.
+    """
+    at, kind = 8, b""
+    while kind != b"IEND":
+        end = at + 8 + int.from_bytes(data[at : at + 4], "big")
+        if end + 4 > len(data):
+            raise FormatError("it has no end: it was cut short")
+        kind = bytes(data[at + 4 : at + 8])
+        checksum = int.from_bytes(data[end : end + 4], "big")
+        if kind == b"IDAT" and zlib.crc32(data[at + 4 : end]) != checksum:
+            raise FormatError("its pixels do not have the checksum (CRC-32) that they should")
+        at = end + 4
+
+
+def sixteen_bits(image: "PIL.Image.Image") -> Array | None:
+    """The pixels of an image of one channel of 16 bits, as uint16; None of others.
+
+    Raises:
+        FormatError: it has one channel of numbers that are neither that nor of 8 bits.
+    """
+    # A PNG has no more than 16 bits, for which the mode was "I" before Pillow 11.
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):
+        return np.asarray(image).astype(np.uint16)
+    if image.mode in ("I", "F"):
+        raise FormatError(
+            "it has signed numbers, fractions, or more than 16 bits. Read it with hr.Files and a "
+            "function of your own"
+        )
+    return None
+
+
+def indices(image: "PIL.Image.Image") -> Array:
+    """The numbers that an image with a palette, or of grey, stores, as uint8.
+
+    Raises:
+        FormatError: it is neither, has more than 8 bits, or was stored with loss.
+    """
+    if image.format == "JPEG":
+        raise FormatError("it is a JPEG, which does not keep the numbers of a mask")
+    if image.mode not in ("P", "L", "1"):
+        raise FormatError(
+            f"it has no numbers of 8 bits, as channels='indices' needs; Pillow calls it "
+            f"{image.mode!r}"
+        )
+    return np.asarray(image).astype(np.uint8)
+
+
+def resized(
+    image: "PIL.Image.Image", size: tuple[int, int], interpolation: str, antialias: bool
+) -> "PIL.Image.Image":
+    """The image at another size, (height, width)."""
+    from PIL import Image
+
+    if image.mode.startswith("I;16"):
+        exact = Image.fromarray(np.asarray(image).astype(np.float32))
+        found = np.asarray(resized(exact, size, interpolation, antialias))
+        return Image.fromarray(np.rint(found).clip(0, 2**16 - 1).astype(np.uint16))
+    wanted = size[1], size[0]
+    resampling = Image.Resampling[interpolation.upper()]
+    if antialias:
+        return image.resize(wanted, resampling)
+    # Band by band, as Keras does: Pillow would weigh the colours by the opacity.
+    whole = (0, 0, *image.size)
+    bands = [
+        band.transform(wanted, Image.Transform.EXTENT, whole, resampling)
+        for band in ([image] if image.mode != "RGBA" else image.split())
+    ]
+    return bands[0] if len(bands) == 1 else Image.merge(image.mode, bands)
+
+
+def nearest(pixels: Array, size: tuple[int, int]) -> Array:
+    """The pixel under the centre of each of the result's, of shape (height, width, ...).
+
+    In whole numbers: Pillow counts in floating point, and takes either of two pixels where a centre
+    lies exactly between them.
+    """
+    rows, columns = (
+        (2 * np.arange(wanted) + 1) * side // (2 * wanted)
+        for wanted, side in zip(size, pixels.shape, strict=False)
+    )
+    found: Array = pixels[rows[:, None], columns]
+    return found

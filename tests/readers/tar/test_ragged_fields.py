@@ -1,0 +1,67 @@
+"""TarFiles whose fields have any length."""
+
+import io
+import tarfile
+
+import numpy as np
+import pytest
+
+import headrace as hr
+from headrace.readers.reader import read_batch
+from headrace.testing import RaggedReaderContract
+
+
+def npy(array):
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+def write_tar(path, members):
+    with tarfile.open(path, "w") as tar:
+        for name, data in members.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+
+
+class TestContract(RaggedReaderContract):
+    dtypes = ("int32", "float16")
+    elements = ((), (2, 1))
+    knows_lengths = False
+
+    def make_reader(self, folder, samples):
+        members = {f"{index:03}.npy": npy(sample) for index, sample in enumerate(samples)}
+        write_tar(folder / "a.tar", members)
+        return hr.TarFiles(folder, "npy", ragged=True)
+
+
+def test_an_image_and_its_boxes(tmp_path):
+    members = {}
+    for index in range(3):
+        members[f"{index}.npy"] = npy(np.full((2, 2), index, "uint8"))
+        members[f"{index}.boxes.npy"] = npy(np.full((index, 4), index, "float32"))
+        members[f"{index}.cls"] = str(index).encode()
+        members[f"{index}.txt"] = b"ab" * index
+    write_tar(tmp_path / "a.tar", members)
+    fields = {"npy": None, "boxes.npy": None, "cls": None, "txt": to_bytes}
+    reader = hr.TarFiles(tmp_path, fields, ragged=["boxes.npy", "txt"])
+    assert [spec.shape for spec in reader.spec.values()] == [(2, 2), (None, 4), (), (None,)]
+    batch = hr.Loader(reader, 3, shuffle=False).batch(0, 0)
+    assert batch["boxes.npy"].lengths.tolist() == [0, 1, 2]
+    assert [text.tobytes() for text in batch["txt"]] == [b"", b"ab", b"abab"]
+    assert batch["npy"][:, 0, 0].tolist() == batch["cls"].tolist() == [0, 1, 2]
+    with pytest.raises(hr.SampleFormatError, match=r"sample 1 .*pass ragged=True"):
+        read_batch(hr.TarFiles(tmp_path, "boxes.npy"), np.arange(2))
+    with pytest.raises(hr.ArgumentError, match="'cls' is one number"):
+        hr.TarFiles(tmp_path, fields, ragged=["cls"])
+
+
+def to_bytes(data):
+    return np.frombuffer(data, np.uint8)
+
+
+def test_other_axes_may_not_differ(tmp_path):
+    write_tar(tmp_path / "a.tar", {"0.npy": npy(np.zeros((1, 4))), "1.npy": npy(np.zeros((1, 5)))})
+    with pytest.raises(hr.SampleFormatError, match=r"sample 1 .*\(1, 5\).*\(None, 4\)"):
+        read_batch(hr.TarFiles(tmp_path, "npy", ragged=True), np.arange(2))
