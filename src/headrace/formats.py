@@ -63,6 +63,7 @@ def open(  # noqa: A001
     missing: Literal["fill", "error"] | None = None,
     decode: Callable[[bytes], object] | None = None,
     suffixes: str | Iterable[str] | None = None,
+    ragged: bool | Iterable[str] | None = None,
 ) -> Reader:
     """The reader of what lies at a path: `NpyFiles` of a folder of .npy files, and so on.
 
@@ -74,8 +75,8 @@ def open(  # noqa: A001
     Args:
         path: a file, a folder, or a URL. Of what is fetched from a URL, the checksums are compared
             if `headrace pack` has put a manifest there.
-        format: "npy", "npy-files", "npy-shards", "npz-files", "hdf5", "zarr", "parquet", "arrow",
-            "images", "tar", "jsonl", "tfrecord" or "files". Default: found out.
+        format: "npy", "npy-files", "npy-shards", "ragged", "npz-files", "hdf5", "zarr", "parquet",
+            "arrow", "images", "tar", "jsonl", "tfrecord" or "files". Default: found out.
         ids: the samples, in their order, where each has a file of its own. Default: all files.
         columns: one array of a sample, which then is the sample, or several, for samples that are
             dicts: keys, datasets, columns or extensions. A dict where the reader takes one.
@@ -87,6 +88,8 @@ def open(  # noqa: A001
             or an "error". Default: "fill".
         decode: makes a sample of the bytes of a file, so that the format is "files".
         suffixes: of such files, if there are others.
+        ragged: which arrays may have any length, as the format's reader takes it: True for all that
+            may, or their keys.
 
     Returns:
         The reader; of images in folders an `ImageFolder`, whose `labels()` are the classes.
@@ -126,7 +129,7 @@ def open(  # noqa: A001
     if not exists(path):
         raise bad_value("path", path, "that of an existing file or folder, or a URL")
     try:
-        options = Options(ids, columns, dtype, size, missing, decode, suffixes)
+        options = Options(ids, columns, dtype, size, missing, decode, suffixes, ragged)
         return open_as(path, format, options).reader
     except FormatNotClear as unclear:
         raise ArgumentError(_explain(unclear)) from unclear.__cause__

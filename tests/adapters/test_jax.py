@@ -105,6 +105,16 @@ def test_strings_stay_arrays_of_numpy():
     assert (numbers.tolist(), names.tolist()) == ([0, 1], ["a", "b"])
 
 
+def test_samples_of_any_length_are_refused_until_they_are_padded():
+    source = {"tokens": hr.RaggedArray(np.arange(6), np.array([0, 1, 4, 6])), "y": np.arange(3)}
+    loader = hr.Loader(source, batch_size=3)
+    with pytest.raises(hr.ArgumentError, match=r"JAX takes arrays.*\['tokens'\].*headrace\.pad"):
+        next(iter(loader.to_jax()))
+    assert loader.place == (0, 0)
+    padded = hr.Loader(source, batch_size=3, transform=hr.pad(to=4))
+    assert next(iter(padded.to_jax()))["tokens"].shape == (3, 4)
+
+
 def test_a_cpu_takes_the_memory_of_a_batch_over():
     made = []
     loader = hr.Loader(

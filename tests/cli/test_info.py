@@ -99,7 +99,7 @@ def test_nothing_there(tmp_path):
 
 def test_the_rate_is_that_of_the_batches_that_were_read(folder):
     reader = hr.NpyFiles(folder)
-    epoch, warned = measure(reader, batch_size=7, seconds=0.05)
+    epoch, warned, _ = measure(reader, batch_size=7, seconds=0.05)
     assert warned == []
     assert epoch.samples_read >= 7
     assert epoch.seconds * epoch.samples_per_second == pytest.approx(30)
@@ -142,7 +142,7 @@ class TestAdvice:
             rows = np.zeros((4000, 100), "f4")
             file.create_dataset("x", data=rows, chunks=(200, 100), compression="gzip")
         reader = hr.Hdf5(tmp_path / "x.h5", cache_bytes=4 * 80_000)
-        epoch, (warned,) = measure(reader, batch_size=16, seconds=0.05)
+        epoch, (warned,), _ = measure(reader, batch_size=16, seconds=0.05)
         assert epoch.samples_read >= 16
         assert "shuffle=hr.BlockShuffle(block=200" in warned
 

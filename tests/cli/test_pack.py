@@ -193,7 +193,7 @@ class TestRefused:
         )
 
     def test_an_unknown_suffix(self, tmp_path, source):
-        assert_refused(run("pack", source, tmp_path / "x.h5"), "DST", ".zarr or .parquet")
+        assert_refused(run("pack", source, tmp_path / "x.h5"), "DST", ".parquet or .ragged")
 
     def test_a_foreign_folder_where_it_is_made(self, tmp_path, source):
         (tmp_path / "x.npy.partial").mkdir()

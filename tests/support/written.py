@@ -32,6 +32,13 @@ def write_npy_shards(folder):
     return "."
 
 
+def write_ragged(folder):
+    (folder / "x.ragged").mkdir()
+    np.save(folder / "x.ragged" / "values.npy", ROWS.reshape(-1, 2))
+    np.save(folder / "x.ragged" / "offsets.npy", np.arange(0, 2 * N + 1, 2))
+    return "x.ragged"
+
+
 def write_npz_files(folder):
     for index, row in enumerate(ROWS):
         np.savez(folder / f"{index}.npz", x=row, y=index)
@@ -127,6 +134,7 @@ WRITTEN = {
     "npy": (write_npy, "NpyFile", {}),
     "npy-files": (write_npy_files, "NpyFiles", {}),
     "npy-shards": (write_npy_shards, "NpyShards", {}),
+    "ragged": (write_ragged, "RaggedArray", {}),
     "npz-files": (write_npz_files, "NpzFiles", {"columns": "x"}),
     "hdf5": (write_hdf5, "Hdf5", {"columns": "x"}),
     "zarr": (write_zarr, "Zarr", {"columns": "x"}),
@@ -143,7 +151,8 @@ WRITTEN = {
 def samples(reader):
     """All samples of a reader, as one batch."""
     loader = hr.Loader(reader, len(reader), shuffle=False, executor=hr.Inline())
-    return loader.batch(0, 0)
+    batch = loader.batch(0, 0)
+    return np.stack(list(batch)) if isinstance(batch, hr.Ragged) else batch
 
 
 def expected(name):

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from headrace.batching.feed import Feed
 from headrace.batching.transforms import Batch
-from headrace.errors import StoppedEarlyError
+from headrace.errors import ArgumentError, StoppedEarlyError
 from headrace.sampling.keys import Place
 
 S = TypeVar("S")
@@ -93,6 +93,21 @@ def one_ahead(batches: Iterable[S], start: Callable[[S], Callable[[], T]]) -> It
         finish = [coming]
         coming = start_next()
         yield finish.pop()()  # with no name for it here, it is the consumer's alone
+
+
+def needs_pad(name: str, leaf: object, framework: str) -> ArgumentError:
+    """The error for samples of any length where `framework` has no arrays of them.
+
+    Args:
+        name: of the leaf in the batch.
+        leaf: what has them.
+        framework: as in "JAX takes arrays".
+    """
+    what = f"leaf {name}" if name else "the only leaf"
+    return ArgumentError(
+        f"{framework} takes arrays, but {what} of the batches is {leaf!r}, whose samples may "
+        "differ in length. Use headrace.pad, which makes arrays of them."
+    )
 
 
 class _End:

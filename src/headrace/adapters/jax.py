@@ -14,12 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from headrace.adapters.adapter import deliver, one_ahead
+from headrace.adapters.adapter import deliver, needs_pad, one_ahead
 from headrace.batching.cursor import Cursor, State
 from headrace.batching.feed import Feed, HasFeed, feed_of
 from headrace.batching.transforms import Batch
 from headrace.errors import StateError, missing_extra
 from headrace.pytree import map_leaves, named_leaves
+from headrace.ragged import Ragged
 from headrace.sampling.keys import Place
 
 try:
@@ -160,6 +161,8 @@ class Mover:
         return moved.pop  # which keeps nothing of it
 
     def _moved(self, leaf: object, name: str, place: Place) -> object:
+        if isinstance(leaf, Ragged):
+            raise needs_pad(name, leaf, "JAX")
         if not _is_numeric(leaf):
             return leaf
         device = self._device

@@ -59,6 +59,12 @@ _Decode = Annotated[
 _Suffixes = Annotated[
     str | None, typer.Option(help="Of such files, by commas, such as .wav,.flac.")
 ]
+_Ragged = Annotated[
+    str | None,
+    typer.Option(
+        metavar="all|NAMES", help="The arrays that may have any length: all that may, or some."
+    ),
+]
 _Subset = Annotated[
     str | None,
     typer.Option(
@@ -125,7 +131,8 @@ def pack(
         str,
         typer.Argument(
             metavar="DST",
-            help="x.npy for one file; x.zarr; x.parquet, a folder of files; x, one of .npy files.",
+            help="x.npy for one file; x.zarr; x.parquet, a folder of files; x, one of .npy files. "
+            "Of any length: x.ragged or x.parquet.",
         ),
     ],
     format_name: _Format = None,
@@ -136,6 +143,7 @@ def pack(
     missing: _Missing = None,
     decode: _Decode = None,
     suffixes: _Suffixes = None,
+    ragged: _Ragged = None,
     subset: _Subset = None,
     labels: Annotated[
         Path | None,
@@ -166,7 +174,7 @@ def pack(
             source,
             target,
             format_name=format_name,
-            options=parse_options(ids, columns, dtype, size, missing, decode, suffixes),
+            options=parse_options(ids, columns, dtype, size, missing, decode, suffixes, ragged),
             subset=parse_subset(subset),
             labels=labels,
             label_field=label_field,
@@ -194,6 +202,7 @@ def verify(
     missing: _Missing = None,
     decode: _Decode = None,
     suffixes: _Suffixes = None,
+    ragged: _Ragged = None,
     subset: _Subset = None,
     manifest: Annotated[
         str | None,
@@ -214,7 +223,7 @@ def verify(
         good = run_verify(
             path,
             format_name=format_name,
-            options=parse_options(ids, columns, dtype, size, missing, decode, suffixes),
+            options=parse_options(ids, columns, dtype, size, missing, decode, suffixes, ragged),
             subset=parse_subset(subset),
             manifest=manifest,
             workers=workers,
@@ -237,6 +246,7 @@ def info(
     missing: _Missing = None,
     decode: _Decode = None,
     suffixes: _Suffixes = None,
+    ragged: _Ragged = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Of the batches that are timed.")] = 128,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -247,7 +257,7 @@ def info(
     run_info(
         path,
         format_name=format_name,
-        options=parse_options(ids, columns, dtype, size, missing, decode, suffixes),
+        options=parse_options(ids, columns, dtype, size, missing, decode, suffixes, ragged),
         batch_size=batch_size,
         as_json=as_json,
     )

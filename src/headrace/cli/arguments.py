@@ -90,6 +90,11 @@ def _parse_columns(text: str) -> str | list[str]:
     return names[0] if len(names) == 1 else names
 
 
+def _parse_ragged(text: str) -> bool | list[str]:
+    """The names of arrays, or "all"."""
+    return True if text == "all" else _listed(text)
+
+
 def _listed(text: str) -> list[str]:
     return list(filter(None, map(str.strip, text.split(","))))
 
@@ -119,6 +124,7 @@ def parse_options(
     missing: str | None,
     decode: str | None = None,
     suffixes: str | None = None,
+    ragged: str | None = None,
 ) -> TypedOptions:
     """The options of a reader."""
     if missing is not None and missing not in _MISSING:
@@ -131,4 +137,5 @@ def parse_options(
         None if missing is None else _MISSING[missing],
         None if decode is None else import_function("--decode", decode),
         None if suffixes is None else _listed(suffixes),
+        None if ragged is None else _parse_ragged(ragged),
     )

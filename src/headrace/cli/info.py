@@ -5,20 +5,23 @@ import os
 import shlex
 import time
 import warnings
-from typing import NamedTuple, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 from rich.filesize import decimal
 
 import headrace as hr
+from headrace.arrays import Indices
+from headrace.cli.lengths import Lengths, lengths_found, lines
 from headrace.cli.opening import TypedOptions, open_reader
 from headrace.cli.report import Report
 from headrace.cli.transfer import clock
 from headrace.formats import Opened
 from headrace.packing import parts_of
 from headrace.pytree import named_leaves
-from headrace.readers.access import access_of
-from headrace.readers.reader import Spec, sample_nbytes
+from headrace.readers.access import access_of, lengths_of
+from headrace.readers.reader import Spec, is_ragged
+from headrace.readers.shared.mean_lengths import mean_sample_nbytes
 from headrace.storage.opening import is_url
 
 _SECONDS = 2.0
@@ -30,7 +33,7 @@ _MANY_FILES = 1000
 
 
 class _Array(TypedDict):
-    shape: list[int]
+    shape: list[int | None]
     dtype: str
 
 
@@ -63,13 +66,18 @@ def run_info(
     opened = open_reader(path, format_name, options)
     arrays = arrays_of(opened.reader)
     report = Report()
-    nbytes = sample_nbytes(opened.reader.spec)
+    nbytes = mean_sample_nbytes(opened.reader)
     n = len(opened.reader)
     epoch, advice = None, []
+    lengths: dict[str, Lengths] = {}
     if n:
         with report.status("reading batches"):
-            epoch, warned = measure(opened.reader, batch_size, _SECONDS)
+            epoch, warned, read = measure(opened.reader, batch_size, _SECONDS)
         advice = warned + advise(path, opened)
+        known = dict(parts_of(lengths_of(opened.reader)))
+        for name, some in read.items():
+            every = known[name]
+            lengths[name] = lengths_found(some if every is None else every, epoch.batch_size)
     if opened.format.guesses_size and options.size is None:
         advice.append("The size is that of the first image. Pass the one to train with as --size.")
     access = access_of(opened.reader)
@@ -85,6 +93,10 @@ def run_info(
             "bytes": n * nbytes,
             "block": block,
             "classes": classes,
+            "lengths": {
+                name: {**found._asdict(), "padding": found.padding._asdict()}
+                for name, found in lengths.items()
+            },
             "epoch": epoch and epoch._asdict(),
             "advice": advice,
         }
@@ -101,6 +113,9 @@ def run_info(
     if block > 1:
         kept = min(access.blocks_kept, -(-n // block))
         report.line(f"blocks         of {block} samples, each read as a whole; {kept} are kept")
+    for name, found in lengths.items():
+        for line in lines(name, found, epoch.batch_size if epoch else batch_size):
+            report.line(line)
     if epoch is not None:
         report.line(
             f"an epoch       {clock(epoch.seconds)}: {epoch.samples_per_second:,.0f} samples/s, "
@@ -127,42 +142,66 @@ def arrays_of(reader: hr.Reader) -> dict[str, _Array]:
     }
 
 
-def measure(reader: hr.Reader, batch_size: int, seconds: float) -> tuple[Epoch, list[str]]:
-    """Reads shuffled batches for a while; and what the loader warns of."""
-    n, nbytes = len(reader), max(1, sample_nbytes(reader.spec))
+def measure(
+    reader: hr.Reader, batch_size: int, seconds: float
+) -> tuple[Epoch, list[str], dict[str, Indices]]:
+    """Reads shuffled batches for a while.
+
+    Returns:
+        How long an epoch takes; what the loader warns of; and how long samples of any length are,
+        among those that were read.
+    """
+    n, nbytes = len(reader), mean_sample_nbytes(reader)
     batch_size = max(1, min(batch_size, n, _MOST_BATCH_BYTES // nbytes))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         loader = hr.Loader(reader, batch_size, shuffle=True, tail="partial")
     samples = batches = 0
+    noted: list[dict[str, Indices]] = []
     with loader:
         stream = loader.stream()
-        next(stream)  # opens handles, and starts threads
+        noted.append(_lengths_in(next(stream)))  # which opens handles, and starts threads
         started = time.perf_counter()
         while True:
             batch = next(stream)
             batches += 1
             samples += len(next(leaf for _, leaf in named_leaves(batch)))
+            if len(noted) < len(loader):  # an epoch at most
+                noted.append(_lengths_in(batch))
             elapsed = time.perf_counter() - started
             if elapsed >= seconds:
                 break
     rate = samples / elapsed
     epoch = Epoch(n / rate, rate, samples, batch_size, repr(loader.executor))
-    return epoch, [str(warning.message) for warning in caught]
+    told = [str(warning.message) for warning in caught]
+    return (
+        epoch,
+        told,
+        {name: np.concatenate([lengths[name] for lengths in noted]) for name in noted[0]},
+    )
+
+
+def _lengths_in(batch: Any) -> dict[str, Indices]:
+    """The lengths of the samples in a batch, of parts that may have any."""
+    return {name: part.lengths for name, part in parts_of(batch) if isinstance(part, hr.Ragged)}
 
 
 def advise(path: str, opened: Opened) -> list[str]:
     """What would make reading faster or smaller."""
     reader, advice = opened.reader, []
-    n, nbytes = len(reader), sample_nbytes(reader.spec)
+    n, nbytes = len(reader), mean_sample_nbytes(reader)
     many = opened.format.sample_suffix is not None and n >= _MANY_FILES
     if many and nbytes < _SMALL_FILE_BYTES:
         # A packed target is on this machine, and one .npy file holds one array.
         target = os.path.basename(path.rstrip("/")) if is_url(path) else path.rstrip("/")
-        target += ".npy" if isinstance(reader.spec, Spec) else ".zarr"
+        one = isinstance(reader.spec, Spec)
+        if is_ragged(reader.spec):
+            target += ".ragged" if one else ".parquet"
+        else:
+            target += ".npy" if one else ".zarr"
         advice.append(
             f"{n} small files: most of the time goes into opening them. Packed they are read "
-            f"faster: {shlex.join(['headrace', 'pack', path, target])}"
+            f"faster: {shlex.join(['headrace', 'pack', path, target, *_ragged(reader)])}"
         )
     wide = [name for name, spec in parts_of(reader.spec) if spec.dtype == np.float64]
     if wide:
@@ -179,12 +218,21 @@ def advise(path: str, opened: Opened) -> list[str]:
             "only the first epoch goes over the network."
         )
     memory = memory_bytes()
-    if n * nbytes < memory // 4 and not access_of(reader).in_memory:
+    whole = not is_ragged(reader.spec)  # of any length, they are no array
+    if whole and n * nbytes < memory // 4 and not access_of(reader).in_memory:
         advice.append(
             f"All samples take {decimal(n * nbytes)}, and this machine has {decimal(memory)} of "
             "memory: read them once, and pass the array itself to the loader."
         )
     return advice
+
+
+def _ragged(reader: hr.Reader) -> list[str]:
+    """The option of samples of any length."""
+    named = [name for name, spec in parts_of(reader.spec) if spec.ragged]
+    if not named:
+        return []
+    return ["--ragged", "all" if isinstance(reader.spec, Spec) else ",".join(named)]
 
 
 def memory_bytes() -> int:

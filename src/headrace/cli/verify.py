@@ -14,18 +14,19 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 import headrace as hr
-from headrace.arrays import Array, Indices
+from headrace.arrays import Indices, MemoryPool
 from headrace.cli.opening import NONE, TypedOptions, guess_format, open_reader
 from headrace.cli.report import Report
 from headrace.cli.transfer import transfer
 from headrace.errors import bad_value
 from headrace.executors.lookahead import available_cpus
 from headrace.formats import formats
-from headrace.pytree import Tree, map_leaves
+from headrace.ragged import Empty
 from headrace.readers.access import access_of, ids_of
 from headrace.readers.format import MANIFESTS, Format, with_manifest
-from headrace.readers.reader import sample_nbytes
+from headrace.readers.reader import read_batch
 from headrace.readers.shared.listing import chosen_among
+from headrace.readers.shared.mean_lengths import mean_sample_nbytes
 from headrace.readers.views.chosen import Choice, Chosen
 from headrace.storage import Request, Storage, open_storage
 from headrace.storage.manifest import Manifest, file_sums
@@ -192,19 +193,15 @@ def _opened(path: str, format_name: str, options: TypedOptions) -> hr.Reader | E
 
 def _read_all(path: str, reader: hr.Reader, chosen: Chosen, first: int, workers: int) -> list[Bad]:
     """The bad ones among chosen samples of a reader whose samples are counted from `first` on."""
-    n, nbytes = len(chosen), max(1, sample_nbytes(reader.spec))
+    n, nbytes = len(chosen), mean_sample_nbytes(reader)
     block = access_of(reader).block
     rows = max(1, min(_MOST_IN_A_BATCH, _BATCH_BYTES // nbytes))
     rows = max(rows // block, 1) * block if block * nbytes <= _MOST_BLOCK_BYTES else rows
-    kept = threading.local()
+    pool = MemoryPool()
 
     def read(start: int) -> list[tuple[int, str]]:
-        if not hasattr(kept, "out"):
-            kept.out = map_leaves(
-                lambda spec: np.empty((rows, *spec.shape), spec.dtype), reader.spec
-            )
         indices = chosen.at(np.arange(start, min(n, start + rows)))
-        return _bad_among(path, reader, indices[indices >= first] - first, kept.out)
+        return _bad_among(path, reader, indices[indices >= first] - first, pool.empty)
 
     found: list[tuple[int, str]] = []
     with transfer("reading samples", n * nbytes) as show:
@@ -220,11 +217,11 @@ def _read_all(path: str, reader: hr.Reader, chosen: Chosen, first: int, workers:
 
 
 def _bad_among(
-    path: str, reader: hr.Reader, indices: Indices, out: Tree[Array]
+    path: str, reader: hr.Reader, indices: Indices, empty: Empty
 ) -> list[tuple[int, str]]:
     """The bad ones among `indices`, found by halving what can't be read."""
     try:
-        reader.read(indices, map_leaves(lambda rows: rows[: len(indices)], out))
+        read_batch(reader, indices, empty)
     except Exception as error:  # whatever a library raises over damage
         if _is_network(path, error):
             raise
@@ -232,8 +229,8 @@ def _bad_among(
             return [(int(indices[0]), _reason(error))]
         half = len(indices) // 2
         return [
-            *_bad_among(path, reader, indices[:half], out),
-            *_bad_among(path, reader, indices[half:], out),
+            *_bad_among(path, reader, indices[:half], empty),
+            *_bad_among(path, reader, indices[half:], empty),
         ]
     return []
 

@@ -16,11 +16,13 @@ from headrace.executors.threads import Threads
 from headrace.loader import Loader
 from headrace.packing.npy_target import NpyTarget
 from headrace.packing.parquet_target import ParquetTarget
+from headrace.packing.ragged_target import RaggedTarget
 from headrace.packing.staging import Staging
 from headrace.packing.sums import DamagedError, SummedFile
 from headrace.packing.target import Columns, Shape, Target, parts_of
 from headrace.packing.zarr_target import ZarrTarget
-from headrace.readers.reader import Reader, Spec
+from headrace.readers.reader import Reader, Spec, is_ragged, sample_nbytes
+from headrace.readers.shared.mean_lengths import mean_sample_nbytes
 from headrace.storage.manifest import Manifest
 
 _FORMAT = 2
@@ -68,7 +70,8 @@ def pack(
     Args:
         source: whose samples are packed.
         target: "x.npy" for one file, "x.zarr", "x.parquet" for a folder of Parquet files, or a
-            name without a suffix for a folder of .npy shards.
+            name without a suffix for a folder of .npy shards. Of samples of any length, "x.ragged"
+            for a folder with their values and offsets, or "x.parquet".
         labels: of the samples, to be the column "label".
         label_field: the part of each sample that is the column "label".
         texts: lists of strings for files next to the target, by name, such as those of ids.
@@ -91,7 +94,10 @@ def pack(
         raise ArgumentError(f"source must have at least one sample, but is empty: {source!r}.")
     target = Path(os.path.abspath(target))
     columns = _columns(source, labels, label_field)
-    writer = _target_of(target, columns, n, shape)
+    nbytes = 0  # which specs do not tell of samples of any length
+    if is_ragged(source.spec):
+        nbytes = mean_sample_nbytes(source) + (0 if labels is None else sample_nbytes(labels.spec))
+    writer = _target_of(target, columns, n, shape, nbytes)
     loader = Loader(
         (source,) if labels is None else (source, labels),
         writer.batch_size,
@@ -113,7 +119,8 @@ def pack(
     try:
         continued_at = n
         if not staging.is_whole:
-            labels_file = writer.files.get(LABEL) if isinstance(writer, NpyTarget) else None
+            files = writer.files if isinstance(writer, NpyTarget | RaggedTarget) else {}
+            labels_file = files.get(LABEL)
             replaced = _replaced(target, filter(None, [*texts, labels_file]), force)
             continued_at = _begin(staging, writer, n)
             progress(continued_at)
@@ -200,20 +207,39 @@ def _columns_of(structure: tuple[Any, ...], label_field: str | None) -> dict[str
     return columns | ({} if len(structure) == 1 else {LABEL: structure[1]})
 
 
-def _target_of(target: Path, columns: Columns, n: int, shape: Shape) -> Target:
-    """What writes `target`, by its suffix."""
-    if target.suffix == ".zarr":
-        return ZarrTarget(columns, n, target.name, shape)
+def _target_of(target: Path, columns: Columns, n: int, shape: Shape, nbytes: int) -> Target:
+    """What writes `target`, by its suffix.
+
+    Args:
+        nbytes: of a sample, on average, if it may have any length; else 0.
+    """
     if target.suffix == ".parquet":
-        return ParquetTarget(columns, n, target.name, shape)
-    if target.suffix not in (".npy", ""):
+        return ParquetTarget(columns, n, target.name, shape, nbytes)
+    if target.suffix not in (".npy", "", ".zarr", ".ragged"):
         raise bad_value(
             "DST",
             str(target),
-            "a name ending in .npy, .zarr or .parquet, or a name without a suffix, for a folder of "
-            ".npy shards",
+            "a name ending in .npy, .zarr, .parquet or .ragged, or a name without a suffix, for a "
+            "folder of .npy shards",
         )
     samples = [name for name in columns if name != LABEL]
+    ragged = [name for name, spec in columns.items() if spec.ragged]
+    if target.suffix == ".ragged":
+        if ragged != samples or len(samples) != 1:
+            raise ArgumentError(
+                f"DST may end in .ragged for samples of one array of any length, but a sample has "
+                f"{_listed(columns)}. Choose a name ending in .parquet, or one part with --columns."
+            )
+        files = {LABEL: f"{_stem(target)}.labels.npy"} if LABEL in columns else {}
+        return RaggedTarget(columns, n, target.name, samples[0], files, shape, nbytes)
+    if ragged:
+        raise ArgumentError(
+            f"DST must be of a format for samples of any length, as a sample has "
+            f"{_listed(columns)}, but {str(target)!r} was given. Choose a name ending in .ragged "
+            "for one such array, or in .parquet."
+        )
+    if target.suffix == ".zarr":
+        return ZarrTarget(columns, n, target.name, shape)
     if len(samples) != 1:
         raise ArgumentError(
             f"DST must be of a format for several arrays, as a sample has {', '.join(columns)}, "
@@ -224,6 +250,10 @@ def _target_of(target: Path, columns: Columns, n: int, shape: Shape) -> Target:
     if LABEL in columns:
         files[LABEL] = f"{_stem(target)}.labels.npy"
     return NpyTarget(columns, n, files, shape)
+
+
+def _listed(columns: Columns) -> str:
+    return ", ".join(f"{name!r} of shape {spec.shape}" for name, spec in columns.items())
 
 
 def _stem(target: Path) -> str:

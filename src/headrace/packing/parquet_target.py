@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from headrace.arrays import Array
 from headrace.errors import ArgumentError, missing_extra
 from headrace.packing.sums import SummedFile, Sums
 from headrace.packing.target import (
@@ -21,11 +20,15 @@ from headrace.packing.target import (
     most_in_a_batch,
     sample_bytes,
 )
+from headrace.ragged import Ragged
+from headrace.readers.reader import Batched, Spec
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 _GROUP_BYTES = 2**20
+# As many as the offsets of a list can tell.
+_MOST_IN_LISTS = 2**31 - 1
 
 
 class ParquetTarget:
@@ -36,9 +39,12 @@ class ParquetTarget:
         n: the number of samples.
         name: of the folder that is made.
         shape: a row group has one sample at least.
+        sample_nbytes: of a sample, on average, if it may have any length; else 0.
     """
 
-    def __init__(self, columns: Columns, n: int, name: str, shape: Shape) -> None:
+    def __init__(
+        self, columns: Columns, n: int, name: str, shape: Shape, sample_nbytes: int = 0
+    ) -> None:
         try:
             import pyarrow.parquet  # noqa: F401
         except ModuleNotFoundError:
@@ -46,7 +52,8 @@ class ParquetTarget:
         self._columns, self._n, self._name = columns, n, name
         self._schema = _schema(columns)
         self._compression = "zstd" if shape.compressed else "none"
-        nbytes, most = sample_bytes(columns), most_in_a_batch(columns, shape)
+        nbytes = sample_nbytes or sample_bytes(columns)
+        most = most_in_a_batch(columns, shape, nbytes)
         rows = max(1, shape.shard_bytes // nbytes)
         group_bytes = shape.block_bytes or _GROUP_BYTES
         self._group = max(1, min(group_bytes // nbytes, most, rows, n))
@@ -62,7 +69,7 @@ class ParquetTarget:
         self._done: int = 0 if state is None else state["samples"]
         return self._done
 
-    def write(self, columns: Mapping[str, Array]) -> None:
+    def write(self, columns: Mapping[str, Batched]) -> None:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -109,8 +116,13 @@ def _of_bytes(columns: Columns) -> list[str]:
     return [
         name + ".list.element" * len(spec.shape)
         for name, spec in columns.items()
-        if spec.dtype.kind in "iu" and spec.dtype.itemsize == 1
+        if spec.dtype.kind in "iu" and spec.dtype.itemsize == 1 and not _is_of_bytes(spec)
     ]
+
+
+def _is_of_bytes(spec: Spec) -> bool:
+    """Whether samples are binaries of any length, such as texts."""
+    return spec.ragged and not spec.element and spec.dtype == np.uint8
 
 
 def _schema(columns: Columns) -> "pa.Schema":
@@ -125,21 +137,38 @@ def _schema(columns: Columns) -> "pa.Schema":
             kind = None
         if spec.dtype.kind == "S" or (spec.dtype.kind == "V" and spec.dtype.names is None):
             kind = pa.binary(spec.dtype.itemsize)
-        if kind is None or 0 in spec.shape:
+        if kind is None or 0 in spec.shape:  # of which None is none
             raise ArgumentError(
                 f"DST must be of a format that can hold the samples, but Parquet can't hold "
                 f"{name!r} of shape {spec.shape} and dtype {spec.dtype}. Pack to .npy or .zarr."
             )
-        for length in reversed(spec.shape):
-            kind = pa.list_(pa.field("element", kind, nullable=False), length)
+        if _is_of_bytes(spec):
+            kind = pa.binary()
+        else:
+            for length in reversed(spec.shape):
+                of_any = () if length is None else (length,)
+                kind = pa.list_(pa.field("element", kind, nullable=False), *of_any)
         fields.append(pa.field(name, kind, nullable=False))
     return pa.schema(fields)
 
 
-def _arrow(rows: Array, kind: "pa.DataType") -> "pa.Array":
-    """The rows as an Arrow array of fixed-size lists, without copying them."""
+def _arrow(rows: Batched, kind: "pa.DataType") -> "pa.Array":
+    """The rows as an Arrow array of lists, without copying them."""
     import pyarrow as pa
 
+    if isinstance(rows, Ragged):
+        if len(rows.values) > _MOST_IN_LISTS:
+            raise ArgumentError(
+                f"samples must have at most {_MOST_IN_LISTS} values in a batch that is packed to "
+                f"Parquet, but {len(rows)} of them have {len(rows.values)}. Pack to .ragged."
+            )
+        offsets = rows.offsets.astype(np.int32)
+        if pa.types.is_binary(kind):
+            values = np.ascontiguousarray(rows.values)
+            buffers = [None, pa.py_buffer(offsets), pa.py_buffer(values)]
+            return pa.Array.from_buffers(kind, len(rows), buffers)
+        elements = _arrow(rows.values, kind.value_type)
+        return pa.ListArray.from_arrays(pa.array(offsets), elements, type=kind)
     kinds = []
     while pa.types.is_fixed_size_list(kind):
         kinds.append(kind)

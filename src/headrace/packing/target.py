@@ -94,9 +94,14 @@ def sample_bytes(columns: Columns) -> int:
     return max(1, sum(spec.nbytes for spec in columns.values()))
 
 
-def most_in_a_batch(columns: Columns, shape: Shape) -> int:
-    """How many samples may be written at once."""
-    return max(1, min(_MOST_IN_A_BATCH, shape.batch_bytes // sample_bytes(columns)))
+def most_in_a_batch(columns: Columns, shape: Shape, sample_nbytes: int = 0) -> int:
+    """How many samples may be written at once.
+
+    Args:
+        sample_nbytes: of a sample, on average, if it may have any length.
+    """
+    nbytes = sample_nbytes or sample_bytes(columns)
+    return max(1, min(_MOST_IN_A_BATCH, shape.batch_bytes // nbytes))
 
 
 def in_batches(rows: int, batch_size: int) -> tuple[int, int]:

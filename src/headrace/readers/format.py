@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
-from typing import Literal
+from typing import Any, Literal
 
 import numpy.typing as npt
 
@@ -33,6 +33,7 @@ class Options:
         missing: what a part that is not there is: its "fill" value, or an "error".
         decode: what makes a sample of the bytes of a file.
         suffixes: what the names of such files end with.
+        ragged: which arrays may have any length, as the reader takes it.
     """
 
     ids: Iterable[str | int] | None = None
@@ -42,11 +43,17 @@ class Options:
     missing: Literal["fill", "error"] | None = None
     decode: Callable[[bytes], object] | None = None
     suffixes: str | Iterable[str] | None = None
+    ragged: bool | Iterable[str] | None = None
 
     def given(self) -> dict[str, object]:
         """Those that are not left out, by name."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: value for name, value in values.items() if value is not None}
+
+    @property
+    def any_length(self) -> Any:
+        """`ragged`, as readers take it."""
+        return False if self.ragged is None else self.ragged
 
     def spelled(self, option: str) -> str:
         """The option as whoever gave the options writes it, for messages."""

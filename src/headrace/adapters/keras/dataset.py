@@ -4,7 +4,7 @@ Requires Keras 3, on any backend. Promises that the batches which train are exac
 loader's place on, in order, whatever else Keras asks for; `passes` tells how.
 """
 
-from typing import Any
+from typing import Any, cast
 
 from headrace.arrays import Array, Indices
 from headrace.batching.feed import HasFeed, feed_of
@@ -17,11 +17,14 @@ except ModuleNotFoundError as error:
     raise missing_extra("headrace.adapters.keras", "Keras", "keras") from error
 
 from headrace.adapters.keras import frames
+from headrace.adapters.keras.backend_arrays import as_backend_takes_it
 from headrace.adapters.keras.checks import check_distribution
-from headrace.adapters.keras.padding import PaddingWeights
+from headrace.adapters.keras.padding import PaddingWeights, check_takes_ragged
 from headrace.adapters.keras.passes import Passes
 from headrace.adapters.keras.shapes import Shapes
 from headrace.pytree import map_leaves
+from headrace.ragged import Ragged
+from headrace.readers.reader import Batched
 
 
 class KerasDataset(keras.utils.PyDataset):  # type: ignore[misc]
@@ -43,6 +46,10 @@ class KerasDataset(keras.utils.PyDataset):  # type: ignore[misc]
     On tensorflow, batches may have different lengths on the axes that the model leaves open, as
     `keras.Input((None, 3))` does, in its inputs and outputs; and on those that `shapes` names. A
     batch that differs in another axis is an error there. Other backends take any shapes.
+
+    On tensorflow, samples of any length come as a `tf.RaggedTensor`, which Keras hands to the model
+    as it is; its layers say what they can't do with one. On other backends they are an error, which
+    tells to use `headrace.pad`.
 
     Look-ahead is the loader's own, so Keras sees one worker and no multiprocessing.
 
@@ -91,16 +98,18 @@ class KerasDataset(keras.utils.PyDataset):  # type: ignore[misc]
         batch = self._passes.batch(self, index)
         if self._feed.maker.with_indices:
             batch = _without_indices(batch)
-        if self._feed.sampler.tail == "pad":
+        padded = self._feed.sampler.tail == "pad"
+        if padded:
             batch = _with_sample_weight(batch)
-            model = self._passes.weighing_model(self)
-            if model is not None:
-                batch = self._weights.shaped(batch, model)
         elif not isinstance(batch, tuple | dict) and not frames.adapts_a_layer():
             batch = (batch,)
+        batch = as_backend_takes_it(batch)
+        model = self._passes.weighing_model(self) if padded else None
+        if model is not None:
+            batch = self._weights.shaped(cast("tuple[Any, ...]", batch), model)
         if keras.backend.backend() == "tensorflow" and self._is_served_as_it_is:
             return self._of_known_shapes(batch, index)
-        return _as_backend_takes_it(batch)
+        return batch
 
     @property
     def _is_served_as_it_is(self) -> bool:
@@ -111,6 +120,10 @@ class KerasDataset(keras.utils.PyDataset):  # type: ignore[misc]
         if frames.peeking():
             found = frames.pass_above(frames.caller_of("_of_known_shapes"))
             method = None if found is None else found[1].f_locals
+            if found is not None and index == 0:
+                x, y, _ = keras.utils.unpack_x_y_sample_weight(batch)
+                predicts = found[1].f_code.co_name == "predict"
+                check_takes_ragged(found[1].f_locals["self"], x, None if predicts else y)
             return self._shapes.told(
                 batch,
                 None if method is None else method["self"],
@@ -157,18 +170,16 @@ def _with_sample_weight(batch: Batch) -> tuple[object, ...]:
         )
     if len(parts) == 3:
 
-        def weigh(weight: Array) -> Array:
-            weighed: Array = weight * padding.reshape(-1, *(1,) * (weight.ndim - 1))
-            return weighed
+        def weigh(weight: Batched) -> Batched:
+            if isinstance(weight, Ragged):
+                of_elements = padding.repeat(weight.lengths)
+                return Ragged(_weighed(weight.values, of_elements), weight.offsets)
+            return _weighed(weight, padding)
 
         return (parts[0], parts[1], map_leaves(weigh, parts[2]))
     return batch
 
 
-def _as_backend_takes_it(batch: Batch) -> Batch:
-    """The batch in the form that the backend takes without a copy of its own."""
-    if keras.backend.backend() != "torch":
-        return batch
-    from headrace.adapters.torch.tensors import as_tensor
-
-    return map_leaves(as_tensor, batch)
+def _weighed(weight: Array, padding: Array) -> Array:
+    weighed: Array = weight * padding.reshape(-1, *(1,) * (weight.ndim - 1))
+    return weighed

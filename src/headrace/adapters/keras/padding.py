@@ -16,9 +16,10 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
+from headrace.adapters.keras.backend_arrays import is_ragged_tensor
 from headrace.arrays import Array
 from headrace.errors import ArgumentError, HeadraceError
-from headrace.pytree import map_leaves
+from headrace.pytree import leaves, map_leaves
 
 _REMEDY = "Use tail='partial' or 'drop'"
 
@@ -118,6 +119,36 @@ def _by_path(weights: dict[Path, Array], other: Array) -> Any:
     return parts
 
 
+def check_takes_ragged(model: keras.Model, x: Any, y: Any) -> None:
+    """Has the model and its losses say what they can't do with samples of any length.
+
+    Args:
+        model: that is to take the batch. Of one with a training step of its own nothing is known.
+        x: the inputs.
+        y: the targets, or None for a model that predicts.
+
+    Raises:
+        ArgumentError: (a ValueError) they fail with it.
+    """
+    if not any(map(is_ragged_tensor, leaves((x, y)))):
+        return
+    losses = getattr(model, "_compile_loss", None)
+    if y is not None and (losses is None or type(model).train_step is not keras.Model.train_step):
+        return
+    try:
+        _Probe(model).compute_output_spec(x, y)
+    except Exception as error:
+        raise _takes_no_ragged(error) from error
+
+
+def _takes_no_ragged(error: Exception) -> ArgumentError:
+    return ArgumentError(
+        "the model must take samples of any length, which Keras hands to it as a tf.RaggedTensor, "
+        "but it or its loss fails with it. Use headrace.pad, which makes arrays of them. Keras "
+        f"says: {error}"
+    )
+
+
 def _values(model: keras.Model, x: Any, y: Any) -> dict[Path, Value]:
     """What each loss of the model gives for the batch, by the path of its output."""
     probe = _Probe(model)
@@ -127,6 +158,8 @@ def _values(model: keras.Model, x: Any, y: Any) -> dict[Path, Value]:
         with np.errstate(all="ignore"):
             probe.compute_output_spec(*specs)
     except Exception as error:
+        if any(map(is_ragged_tensor, leaves((x, y)))):
+            raise _takes_no_ragged(error) from error
         raise HeadraceError(
             "headrace can't tell which shape of weights the losses take where tail='pad': with "
             f"this batch, the model or a loss fails: {error}. {_REMEDY} if it is right without."
@@ -135,6 +168,9 @@ def _values(model: keras.Model, x: Any, y: Any) -> dict[Path, Value]:
 
 
 def _spec(leaf: Any) -> Any:
+    if is_ragged_tensor(leaf):
+        # A stand-in of Keras' would have one shape for all samples, which a model may not take.
+        return leaf
     if not hasattr(leaf, "dtype"):
         leaf = np.asarray(leaf)
     dtype = str(leaf.dtype).removeprefix("torch.")
@@ -158,6 +194,8 @@ class _Probe(keras.Operation):  # type: ignore[misc]
 
     def _called(self, x: Any, y: Any) -> Any:
         predicted = self._model(x, training=False)
+        if y is None:
+            return predicted
         compiled = self._model._compile_loss
         # A copy, so that the model's own is built by Keras when it is its turn.
         losses = type(compiled)(

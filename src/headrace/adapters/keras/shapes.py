@@ -12,6 +12,7 @@ from typing import Any
 
 import keras
 
+from headrace.adapters.keras.backend_arrays import is_ragged_tensor
 from headrace.errors import ArgumentError, bad_value
 from headrace.pytree import map_leaves, named_leaves
 
@@ -55,7 +56,15 @@ class Shapes:
         def symbolic(leaf: Any) -> Any:
             name = next(names)
             shape = known.get(name, ())
-            if None not in shape[1:] or (keep_y and name.startswith("y")):
+            if keep_y and name.startswith("y"):
+                if is_ragged_tensor(leaf):
+                    raise ArgumentError(
+                        "class_weight must be None where targets have any length, as Keras takes "
+                        f"the class of a sample from an array, but {name} is ragged. Use "
+                        "headrace.pad, which makes arrays of them."
+                    )
+                return leaf
+            if None not in shape[1:] or is_ragged_tensor(leaf):
                 return leaf
             return keras.KerasTensor(shape, keras.backend.standardize_dtype(leaf.dtype))
 

@@ -10,12 +10,14 @@ from typing import Any
 import keras
 import torch
 
+from headrace.adapters.adapter import needs_pad
 from headrace.adapters.keras import frames
 from headrace.adapters.keras.checks import check_distribution, warn_of_predictions
 from headrace.adapters.keras.frames import PassKind
 from headrace.adapters.keras.padding import PaddingWeights
 from headrace.errors import ArgumentError
-from headrace.pytree import leaves
+from headrace.pytree import leaves, named_leaves
+from headrace.ragged import Ragged
 from headrace.sampling.batch_sampler import BatchSampler
 
 _REMEDY = "Pass loader.to_keras() to Keras instead of loader.to_torch()."
@@ -75,6 +77,9 @@ def _checked(
 ) -> Iterator[Any]:
     first: list[tuple[int, ...]] = []  # shapes of a sample in the first batch
     for batch in batches:
+        for name, leaf in named_leaves(batch):
+            if isinstance(leaf, Ragged) or getattr(leaf, "is_nested", False):
+                raise needs_pad(name, leaf, "Keras")
         if keras.backend.backend() != "torch":  # which gets them as they are
             if not isinstance(batch, tuple):
                 raise ArgumentError(

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 import torch.utils.data as torch_data
 
+from headrace.adapters.torch.jagged import RaggedSample, sample_of, stacked, with_jagged
 from headrace.adapters.torch.sampler import EpochNumbers, KeyedNumbers
 from headrace.adapters.torch.tensors import as_tensor
 from headrace.adapters.torch.travel import arriving, check_travels
@@ -21,6 +22,7 @@ from headrace.batching.bad_samples import BadSample
 from headrace.batching.feed import Feed, HasFeed, feed_of
 from headrace.errors import ArgumentError, OutOfRangeError, StateError, bad_type
 from headrace.pytree import leaves, map_leaves
+from headrace.ragged import Ragged
 from headrace.sampling.keys import BatchKey, Place
 
 
@@ -30,6 +32,8 @@ class Dataset(torch_data.Dataset[Any]):
     `dataset[i]` is sample i as the loader's transform makes it, with the random numbers of the
     epoch of the last `set_epoch`, at first epoch 0. A transform of whole batches gets it as a batch
     of one. A `Subset` or a `ConcatDataset` of it, or another sampler, gets these samples, too.
+
+    A sample of any length is a tensor; PyTorch's collate function makes a jagged one of several.
 
     Args:
         loader: of a source whose transform keeps the samples of a batch.
@@ -50,7 +54,7 @@ class Dataset(torch_data.Dataset[Any]):
 
     def __getitem__(self, key: "int | BatchKey") -> Any:
         if isinstance(key, BatchKey):
-            return arriving("the dataset", self._batch, key)
+            return arriving("the dataset", lambda: _whole(self._batch(key)))
         return self.__getitems__([operator.index(key)])[0]
 
     def __iter__(self) -> Iterator[Any]:
@@ -106,7 +110,10 @@ class Dataset(torch_data.Dataset[Any]):
         return Dataset(loader)
 
     def _batch(self, key: BatchKey) -> Any:
-        """The batch of a key; from a worker process of `to_torch` perhaps with its bad samples."""
+        """The batch of a key; from a worker process of `to_torch` perhaps with its bad samples.
+
+        What has samples of any length is left a `Ragged`.
+        """
         feed = self.feed
         self._check_goes_on(key.place)
         self._last = key.place
@@ -150,6 +157,10 @@ class WholeBatch(Sequence[Any]):
     """A batch on its way to the collate function, as a list of its samples.
 
     Ours takes the batch as it is. Another one gets samples: views of the rows of the batch.
+
+    Args:
+        batch: of tensors, and of `Ragged` where samples have any length.
+        n: how many samples it has.
     """
 
     def __init__(self, batch: Any, n: int) -> None:
@@ -172,7 +183,9 @@ class WholeBatch(Sequence[Any]):
                     f"one, but made {_described(leaf)} of {self._n} samples. Iterate over what "
                     "to_torch() gives, unchanged, or use per_sample(fn)."
                 )
-        return map_leaves(lambda leaf: leaf[row], rows)
+        return map_leaves(
+            lambda leaf: sample_of(leaf, row) if isinstance(leaf, Ragged) else leaf[row], rows
+        )
 
     def samples(self) -> list[Any]:
         """The samples, in a list."""
@@ -201,6 +214,7 @@ class Collate:
         return self._collated(batch)
 
     def _collated(self, batch: Any) -> Any:
+        batch = arriving("the worker", with_jagged, batch)
         if self._function is not None:
             batch = arriving("collate_fn", self._function, batch)
         return arriving("the worker", check_travels, batch)
@@ -218,12 +232,21 @@ def counted(feed: Feed, batches: Iterator[Any]) -> Iterator[Any]:
         yield delivered.pop()  # with no name for it here, it is the consumer's alone
 
 
+def _whole(batch: Any) -> Any:
+    """The batch of tensors alone."""
+    if isinstance(batch, FromWorker):
+        return FromWorker(with_jagged(batch.batch), batch.bad_samples, batch.key)
+    return with_jagged(batch)
+
+
 def _stacked(samples: list[Any]) -> Any:
     """The batch of samples that were taken one by one."""
     return map_leaves(_stack, samples[0], *samples[1:])
 
 
 def _stack(*rows: Any) -> Any:
+    if isinstance(rows[0], RaggedSample):
+        return stacked(rows)
     if isinstance(rows[0], torch.Tensor):
         return torch.stack(rows)
     if isinstance(rows[0], np.ndarray | np.generic):

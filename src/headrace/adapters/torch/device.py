@@ -6,9 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
+from headrace.adapters.torch.jagged import dense_parts, map_tensors
 from headrace.batching.feed import Feed
 from headrace.batching.transforms import Batch
-from headrace.pytree import leaves, map_leaves
+from headrace.pytree import leaves
 
 
 class Copier:
@@ -39,10 +40,10 @@ class Copier:
     def _copy(self, batch: Batch) -> tuple[Batch, torch.cuda.Event | None]:
         """The batch on the device, and the event after which it is there."""
         if self._stream is None:
-            return map_leaves(lambda leaf: _to(leaf, self._device), batch), None
+            return map_tensors(self._to_device, batch), None
         with torch.cuda.stream(self._stream):
             # torch keeps the pinned memory until the copy from it is done.
-            moved = map_leaves(lambda leaf: _to(_pinned(leaf), self._device), batch)
+            moved = map_tensors(lambda leaf: self._to_device(leaf.pin_memory()), batch)
             return moved, self._stream.record_event()
 
     def _wait(self, moved: Batch, event: torch.cuda.Event | None) -> None:
@@ -53,12 +54,8 @@ class Copier:
         stream.wait_event(event)
         for leaf in leaves(moved):
             if isinstance(leaf, torch.Tensor):
-                leaf.record_stream(stream)  # its memory is of the copying stream
+                for part in dense_parts(leaf):
+                    part.record_stream(stream)  # its memory is of the copying stream
 
-
-def _pinned(leaf: object) -> object:
-    return leaf.pin_memory() if isinstance(leaf, torch.Tensor) else leaf
-
-
-def _to(leaf: object, device: torch.device) -> object:
-    return leaf.to(device, non_blocking=True) if isinstance(leaf, torch.Tensor) else leaf
+    def _to_device(self, tensor: torch.Tensor) -> torch.Tensor:
+        return tensor.to(self._device, non_blocking=True)

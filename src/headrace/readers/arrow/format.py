@@ -6,11 +6,13 @@ from headrace.readers.reader import Reader
 
 
 def _open_parquet(path: str, options: Options) -> Reader:
-    return readers.Parquet(with_manifest(path), options.columns, dtype=options.dtype)
+    return readers.Parquet(
+        with_manifest(path), options.columns, dtype=options.dtype, ragged=options.any_length
+    )
 
 
 def _open_arrow(path: str, options: Options) -> Reader:
-    return readers.Arrow(path, options.columns, dtype=options.dtype)
+    return readers.Arrow(path, options.columns, dtype=options.dtype, ragged=options.any_length)
 
 
 FORMATS = (
@@ -18,7 +20,7 @@ FORMATS = (
         "parquet",
         _open_parquet,
         "parquet.md",
-        options=("columns", "dtype"),
+        options=("columns", "dtype", "ragged"),
         path_suffixes=(".parquet",),
         file_suffixes=(".parquet",),
     ),
@@ -26,7 +28,7 @@ FORMATS = (
         "arrow",
         _open_arrow,
         "arrow.md",
-        options=("columns", "dtype"),
+        options=("columns", "dtype", "ragged"),
         path_suffixes=(".arrow", ".feather"),
         file_suffixes=(".arrow", ".feather"),
     ),

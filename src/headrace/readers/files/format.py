@@ -11,8 +11,12 @@ def _open(path: str, options: Options) -> Reader:
         allowed = "a function from the bytes of a file to arrays"
         raise bad_value(options.spelled("decode"), None, allowed)
     return readers.Files(
-        with_manifest(path), options.decode, suffixes=options.suffixes, ids=options.ids
+        with_manifest(path),
+        options.decode,
+        suffixes=options.suffixes,
+        ids=options.ids,
+        ragged=options.any_length,
     )
 
 
-FORMATS = (Format("files", _open, "files.md", options=("ids", "decode", "suffixes")),)
+FORMATS = (Format("files", _open, "files.md", options=("ids", "decode", "suffixes", "ragged")),)

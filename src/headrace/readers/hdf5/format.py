@@ -6,9 +6,15 @@ from headrace.readers.reader import Reader
 
 
 def _open(path: str, options: Options) -> Reader:
-    return readers.Hdf5(path, options.columns, dtype=options.dtype)
+    return readers.Hdf5(path, options.columns, dtype=options.dtype, ragged=options.any_length)
 
 
 FORMATS = (
-    Format("hdf5", _open, "hdf5.md", options=("columns", "dtype"), path_suffixes=(".h5", ".hdf5")),
+    Format(
+        "hdf5",
+        _open,
+        "hdf5.md",
+        options=("columns", "dtype", "ragged"),
+        path_suffixes=(".h5", ".hdf5"),
+    ),
 )

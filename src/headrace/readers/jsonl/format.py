@@ -7,7 +7,7 @@ from headrace.readers.reader import Reader
 
 
 def _open(path: str, options: Options) -> Reader:
-    return readers.JsonLines(with_manifest(path), options.columns)
+    return readers.JsonLines(with_manifest(path), options.columns, ragged=options.any_length)
 
 
 FORMATS = (
@@ -15,7 +15,7 @@ FORMATS = (
         "jsonl",
         _open,
         "jsonl.md",
-        options=("columns",),
+        options=("columns", "ragged"),
         path_suffixes=SUFFIXES,
         file_suffixes=SUFFIXES,
     ),

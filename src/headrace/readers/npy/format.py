@@ -5,6 +5,7 @@ import re
 from headrace import readers
 from headrace.errors import bad_type
 from headrace.readers.format import Format, Options, with_manifest
+from headrace.readers.npy.ragged_folder import open_ragged_folder
 from headrace.readers.reader import Reader
 
 
@@ -15,16 +16,25 @@ def _open_file(path: str, options: Options) -> Reader:
 def _open_files(path: str, options: Options) -> Reader:
     if isinstance(options.dtype, dict):
         raise bad_type(options.spelled("dtype"), options.dtype, "one dtype, as of one array")
-    return readers.NpyFiles(with_manifest(path), options.ids, dtype=options.dtype)
+    root, ragged = with_manifest(path), options.any_length
+    return readers.NpyFiles(root, options.ids, dtype=options.dtype, ragged=ragged)
 
 
 def _open_shards(path: str, options: Options) -> Reader:
     return readers.NpyShards(with_manifest(path))
 
 
+def _open_ragged(path: str, options: Options) -> Reader:
+    return open_ragged_folder(path)
+
+
 def _open_archives(path: str, options: Options) -> Reader:
     return readers.NpzFiles(
-        with_manifest(path), options.ids, keys=options.columns, dtype=options.dtype
+        with_manifest(path),
+        options.ids,
+        keys=options.columns,
+        dtype=options.dtype,
+        ragged=options.any_length,
     )
 
 
@@ -34,7 +44,7 @@ FORMATS = (
         "npy-files",
         _open_files,
         "npy.md",
-        options=("ids", "dtype"),
+        options=("ids", "dtype", "ragged"),
         file_suffixes=(".npy",),
         sample_suffix=".npy",
     ),
@@ -45,11 +55,12 @@ FORMATS = (
         file_suffixes=(".npy",),
         file_names=re.compile(r"shard-[0-9]+\.npy"),
     ),
+    Format("ragged", _open_ragged, "ragged.md", path_suffixes=(".ragged",)),
     Format(
         "npz-files",
         _open_archives,
         "npz.md",
-        options=("ids", "columns", "dtype"),
+        options=("ids", "columns", "dtype", "ragged"),
         file_suffixes=(".npz",),
         sample_suffix=".npz",
     ),

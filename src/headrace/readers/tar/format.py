@@ -29,14 +29,19 @@ def _open(path: str, options: Options) -> Reader:
         allowed = f"some of the extensions that the samples have: {listed}"
         raise bad_value(options.spelled("columns"), columns, allowed)
     if isinstance(columns, Mapping):  # each with what decodes it
-        return readers.TarFiles(root, columns, shards=shards)
+        return readers.TarFiles(root, columns, shards=shards, ragged=options.any_length)
     names = [columns] if isinstance(columns, str) else check_ids(columns, "columns")
     if not any(map(_is_of_images, names)):
-        return readers.TarFiles(root, columns if isinstance(columns, str) else names, shards=shards)
+        return readers.TarFiles(
+            root,
+            columns if isinstance(columns, str) else names,
+            shards=shards,
+            ragged=options.any_length,
+        )
     if options.size is None:
         raise bad_value(options.spelled("size"), None, options.size_missing())
     decoders = {name: _decoder(name, options.size) for name in names}
-    return readers.TarFiles(root, decoders, shards=shards)
+    return readers.TarFiles(root, decoders, shards=shards, ragged=options.any_length)
 
 
 def _decoder(field: str, size: int | tuple[int, int]) -> Decode | None:
@@ -54,7 +59,7 @@ FORMATS = (
         "tar",
         _open,
         "tar.md",
-        options=("columns", "size"),
+        options=("columns", "size", "ragged"),
         path_suffixes=(_SUFFIX,),
         file_suffixes=(_SUFFIX,),
     ),

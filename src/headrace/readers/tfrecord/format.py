@@ -7,7 +7,7 @@ from headrace.readers.tfrecord.tf_records import SUFFIXES
 
 
 def _open(path: str, options: Options) -> Reader:
-    return readers.TFRecords(with_manifest(path), options.columns)
+    return readers.TFRecords(with_manifest(path), options.columns, ragged=options.any_length)
 
 
 FORMATS = (
@@ -15,7 +15,7 @@ FORMATS = (
         "tfrecord",
         _open,
         "tfrecord.md",
-        options=("columns",),
+        options=("columns", "ragged"),
         path_suffixes=SUFFIXES,
         file_suffixes=SUFFIXES,
     ),
