@@ -29,8 +29,7 @@ class Files:
 
     Args:
         root: the folder, a URL such as "s3://bucket/folder", or a `headrace.Remote`.
-        decode: called with the bytes of a file; False for the bytes themselves, as uint8 samples of
-            any length. It returns an array, a number or a list of numbers;
+        decode: called with the bytes of a file. It returns an array, a number or a list of numbers;
             or a tuple or dict of these, nested at will. It must return the same for the same bytes:
             what is random belongs in the loader's transform. Threads may call it at once, and where
             there are processes, it must pickle: a function of a module does.
