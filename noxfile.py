@@ -36,7 +36,7 @@ TORCH = "torch==2.13.0"
 # It requires torchvision, of which PyPI has no build for this torch, but does not need it.
 STREAMING = "mosaicml-streaming==0.13.0"
 FRAMEWORKS = "keras,tensorflow,jax,torch,openvino"
-FORMATS = ("hdf5", "zarr", "arrow", "images", "turbo", "tfrecord", "remote")
+FORMATS = ("hdf5", "zarr", "arrow", "images", "turbo", "audio", "tfrecord", "remote")
 GETITEM = "tests/readers/test_getitem_frameworks.py"
 COLLECTION = "tests/test_collection.py"
 DEMO = "tests/cli/test_demo.py"

@@ -41,6 +41,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "processes": ("processes.py",),
     "cluster": ("cluster.py",),
     "formats": ("format_reads.py",),
+    "records": ("records.py",),
 }
 HEADINGS = {
     **{f"files-{name}": f"files of {size.label}" for name, size in SIZES.items()},
@@ -54,6 +55,7 @@ HEADINGS = {
     "cold": "files of 128 KB, not in the page cache",
     "cluster": "a ready batch of 16 MB",
     "formats": "formats",
+    "records": "records of TFRecord, JSON lines and sound",
 }
 # The contenders that hand over nothing: the others can at best be as fast.
 LIMITS = ("C, ", "np.take, ", "np.concatenate, ", "bulk read")

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from headrace.ragged import Ragged
     from headrace.readers import (
         Arrow,
+        AudioFiles,
         Cached,
         Concat,
         Files,
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
         Packed,
         Parquet,
         RaggedArray,
+        RandomClip,
         Reader,
         Spec,
         Subset,
@@ -111,6 +113,7 @@ else:
             "headrace.ragged": ["Ragged"],
             "headrace.readers": [
                 "Arrow",
+                "AudioFiles",
                 "Cached",
                 "Concat",
                 "Files",
@@ -129,6 +132,7 @@ else:
                 "Packed",
                 "Parquet",
                 "RaggedArray",
+                "RandomClip",
                 "Reader",
                 "Spec",
                 "Subset",
@@ -161,6 +165,7 @@ __all__ = [
     "ArgumentError",
     "ArgumentTypeError",
     "Arrow",
+    "AudioFiles",
     "BadSample",
     "BadSampleWarning",
     "Balanced",
@@ -202,6 +207,7 @@ __all__ = [
     "Processes",
     "Ragged",
     "RaggedArray",
+    "RandomClip",
     "Ray",
     "ReadAmplificationWarning",
     "Reader",

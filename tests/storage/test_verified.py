@@ -1,6 +1,7 @@
 """Verified: files compared with a manifest as they are read, in every format and any storage."""
 
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -35,6 +36,7 @@ READERS = {
     "npy": lambda storage: hr.NpyFile(storage.path("x.npy")),
     "npy-files": hr.NpyFiles,
     "npy-shards": hr.NpyShards,
+    "ragged": lambda storage: opened_by_path(storage, "x.ragged", ["values.npy", "offsets.npy"]),
     "npz-files": lambda storage: hr.NpzFiles(storage, keys="x"),
     "hdf5": lambda storage: hr.Hdf5(storage.path("x.h5"), "x"),
     "zarr": lambda storage: hr.Zarr(Below(storage, "x.zarr"), "x"),
@@ -43,6 +45,12 @@ READERS = {
     "images": lambda storage: hr.ImageFolder(storage, (2, 3)),
     "tar": lambda storage: hr.TarFiles(storage, "x.npy"),
 }
+
+
+def opened_by_path(storage, folder, names):
+    """A folder that is opened by its path, with the files in it."""
+    paths = [storage.path(f"{folder}/{name}") for name in names]
+    return hr.open(Path(paths[0]).parent)
 
 
 class Below:
@@ -77,7 +85,8 @@ class Below:
 def read_all(folder, format_name, **how):
     """All samples, read anew through a manifest that was made before."""
     reader = READERS[format_name](hr.Verified(folder, "manifest.json"))
-    return hr.Loader(reader, N, shuffle=False, executor=hr.Inline(), **how).batch(0, 0)
+    batch = hr.Loader(reader, N, shuffle=False, executor=hr.Inline(), **how).batch(0, 0)
+    return np.stack(list(batch)) if isinstance(batch, hr.Ragged) else batch
 
 
 @pytest.fixture

@@ -8,6 +8,8 @@ if TYPE_CHECKING:
     from headrace.readers.array import ArrayReader
     from headrace.readers.arrow.arrow import Arrow
     from headrace.readers.arrow.parquet import Parquet
+    from headrace.readers.audio.audio_files import AudioFiles
+    from headrace.readers.audio.random_clip import RandomClip
     from headrace.readers.cached.cached import Cached
     from headrace.readers.files.files import Files
     from headrace.readers.getitem import GetItem
@@ -43,6 +45,8 @@ else:
             "headrace.readers.array": ["ArrayReader"],
             "headrace.readers.arrow.arrow": ["Arrow"],
             "headrace.readers.arrow.parquet": ["Parquet"],
+            "headrace.readers.audio.audio_files": ["AudioFiles"],
+            "headrace.readers.audio.random_clip": ["RandomClip"],
             "headrace.readers.cached.cached": ["Cached"],
             "headrace.readers.files.files": ["Files"],
             "headrace.readers.getitem": ["GetItem"],
@@ -77,6 +81,7 @@ else:
 __all__ = [
     "ArrayReader",
     "Arrow",
+    "AudioFiles",
     "BlockCache",
     "Cached",
     "Concat",
@@ -97,6 +102,7 @@ __all__ = [
     "Packed",
     "Parquet",
     "RaggedArray",
+    "RandomClip",
     "Reader",
     "SampleFiles",
     "Spec",

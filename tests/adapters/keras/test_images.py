@@ -158,3 +158,49 @@ def test_four_inks_are_the_colours_that_tensorflow_reads(with_marker):
     theirs = tf.io.decode_jpeg(data, channels=3).numpy().astype(int)
     ours = hr.ImageDecoder((32, 48))(data)
     assert np.abs(ours - theirs).max() <= 8  # as they decode in a faster, less exact way
+
+
+def odd_pictures():
+    """About 200 files of every kind that TensorFlow reads, and their names."""
+    rng = np.random.default_rng(0)
+    jpegs = {
+        "4:2:0": {}, "4:2:2": {"subsampling": 1}, "4:4:4": {"subsampling": 0},
+        "worst": {"quality": 1}, "best": {"quality": 100}, "progressive": {"progressive": True},
+        "optimized": {"optimize": True}, "restarts": {"restart_marker_blocks": 1},
+        "odd EXIF": {"exif": b"Exif\0\0no EXIF data"},
+    }  # fmt: skip
+    kinds = [("BMP", "RGB"), ("GIF", "P"), ("GIF", "L")]
+    kinds += [("JPEG", mode) for mode in ("RGB", "L", "CMYK")]
+    kinds += [("PNG", mode) for mode in ("RGB", "RGBA", "L", "LA", "P", "1")]
+    for height, width in ((1, 1), (1, 37), (41, 1), (2, 3), (17, 16), (33, 50), (2, 30_000)):
+        y, x = np.mgrid[:height, :width] / 9
+        waves = np.stack([np.sin(x + k) * np.cos(y - k) for k in range(4)], axis=-1)
+        pixels = (128 + 80 * waves + rng.normal(scale=15, size=waves.shape)).clip(0, 255)
+        image = Image.fromarray(pixels.astype(np.uint8))
+        for kind, mode in kinds:
+            for name, options in jpegs.items() if kind == "JPEG" else [("", {})]:
+                file = io.BytesIO()
+                image.convert(mode).save(file, kind, **options)
+                yield f"{height} x {width}, {kind} of {mode}, {name}", file.getvalue()
+
+
+def test_odd_pictures_are_almost_those_of_tensorflow():
+    import tensorflow as tf
+
+    pytest.importorskip("simplejpeg", reason="needs headrace[turbo]")
+    pytest.importorskip("cykooz_resizer", reason="needs headrace[turbo]")
+    as_keras = {"antialias": False, "decoder": "turbo", "fast_dct": True}
+    wrong = {}
+    count = 0
+    for name, data in odd_pictures():
+        count += 1
+        whole = tf.io.decode_image(data, channels=3, expand_animations=False)
+        ours = hr.ImageDecoder(tuple(whole.shape[:2]), **as_keras)(data)
+        inks = 16 if "CMYK" in name else 0  # which Pillow decodes, and by the exact transform
+        differs = np.abs(ours.astype(int) - whole.numpy()).max()
+        resized = tf.image.resize(whole, (20, 30)).numpy()
+        small = hr.ImageDecoder((20, 30), **as_keras)(data)
+        if differs > inks or np.abs(small - resized).max() > inks + 1.01:
+            wrong[name] = int(differs), float(np.abs(small - resized).max())
+    assert count > 200
+    assert not wrong

@@ -89,6 +89,15 @@ def test_a_spec_converts_and_chooses(tmp_path):
     assert re.search(r"sample 0 can't be read: '.*a\.json': it has no 'more'", said)
 
 
+def test_bytes_may_stay_as_they_are(tmp_path):
+    write(tmp_path, a=1, b=[2, 3])
+    far = FarFolder(tmp_path)
+    reader = hr.Files(far, decode=False)
+    assert far.asked == []
+    assert reader.spec == hr.Spec((None,), np.dtype("uint8"))
+    assert [one.tobytes() for one in read_batch(reader, np.arange(2))] == [b"1", b"[2, 3]"]
+
+
 def test_parts_may_have_any_length(tmp_path):
     write(tmp_path, a={"boxes": [[1, 2]], "label": [3, 4]}, b={"boxes": [], "label": [5, 6]})
     write(tmp_path, c={"boxes": [[1, 2], [3, 4]], "label": [5, 6]})
@@ -222,6 +231,7 @@ def test_a_folder_without_files(tmp_path):
         ({"ragged": 1}, TypeError, "ragged must be a bool"),
         ({"ragged": {"x": True}}, ValueError, "ragged must be in the structure of a sample"),
         ({"ragged": True, "spec": hr.Spec((), "i4")}, ValueError, "ragged must be left out"),
+        ({"decode": False, "ragged": True}, ValueError, "must be left out with decode=False"),
         ({"version": 2}, TypeError, "version must be a str"),
     ],
     ids=str,

@@ -269,7 +269,7 @@ def test_an_animation_is_its_first_frame():
         assert (decode(data) == RED).all(), kind
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"])
 @pytest.mark.parametrize("left", [0, 1, 3, 11, 30, 0.3, 0.9, -14, -1])
 def test_a_file_that_was_cut_is_an_error(kind, left):
     data = stored_photograph(kind)
@@ -303,7 +303,7 @@ def test_a_flipped_bit_in_the_pixels_of_a_png_is_an_error(mode):
             decode(damaged, (20, 30))
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"])
 def test_damage_never_raises_anything_else(kind):
     data = encoded(photograph(60, 40), kind)
     rng = np.random.default_rng(0)
@@ -316,6 +316,18 @@ def test_damage_never_raises_anything_else(kind):
         except FormatError:
             continue
         assert pixels.shape == (8, 8, 3)
+
+
+@pytest.mark.parametrize("decoder", ["pillow", "turbo"])
+def test_a_jpeg_of_very_many_scans_is_refused(decoder):
+    if decoder == "turbo":
+        pytest.importorskip("simplejpeg", reason="needs headrace[turbo]")
+        pytest.importorskip("cykooz_resizer", reason="needs headrace[turbo]")
+    data = encoded(photograph(), "JPEG", progressive=True)
+    scans = data.count(b"\xff\xda")
+    last = data[data.rindex(b"\xff\xda") : -2]
+    with pytest.raises(FormatError, match="it has 501 scans; at most 500 are decoded"):
+        decode(data[:-2] + last * (501 - scans) + data[-2:], (8, 8), decoder=decoder)
 
 
 def png_of(width, height):
@@ -341,12 +353,20 @@ def test_an_image_that_claims_to_be_huge_is_refused():
         decode(stored_photograph("JPEG"), (8, 8), max_pixels=100_000)
 
 
+def test_what_a_file_is_called_does_not_matter(tmp_path):
+    for name, kind in {"a.jpg": "PNG", "b.png": "JPEG", "c.gif": "WEBP", "d.bmp": "TIFF"}.items():
+        (tmp_path / name).write_bytes(encoded(photograph(12, 10), kind))
+        expected = decode(encoded(photograph(12, 10), kind))
+        found = hr.Loader(hr.Images(tmp_path, [name], size=(10, 12)), 1).batch(0, 0)
+        assert (found == expected).all()
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [
         (b"", "it is empty"),
         (b"<svg>", "it begins with b'<svg>', as no JPEG"),
-        (b"II*\0" + bytes(100), "it begins with"),
+        (b"II*\0" + bytes(100), "it can't be decoded"),
         (b"RIFF....WAVE" + bytes(100), "it can't be decoded"),
     ],
 )
@@ -382,12 +402,15 @@ def test_images_are_found_below_the_root(tmp_path):
         ({"size": 0}, "size must be an int from 1"),
         ({"size": (1, 2, 3)}, r"size must be an int, or a tuple of two ints, \(height, width\)"),
         ({"size": "8"}, "size must be an int, or a tuple"),
-        ({"channels": 2}, "channels must be 1, 3, 4, 'grayscale', 'rgb' or 'rgba', but 2"),
+        (
+            {"channels": 2},
+            "channels must be 1, 3, 4, 'grayscale', 'rgb', 'rgba' or 'indices', but 2",
+        ),
         ({"channels": "bgr"}, "channels must be 1, 3, 4"),
         ({"channels": True}, "channels must be 1, 3, 4"),
         ({"channels": [3]}, "channels must be 1, 3, 4"),
         ({"layout": "NCHW"}, "layout must be 'HWC' or 'CHW'"),
-        ({"dtype": "float64"}, "dtype must be 'uint8' or 'float32'"),
+        ({"dtype": "float64"}, "dtype must be 'uint8', 'uint16' or 'float32'"),
         ({"interpolation": "area"}, "interpolation must be one of nearest, box"),
         ({"interpolation": "lanczos", "antialias": False}, "antialias must be True with"),
         ({"max_pixels": 0}, "max_pixels must be"),

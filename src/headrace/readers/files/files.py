@@ -1,14 +1,15 @@
 """Files: one file for each sample, of any kind, decoded by a function."""
 
 from collections.abc import Iterable
+from typing import Literal
 
 import numpy as np
 
 from headrace.arguments import check_ids
-from headrace.arrays import Indices, fingerprint
+from headrace.arrays import Array, Indices, fingerprint
 from headrace.errors import ArgumentError, bad_type, bad_value
 from headrace.pytree import Tree
-from headrace.readers.reader import Out, Specs, check_read
+from headrace.readers.reader import Out, Spec, Specs, check_read
 from headrace.readers.shared.calling import (
     Decode,
     SampleWriter,
@@ -69,7 +70,7 @@ class Files:
     def __init__(
         self,
         root: Root,
-        decode: Decode,
+        decode: Decode | Literal[False],
         *,
         suffixes: str | Iterable[str] | None = None,
         ids: Iterable[str | int] | None = None,
@@ -77,6 +78,10 @@ class Files:
         ragged: Tree[bool] = False,
         version: str = "",
     ) -> None:
+        if decode is False:
+            if spec is not None or ragged is not False:
+                raise bad_value("spec and ragged", (spec, ragged), "left out with decode=False")
+            decode, spec = _as_bytes, Spec((None,), np.dtype(np.uint8))
         check_decode("decode", decode)
         if not isinstance(version, str):
             raise bad_type("version", version, "a str, such as '2'")
@@ -127,6 +132,10 @@ class Files:
         self._files.read(
             indices, lambda data, row: self._writer.write(call(self._decode, bytes(data)), out, row)
         )
+
+
+def _as_bytes(data: bytes) -> Array:
+    return np.frombuffer(data, np.uint8)
 
 
 def _check_suffixes(suffixes: str | Iterable[str]) -> tuple[str, ...]:

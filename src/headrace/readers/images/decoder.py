@@ -18,13 +18,13 @@ from headrace.readers.shared.format_error import FormatError
 if TYPE_CHECKING:
     import PIL.Image
 
-Channels = Literal[1, 3, 4, "grayscale", "rgb", "rgba"]
+Channels = Literal[1, 3, 4, "grayscale", "rgb", "rgba", "indices"]
 Interpolation = Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
 Layout = Literal["HWC", "CHW"]
 Decoder = Literal["pillow", "turbo"]
 
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
-_NAMED_CHANNELS = {"grayscale": 1, "rgb": 3, "rgba": 4}
+_NAMED_CHANNELS = {"grayscale": 1, "rgb": 3, "rgba": 4, "indices": 1}
 _INTERPOLATIONS = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
 _WITHOUT_ANTIALIAS = ("nearest", "bilinear", "bicubic")
 _MAX_SIDE = 2**16
@@ -36,7 +36,7 @@ class ImageOptions(TypedDict, total=False):
 
     channels: Channels
     layout: Layout
-    dtype: Literal["uint8", "float32"]
+    dtype: Literal["uint8", "uint16", "float32"]
     interpolation: Interpolation
     antialias: bool
     crop_to_aspect_ratio: bool
@@ -48,19 +48,22 @@ class ImageOptions(TypedDict, total=False):
 
 
 class ImageDecoder:
-    """Decodes JPEG, PNG, WebP, BMP and GIF images and resizes them: `decoder(data)` is an array.
+    """Decodes images and resizes them: `decoder(data)` is an array.
 
-    Of an animation, it is the first frame. Sixteen bits a channel become their higher eight, and a
-    palette's numbers the colours that they stand for.
+    Of JPEG, PNG, WebP, BMP, GIF and TIFF files; of an animation or several pages, the first. Unless
+    asked for, sixteen bits a channel become their higher eight, and a palette's numbers the colours
+    that they stand for.
 
     Args:
         size: (height, width) of the array, or one int for both.
         channels: 1, 3 or 4, or "grayscale", "rgb" or "rgba". Where an image has no transparency to
             fill a fourth channel, it is 255; where it has some that is not asked for, it is
-            dropped, as if the image were opaque.
+            dropped, as if the image were opaque. Or "indices", for masks: one channel, with the
+            numbers of a palette, or of grey, as they are stored; other images are refused.
         layout: "HWC" for arrays of shape (height, width, channels), "CHW" for (channels, height,
             width).
-        dtype: "uint8", or "float32"; both from 0 to 255.
+        dtype: "uint8", or "float32"; both from 0 to 255. Or "uint16", for 1 channel of grey PNGs
+            and TIFFs with 16 bits, as they are stored; other images are refused.
         interpolation: the filter that resizes, one of Pillow's: "nearest", "box", "bilinear",
             "hamming", "bicubic", "lanczos".
         antialias: whether the filter is as wide as a pixel of the result where that is smaller than
@@ -102,7 +105,7 @@ class ImageDecoder:
         *,
         channels: Channels = 3,
         layout: Layout = "HWC",
-        dtype: Literal["uint8", "float32"] = "uint8",
+        dtype: Literal["uint8", "uint16", "float32"] = "uint8",
         interpolation: Interpolation = "bilinear",
         antialias: bool = True,
         crop_to_aspect_ratio: bool = False,
@@ -116,7 +119,7 @@ class ImageDecoder:
         height, width = _check_size(size)
         number = _NAMED_CHANNELS.get(channels, channels) if isinstance(channels, str) else channels
         if isinstance(number, bool) or number not in tuple(_MODES):
-            allowed = "1, 3, 4, 'grayscale', 'rgb' or 'rgba'"
+            allowed = "1, 3, 4, 'grayscale', 'rgb', 'rgba' or 'indices'"
             raise bad_value("channels", channels, allowed)
         if layout not in ("HWC", "CHW"):
             raise bad_value("layout", layout, "'HWC' or 'CHW'")
@@ -133,9 +136,17 @@ class ImageDecoder:
             turbo.libraries()
         elif check_bool("fast_dct", fast_dct):
             raise bad_value("fast_dct", fast_dct, "False with decoder='pillow', which has no other")
-        if check_dtype(dtype) not in (np.dtype(np.uint8), np.dtype(np.float32)):
-            raise bad_value("dtype", dtype, "'uint8' or 'float32'")
+        kind = check_dtype(dtype)
+        if kind not in map(np.dtype, ("uint8", "uint16", "float32")):
+            raise bad_value("dtype", dtype, "'uint8', 'uint16' or 'float32'")
+        if kind == np.uint16 and (number != 1 or channels == "indices"):
+            raise bad_value("channels", channels, "1 with dtype='uint16'")
+        if channels == "indices" and interpolation != "nearest":
+            allowed = "'nearest' with channels='indices', which are numbers of classes"
+            raise bad_value("interpolation", interpolation, allowed)
         self._channels = int(number)
+        self._indices = channels == "indices"
+        self._deep = kind == np.uint16
         self._size = height, width
         self._layout = layout
         self._interpolation = interpolation
@@ -147,16 +158,15 @@ class ImageDecoder:
         self._turbo = decoder == "turbo"
         self._fast_dct = check_bool("fast_dct", fast_dct)
         shape = (height, width, self._channels)
-        self.spec = Spec(shape if layout == "HWC" else (shape[2], *shape[:2]), check_dtype(dtype))
+        self.spec = Spec(shape if layout == "HWC" else (shape[2], *shape[:2]), kind)
 
     def __repr__(self) -> str:
         return f"ImageDecoder(size={self._size}, {self._layout}, {self.spec})"
 
     def fingerprint(self) -> str:
-        """What tells its pixels from those of Pillow; nothing if it is Pillow that decodes."""
-        if not self._turbo:
-            return ""
-        return "turbo, fast_dct" if self._fast_dct else "turbo"
+        """What tells its pixels from Pillow's colours or grey; nothing if they are those."""
+        told = {"turbo": self._turbo, "fast_dct": self._fast_dct, "indices": self._indices}
+        return ", ".join(name for name, is_so in told.items() if is_so)
 
     def __call__(self, data: bytes | memoryview) -> Array:
         """The pixels of the image file with the bytes `data`, shape and dtype as in `spec`.
@@ -185,11 +195,17 @@ class ImageDecoder:
 
     def _pixels(self, data: bytes | memoryview, out: Array) -> Array:
         """Shape (height, width, channels); `out` itself if they are there already."""
-        if self._turbo and self._channels in (1, 3) and data[:3] == b"\xff\xd8\xff":
-            pixels = self._of_jpeg(memoryview(data), out)
+        data = bytes(data)
+        is_jpeg = data.startswith(b"\xff\xd8\xff")
+        if is_jpeg:
+            pillow.check_jpeg(data)
+        if is_jpeg and self._turbo and self._has_colours():
+            pixels = self._of_jpeg(data, out)
             if pixels is not None:
                 return pixels
-        image = self._turned(self._image(bytes(data)))
+        image = self._image(data)
+        orientation = pillow.orientation(image) if self._turns else 1
+        image = pillow.turned(self._converted(image), orientation)
         box = self._box(image.size)
         if box != (0, 0, *image.size):
             image = image.crop(box)
@@ -197,13 +213,13 @@ class ImageDecoder:
             image = pillow.resized(image, self._size, self._interpolation, self._antialias)
         return self._resized(np.asarray(image).reshape(image.height, image.width, -1))
 
-    def _of_jpeg(self, data: memoryview, out: Array) -> Array | None:
+    def _of_jpeg(self, data: bytes, out: Array) -> Array | None:
         """As `_pixels`; None if Pillow has to decode it, or to say what is wrong."""
         size = turbo.jpeg_size(data)
         if size is None:
             return None
         self._check_pixels(size[1], size[0])
-        orientation = pillow.orientation(pillow.opened(bytes(data))) if self._turns else 1
+        orientation = pillow.orientation(pillow.opened(data)) if self._turns else 1
         # Straight into the batch, where that is all there is to do.
         fits = size == self._size and orientation == 1 and self._layout == "HWC"
         pixels = turbo.decode_jpeg(
@@ -254,17 +270,22 @@ class ImageDecoder:
             size[1] * height / (bottom - top)
         )
 
-    def _turned(self, image: "PIL.Image.Image") -> "PIL.Image.Image":
-        """The image, turned if wanted, with the wanted channels."""
+    def _converted(self, image: "PIL.Image.Image") -> "PIL.Image.Image":
+        """The image with the wanted channels."""
         from PIL import Image
 
-        if self._turns:
-            image = pillow.turned(image, pillow.orientation(image))
-        mode = _MODES[self._channels]
-        if image.mode.startswith("I"):  # sixteen bits, which Pillow would clip to eight
-            image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+        if self._indices:
+            return Image.fromarray(pillow.indices(image))
+        deep = pillow.sixteen_bits(image)
+        if self._deep:
+            if deep is None:
+                raise FormatError("it is not of one channel of 16 bits, as dtype='uint16' needs")
+            return Image.fromarray(deep)
+        if deep is not None:  # which Pillow would clip to eight
+            image = Image.fromarray((deep >> 8).astype(np.uint8))
         if self._channels != 4:
             image.info.pop("transparency", None)
+        mode = _MODES[self._channels]
         return image if image.mode == mode else image.convert(mode)
 
     def _resizes_arrays(self) -> bool:
@@ -272,7 +293,11 @@ class ImageDecoder:
         if self._interpolation == "nearest":
             return True
         known = (self._interpolation, self._antialias) in turbo.FILTERS
-        return self._turbo and self._channels in (1, 3) and known
+        return self._turbo and known and self._has_colours()
+
+    def _has_colours(self) -> bool:
+        """Whether pixels are what `turbo` knows: colours or grey of 8 bits, without opacity."""
+        return self._channels in (1, 3) and not (self._indices or self._deep)
 
     def _resized(self, pixels: Array) -> Array:
         """The pixels, of shape (height, width, channels), at the wanted size."""

@@ -14,7 +14,7 @@ from headrace.arguments import check_bool, check_ids, check_int
 from headrace.arrays import Indices
 from headrace.errors import ArgumentError, bad_type, bad_value
 from headrace.readers.images.decoder import ImageOptions
-from headrace.readers.images.images import SUFFIXES, Images
+from headrace.readers.images.images import SUFFIXES, Images, check_suffixes
 from headrace.readers.labels import Labels
 from headrace.readers.shared.listing import (
     chosen_among,
@@ -58,7 +58,8 @@ class ImageFolder(Images):
             either the files stay sorted. With `split`, its seed; 0 if left out.
         follow_links: whether links to folders within those of the classes are followed.
         suffixes: what the names of images end with, in lower or upper case. Keras passes over
-            .webp; leave it out for the same split where there are some.
+            .webp; leave it out for the same split where there are some. Name those of TIFFs:
+            [".tif", ".tiff"].
         **options: as those of `Images`: see `ImageDecoder`.
 
     Attributes:
@@ -103,7 +104,7 @@ class ImageFolder(Images):
         **options: Unpack[ImageOptions],
     ) -> None:
         _check_split(validation_split, subset, check_bool("shuffle", shuffle), seed)
-        endings = _check_suffixes(suffixes)
+        endings = check_suffixes(suffixes)
         storage = open_storage(root)
         names, self.class_names, classes = _listed(
             storage, class_names, endings, check_bool("follow_links", follow_links)
@@ -237,13 +238,6 @@ def _part(
     if not len(order):
         raise ArgumentError(f"split must leave images for {split[0]!r}, but it has none.")
     return order
-
-
-def _check_suffixes(suffixes: Sequence[str]) -> tuple[str, ...]:
-    checked = tuple(check_ids(suffixes, "suffixes"))
-    if not checked or not all(isinstance(one, str) and one.startswith(".") for one in checked):
-        raise bad_value("suffixes", suffixes, "one or more such as '.png'")
-    return tuple(suffix.lower() for suffix in checked)
 
 
 def _subset(order: Indices, split: float | None, subset: str | None) -> Indices:

@@ -3,10 +3,12 @@
 Requires Pillow, imported when a reader is made.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Unpack
 
+from headrace.arguments import check_ids
 from headrace.arrays import Array, Indices, fingerprint
+from headrace.errors import bad_value
 from headrace.readers.images.decoder import ImageDecoder, ImageOptions
 from headrace.readers.reader import Spec, check_read
 from headrace.readers.shared.listing import samples_below
@@ -18,15 +20,16 @@ SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
 
 
 class Images:
-    """Samples in image files, decoded and resized: JPEG, PNG, WebP, BMP, GIF.
+    """Samples in image files, decoded and resized: JPEG, PNG, WebP, BMP, GIF, TIFF.
 
     Args:
         root: a folder, or a URL such as "s3://bucket/images".
         ids: the names of the files below root, with their suffixes ("cats/17.jpg"), in the order of
-            the samples. Default: all that end with .jpg, .jpeg, .png, .webp, .bmp or .gif, in lower
-            or upper case, sorted; those whose name, or that of a folder, begins with a dot or an
-            underscore are passed over.
+            the samples. Default: all that end with one of `suffixes`, sorted; those whose name, or
+            that of a folder, begins with a dot or an underscore are passed over.
         size: (height, width) of the samples, or one int for both.
+        suffixes: what the names of images end with, in lower or upper case. Name those of TIFFs:
+            [".tif", ".tiff"].
         **options: channels, layout, dtype, interpolation, antialias, crop_to_aspect_ratio,
             exif_orientation, jpeg_scaling, max_pixels, decoder, fast_dct: see `ImageDecoder`.
 
@@ -58,12 +61,14 @@ class Images:
         ids: Iterable[str | int] | None = None,
         *,
         size: int | tuple[int, int],
+        suffixes: Sequence[str] = SUFFIXES,
         **options: Unpack[ImageOptions],
     ) -> None:
         self._decoder = ImageDecoder(size, **options)
+        endings = check_suffixes(suffixes)
         storage = open_storage(root)
         if ids is None:
-            ids = samples_below(storage, SUFFIXES, "ids", any_case=True)
+            ids = samples_below(storage, endings, "ids", any_case=True)
         self._files = SampleFiles(storage, ids, SUFFIXES)
 
     @property
@@ -105,3 +110,11 @@ class Images:
 def is_image(name: str, suffixes: tuple[str, ...]) -> bool:
     """Whether a file of that name is taken for an image."""
     return name.lower().endswith(suffixes)
+
+
+def check_suffixes(suffixes: Sequence[str]) -> tuple[str, ...]:
+    """The suffixes in lower case."""
+    checked = tuple(check_ids(suffixes, "suffixes"))
+    if not checked or not all(isinstance(one, str) and one.startswith(".") for one in checked):
+        raise bad_value("suffixes", suffixes, "one or more such as '.png'")
+    return tuple(suffix.lower() for suffix in checked)

@@ -29,6 +29,8 @@ _TURNS = (
     "ROTATE_90",
 )
 
+_MAX_SCANS = 500
+
 
 @functools.cache
 def openers() -> "dict[bytes, type[PIL.ImageFile.ImageFile]]":
@@ -39,6 +41,7 @@ def openers() -> "dict[bytes, type[PIL.ImageFile.ImageFile]]":
         from PIL.GifImagePlugin import GifImageFile
         from PIL.JpegImagePlugin import JpegImageFile
         from PIL.PngImagePlugin import PngImageFile
+        from PIL.TiffImagePlugin import TiffImageFile
         from PIL.WebPImagePlugin import WebPImageFile
     except ModuleNotFoundError as error:
         raise missing_extra("Decoding images", "Pillow", "images") from error
@@ -48,6 +51,8 @@ def openers() -> "dict[bytes, type[PIL.ImageFile.ImageFile]]":
         b"RIFF": WebPImageFile,
         b"BM": BmpImageFile,
         b"GIF8": GifImageFile,
+        b"II*\0": TiffImageFile,
+        b"MM\0*": TiffImageFile,
     }
 
 
@@ -58,7 +63,8 @@ def opened(data: bytes) -> "PIL.ImageFile.ImageFile":
             return opener(io.BytesIO(data))
     if not data:
         raise FormatError("it is empty")
-    raise FormatError(f"it begins with {data[:12]!r}, as no JPEG, PNG, WebP, BMP or GIF does")
+    kinds = "JPEG, PNG, WebP, BMP, GIF or TIFF"
+    raise FormatError(f"it begins with {data[:12]!r}, as no {kinds} does")
 
 
 def orientation(image: "PIL.Image.Image") -> int:
@@ -89,6 +95,16 @@ def turned_pixels(pixels: Array, said: int) -> Array:
     return pixels[rows, columns]
 
 
+def check_jpeg(data: bytes) -> None:
+    """Raises an error of a JPEG with so many scans that decoding it could take minutes.
+
+    Each is as long as the image, whatever little it stores; a progressive JPEG has about ten.
+    """
+    scans = data.count(b"\xff\xda")
+    if scans > _MAX_SCANS:
+        raise FormatError(f"it has {scans} scans; at most {_MAX_SCANS} are decoded")
+
+
 def check_png(data: memoryview) -> None:
     """Raises an error unless a PNG has its end, and its pixels the checksums that they should.
 
@@ -106,12 +122,49 @@ def check_png(data: memoryview) -> None:
         at = end + 4
 
 
+def sixteen_bits(image: "PIL.Image.Image") -> Array | None:
+    """The pixels of an image of one channel of 16 bits, as uint16; None of others.
+
+    Raises:
+        FormatError: it has one channel of numbers that are neither that nor of 8 bits.
+    """
+    # A PNG has no more than 16 bits, for which the mode was "I" before Pillow 11.
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):
+        return np.asarray(image).astype(np.uint16)
+    if image.mode in ("I", "F"):
+        raise FormatError(
+            "it has signed numbers, fractions, or more than 16 bits. Read it with hr.Files and a "
+            "function of your own"
+        )
+    return None
+
+
+def indices(image: "PIL.Image.Image") -> Array:
+    """The numbers that an image with a palette, or of grey, stores, as uint8.
+
+    Raises:
+        FormatError: it is neither, has more than 8 bits, or was stored with loss.
+    """
+    if image.format == "JPEG":
+        raise FormatError("it is a JPEG, which does not keep the numbers of a mask")
+    if image.mode not in ("P", "L", "1"):
+        raise FormatError(
+            f"it has no numbers of 8 bits, as channels='indices' needs; Pillow calls it "
+            f"{image.mode!r}"
+        )
+    return np.asarray(image).astype(np.uint8)
+
+
 def resized(
     image: "PIL.Image.Image", size: tuple[int, int], interpolation: str, antialias: bool
 ) -> "PIL.Image.Image":
     """The image at another size, (height, width)."""
     from PIL import Image
 
+    if image.mode.startswith("I;16"):
+        exact = Image.fromarray(np.asarray(image).astype(np.float32))
+        found = np.asarray(resized(exact, size, interpolation, antialias))
+        return Image.fromarray(np.rint(found).clip(0, 2**16 - 1).astype(np.uint16))
     wanted = size[1], size[0]
     resampling = Image.Resampling[interpolation.upper()]
     if antialias:

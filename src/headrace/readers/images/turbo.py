@@ -37,7 +37,7 @@ def libraries() -> tuple[ModuleType, ModuleType]:
     return found[0], found[1]
 
 
-def jpeg_size(data: memoryview) -> tuple[int, int] | None:
+def jpeg_size(data: bytes) -> tuple[int, int] | None:
     """The height and width of a JPEG; None if Pillow has to decode it, or to say what is wrong."""
     simplejpeg, _ = libraries()
     try:
@@ -48,7 +48,7 @@ def jpeg_size(data: memoryview) -> tuple[int, int] | None:
 
 
 def decode_jpeg(
-    data: memoryview,
+    data: bytes,
     channels: int,
     least_size: tuple[int, int] | None,
     fast_dct: bool,

@@ -6,7 +6,10 @@ from headrace.arrays import fingerprint
 from headrace.errors import ArgumentError, bad_value
 
 # Of files with one sample each: the id of "cats/17.jpg" is that of "cats/17.png", its mask.
-_SUFFIXES = (*(".bmp", ".gif", ".jpeg", ".jpg", ".npy", ".npz", ".png", ".tif", ".tiff", ".webp"),)
+_SUFFIXES = (
+    *(".bmp", ".gif", ".jpeg", ".jpg", ".npy", ".npz", ".png", ".tif", ".tiff", ".webp"),
+    *(".flac", ".mp3", ".ogg", ".wav"),
+)
 
 
 class Ids:

@@ -18,7 +18,7 @@ from headrace.readers.shared.format_error import FormatError
 from headrace.readers.shared.listing import chosen_among
 from headrace.readers.shared.records import RecordKind, Records
 from headrace.readers.tfrecord.crc32c import checksum, masked
-from headrace.readers.tfrecord.example import Values, features
+from headrace.readers.tfrecord.example import ExampleParser, Values
 from headrace.readers.tfrecord.scan import AROUND_BYTES, FOOTER_BYTES, HEADER, scan
 from headrace.storage.opening import Root
 from headrace.storage.stamps import Stamps
@@ -121,6 +121,7 @@ class TFRecords:
         self._decode, self._version, self._checksums = decode, version, checksums
         checksum(checksums)
         self._columns = ChosenColumns(columns, None if decode else spec)
+        self._parser = ExampleParser(self._columns.names)
         self._writer = SampleWriter(spec, ragged)
         self._shapes = self._writer.spec if self._writer.is_known else None
         self._records = Records(_KIND, root, shards, index)
@@ -162,14 +163,14 @@ class TFRecords:
     def _learn(self, data: memoryview, row: int) -> None:
         checked = self._checked(data)
         if self._decode is None:
-            self._columns.check(features(checked, ()), "record")
+            self._columns.check(self._parser.features(checked), "record")
         self._writer.learn(self._sample(checked))
 
     def _sample(self, data: bytes) -> object:
         if self._decode is not None:
             return call(self._decode, data)
         names = self._columns.names
-        found = features(data, names)
+        found = self._parser.features(data)
         values = {
             name: self._value(name, one) if names is None or name in names else None
             for name, one in found.items()

@@ -1,0 +1,1 @@
+"""Audio: whole files and clips of them, decoded by soundfile."""

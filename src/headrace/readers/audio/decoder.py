@@ -1,0 +1,159 @@
+"""AudioDecoder: samples of sound in a file, or a part of them, written into an array.
+
+Requires soundfile, imported when one is made.
+"""
+
+import contextlib
+import io
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+
+import numpy as np
+
+from headrace.arguments import check_int
+from headrace.arrays import Array, DType
+from headrace.errors import bad_value, missing_extra
+from headrace.readers.shared.format_error import FormatError, is_of_storage
+
+if TYPE_CHECKING:
+    import soundfile
+
+DTYPES = ("float32", "float64", "int16", "int32")
+MOST = 2**31 - 1
+
+
+class Header(NamedTuple):
+    """What the header of a file says: its frames, their rate in Hz, and its channels."""
+
+    frames: int
+    rate: int
+    channels: int
+
+
+class ClipError(FormatError):
+    """The number `clip` of those to be read is not in the file."""
+
+    def __init__(self, clip: int, reason: object) -> None:
+        super().__init__(reason)
+        self.clip = clip
+
+
+class AudioDecoder:
+    """Decodes sound of one rate and number of channels.
+
+    Args:
+        rate: in Hz. None: not known yet.
+        channels: how many samples a frame has; 1 is the mean of all that there are. None: not known
+            yet.
+        dtype: of the samples.
+
+    Raises:
+        ArgumentError: (a ValueError) an argument is not allowed.
+        MissingExtraError: (an ImportError) soundfile is not installed.
+    """
+
+    def __init__(self, rate: int | None, channels: int | None, dtype: Any) -> None:
+        try:
+            import soundfile  # noqa: F401
+        except (ImportError, OSError):  # the latter if its library is not there
+            raise missing_extra("Decoding audio", "soundfile", "audio") from None
+        self.rate = None if rate is None else check_int("rate", rate, 1, MOST)
+        self.channels = None if channels is None else check_int("channels", channels, 1, 1024)
+        try:
+            name = np.dtype(dtype).name
+        except TypeError:
+            name = ""
+        if name not in DTYPES:
+            raise bad_value("dtype", dtype, f"one of {', '.join(DTYPES)}")
+        self.dtype: DType = np.dtype(name)
+
+    @property
+    def element(self) -> tuple[int, ...]:
+        """The shape of a frame."""
+        assert self.channels is not None
+        return () if self.channels == 1 else (self.channels,)
+
+    def learn(self, header: Header) -> None:
+        """Takes the rate and the channels of a file, where they are not given."""
+        self.rate = self.rate or header.rate
+        self.channels = self.channels or header.channels
+
+    def read(self, file: BinaryIO, clips: list[tuple[int, Array]]) -> Header:
+        """Writes clips of a file into arrays.
+
+        Args:
+            file: of this machine, or in memory.
+            clips: for each, its first frame, and what to fill, shape (frames, *element).
+
+        Raises:
+            FormatError: it is damaged, is none that soundfile reads, has another rate or other
+                channels, or fewer frames.
+        """
+        with opened(file) as sound:
+            self._check(sound)
+            for number, (start, out) in enumerate(clips):
+                try:
+                    self._read(sound, start, out)
+                except FormatError as error:
+                    raise ClipError(number, error) from None
+            return header_of(sound)
+
+    def _check(self, sound: "soundfile.SoundFile") -> None:
+        if sound.samplerate != self.rate:
+            raise FormatError(
+                f"its rate is {sound.samplerate} Hz; expected is {self.rate}. Resample it, as with "
+                f"`ffmpeg -i file -ar {self.rate} resampled.wav`, or leave it out of ids="
+            )
+        if sound.channels != self.channels and self.channels != 1:
+            raise FormatError(
+                f"it has {sound.channels} channels; expected are {self.channels}. Pass channels=1 "
+                "for the mean of all that a file has"
+            )
+        is_exact = self.dtype.kind == "f" or (
+            sound.subtype == "PCM_16" if self.dtype == np.int16 else sound.subtype[:4] == "PCM_"
+        )
+        if not is_exact or (self.dtype.kind == "i" and sound.channels != self.channels):
+            raise FormatError(
+                f"it has {sound.channels} channels of {sound.subtype}, which can't become "
+                f"{self.channels} of {self.dtype} as they are. Leave dtype= out for float32"
+            )
+
+    def _read(self, sound: "soundfile.SoundFile", start: int, out: Array) -> None:
+        n = len(out)
+        if not n:
+            return
+        if start + n > sound.frames:
+            raise FormatError(f"it has {sound.frames} frames; expected are {start + n}")
+        sound.seek(start)
+        if sound.channels == self.channels:
+            found = sound.read(n, self.dtype.name, always_2d=out.ndim == 2, out=out)
+        else:
+            found = sound.read(n, self.dtype.name, always_2d=True)
+            out[: len(found)] = found.mean(axis=1)
+        if len(found) < n:
+            raise FormatError(f"it ends after frame {start + len(found)} of {sound.frames}")
+
+
+@contextlib.contextmanager
+def opened(file: BinaryIO) -> Iterator["soundfile.SoundFile"]:
+    """A file as soundfile has it. What it says of the bytes within comes as a FormatError."""
+    import soundfile
+
+    # By its number, the library reads it without Python.
+    source = file.fileno() if isinstance(file, io.FileIO) else file
+    try:
+        with soundfile.SoundFile(source, closefd=False) as sound:
+            yield sound
+    except (FormatError, MemoryError):
+        raise
+    except soundfile.LibsndfileError as error:
+        raise FormatError(f"{error.error_string} (libsndfile)") from None
+    except Exception as error:  # soundfile raises several for what it does not read
+        if is_of_storage(error):
+            raise
+        raise FormatError(f"{type(error).__name__}: {error}") from error
+
+
+def header_of(sound: "soundfile.SoundFile") -> Header:
+    """What the header says."""
+    return Header(sound.frames, sound.samplerate, sound.channels)

@@ -1,0 +1,213 @@
+"""Images whose pixels are numbers: class indices, 16 bits; and TIFFs."""
+
+import io
+import struct
+
+import numpy as np
+import pytest
+
+Image = pytest.importorskip("PIL.Image", reason="needs headrace[images]")
+
+from pictures import encoded, nearest_two, photograph, triangle_filter, two_ways
+
+import headrace as hr
+from headrace.readers.shared.format_error import FormatError
+
+CLASSES = np.random.default_rng(0).integers(0, 21, size=(33, 50), dtype=np.uint8)
+DEPTHS = (np.random.default_rng(1).random((33, 50)) * 2**16).astype(np.uint16)
+
+
+def mask(bits=8):
+    """Class numbers in a palette of odd colours."""
+    image = Image.fromarray(CLASSES & (2**bits - 1))
+    image.putpalette(bytes((number * 37 + 11) % 256 for number in range(768)))
+    return image
+
+
+def decode_mask(data, size=CLASSES.shape, **options):
+    decoder = hr.ImageDecoder(size, channels="indices", interpolation="nearest", **options)
+    return decoder(data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        encoded(mask(), "PNG"),
+        encoded(mask(), "PNG", transparency=0),
+        encoded(mask(), "BMP"),
+        encoded(mask(), "TIFF"),
+        encoded(Image.fromarray(CLASSES), "PNG"),
+        encoded(Image.fromarray(CLASSES), "TIFF", compression="tiff_lzw"),
+    ],
+    ids=["PNG", "clear PNG", "BMP", "TIFF", "grey PNG", "grey TIFF"],
+)
+def test_indices_are_the_numbers_that_are_stored(data):
+    assert (decode_mask(data)[..., 0] == CLASSES).all()
+    assert (decode_mask(data, layout="CHW", dtype="float32")[0] == CLASSES).all()
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_indices_of_few_bits(bits):
+    data = encoded(mask(bits), "PNG", bits=bits)
+    assert (decode_mask(data)[..., 0] == CLASSES % 2**bits).all()
+    two = encoded(Image.fromarray(CLASSES % 2 == 1), "PNG")
+    assert (decode_mask(two)[..., 0] == CLASSES % 2).all()
+
+
+def test_indices_of_a_gif_are_those_that_it_stores():
+    with Image.open(io.BytesIO(encoded(mask(), "GIF"))) as stored:  # which sorts its palette
+        assert (decode_mask(encoded(mask(), "GIF"))[..., 0] == np.asarray(stored)).all()
+
+
+@pytest.mark.parametrize("decoder", ["pillow", "turbo"])
+@pytest.mark.parametrize("size", [(10, 20), (66, 100), (33, 7), (80, 61)])
+def test_indices_are_never_blended(size, decoder):
+    if decoder == "turbo":
+        pytest.importorskip("simplejpeg", reason="needs headrace[turbo]")
+        pytest.importorskip("cykooz_resizer", reason="needs headrace[turbo]")
+    rows, columns = (
+        (2 * np.arange(n) + 1) * side // (2 * n)
+        for n, side in zip(size, CLASSES.shape, strict=True)
+    )
+    found = decode_mask(encoded(mask(), "PNG"), size, decoder=decoder)
+    assert (found[..., 0] == CLASSES[np.ix_(rows, columns)]).all()
+
+
+def test_a_mask_is_cropped_and_turned_as_its_image_is():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    options = {"exif_orientation": True, "crop_to_aspect_ratio": True}
+    found = decode_mask(encoded(mask(), "PNG", exif=exif), (40, 33), **options)
+    assert (found[..., 0] == np.rot90(CLASSES, -1)[5:45]).all()
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (encoded(Image.fromarray(CLASSES), "JPEG"), "it is a JPEG, which does not keep"),
+        (encoded(mask().convert("RGB"), "PNG"), "it has no numbers of 8 bits.*'RGB'"),
+        (encoded(mask().convert("RGB"), "WEBP", lossless=True), "it has no numbers of 8 bits"),
+        (encoded(Image.fromarray(DEPTHS), "PNG"), "it has no numbers of 8 bits"),
+    ],
+    ids=["JPEG", "PNG of colours", "WebP", "PNG of 16 bits"],
+)
+def test_what_stores_no_indices_is_refused(data, message):
+    with pytest.raises(FormatError, match=message):
+        decode_mask(data)
+
+
+def decode_deep(data, size=DEPTHS.shape, **options):
+    return hr.ImageDecoder(size, channels=1, dtype="uint16", **options)(data)
+
+
+def tiff(pixels, byte_order="<", sample_format=1):
+    """A TIFF of one channel, uncompressed."""
+    data = pixels.astype(pixels.dtype.newbyteorder(byte_order)).tobytes()
+    height, width = pixels.shape
+    tags = {256: width, 257: height, 258: 8 * pixels.itemsize, 259: 1, 262: 1, 273: 0, 277: 1,
+            278: height, 279: len(data), 339: sample_format}  # fmt: skip
+    tags[273] = 14 + 12 * len(tags)
+    head = {"<": b"II", ">": b"MM"}[byte_order] + struct.pack(byte_order + "HIH", 42, 8, len(tags))
+    entries = [struct.pack(byte_order + "HHII", tag, 4, 1, value) for tag, value in tags.items()]
+    return head + b"".join(entries) + bytes(4) + data
+
+
+KINDS = {
+    "PNG": encoded(Image.fromarray(DEPTHS), "PNG"),
+    "TIFF": encoded(Image.fromarray(DEPTHS), "TIFF"),
+    "TIFF, LZW": encoded(Image.fromarray(DEPTHS), "TIFF", compression="tiff_lzw"),
+    "TIFF, big-endian": tiff(DEPTHS, ">"),
+    "TIFF, little-endian": tiff(DEPTHS),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_sixteen_bits_are_kept(kind):
+    found = decode_deep(KINDS[kind])
+    assert found.dtype == np.uint16
+    assert (found[..., 0] == DEPTHS).all()
+    eight = hr.ImageDecoder(DEPTHS.shape, channels=1)(KINDS[kind])
+    assert (eight[..., 0] == DEPTHS >> 8).all()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF, big-endian"])
+@pytest.mark.parametrize("antialias", [True, False])
+@pytest.mark.parametrize("size", [(20, 30), (70, 20)])
+def test_sixteen_bits_are_resized_exactly(kind, antialias, size):
+    definition = triangle_filter if antialias else nearest_two
+    expected = two_ways(definition, DEPTHS[..., None], size)
+    assert np.abs(decode_deep(KINDS[kind], size, antialias=antialias) - expected).max() <= 1
+    bicubic = decode_deep(KINDS[kind], size, interpolation="bicubic")
+    assert bicubic.std() > 2**13  # what lies outside is not wrapped around
+    nearest = decode_deep(KINDS[kind], (66, 100), interpolation="nearest")
+    assert (nearest[..., 0] == DEPTHS.repeat(2, axis=0).repeat(2, axis=1)).all()
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (encoded(Image.fromarray(CLASSES), "PNG"), "it is not of one channel of 16 bits"),
+        (encoded(photograph(30, 20), "JPEG"), "it is not of one channel of 16 bits"),
+        (tiff(DEPTHS.astype(np.uint32)), "signed numbers, fractions, or more than 16 bits"),
+        (tiff(DEPTHS.astype(np.float32), "<", 3), "signed numbers, fractions, or more"),
+        (tiff((DEPTHS // 2).astype(np.int16), "<", 2), "signed numbers, fractions, or more"),
+    ],
+    ids=["PNG of 8 bits", "JPEG", "32 bits", "float32", "signed"],
+)
+def test_what_has_no_sixteen_bits_is_refused(data, message):
+    with pytest.raises(FormatError, match=message):
+        decode_deep(data)
+
+
+def test_numbers_outside_of_a_pixels_are_refused_as_colours_too():
+    with pytest.raises(FormatError, match="signed numbers, fractions"):
+        hr.ImageDecoder(8)(tiff(DEPTHS.astype(np.float32), "<", 3))
+
+
+@pytest.mark.parametrize("compression", [None, "tiff_lzw", "tiff_adobe_deflate", "packbits"])
+def test_tiffs_are_what_pillow_reads(compression):
+    options = {"compression": compression} if compression else {}
+    for mode, channels in (("L", 1), ("RGB", 3), ("RGBA", 4)):
+        image = photograph(50, 40).convert(mode)
+        found = hr.ImageDecoder((40, 50), channels=channels)(encoded(image, "TIFF", **options))
+        assert (found.squeeze() == np.asarray(image)).all()
+
+
+def test_tiffs_are_found_where_their_suffix_is_named(tmp_path):
+    for name in ("a/1.tif", "a/2.TIFF", "b/3.tif", "b/4.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(KINDS["TIFF" if "t" in name.lower()[4:] else "PNG"])
+    suffixes = [".tif", ".tiff"]
+    assert hr.Images(tmp_path, size=4).ids == ["b/4.png"]
+    images = hr.Images(tmp_path, size=DEPTHS.shape, suffixes=suffixes, channels=1, dtype="uint16")
+    assert images.ids == ["a/1.tif", "a/2.TIFF", "b/3.tif"]
+    assert (hr.Loader(images, 3, shuffle=False).batch(0, 0)[..., 0] == DEPTHS).all()
+    assert hr.ImageFolder(tmp_path, 4, suffixes=suffixes).ids == images.ids
+    with pytest.raises(ValueError, match="suffixes must be one or more such as"):
+        hr.Images(tmp_path, size=4, suffixes=["tif"])
+
+
+def test_states_tell_indices_from_brightness(tmp_path):
+    mask().save(tmp_path / "a.png")
+    grey = hr.Images(tmp_path, size=4, channels=1, interpolation="nearest")
+    numbers = hr.Images(tmp_path, size=4, channels="indices", interpolation="nearest")
+    assert grey.spec == numbers.spec
+    assert grey.fingerprint() != numbers.fingerprint()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"channels": "indices"}, "interpolation must be 'nearest' with channels='indices'"),
+        (
+            {"channels": "indices", "interpolation": "nearest", "dtype": "uint16"},
+            "channels must be 1 with dtype='uint16'",
+        ),
+        ({"dtype": "uint16"}, "channels must be 1 with dtype='uint16', but 3"),
+        ({"dtype": "int16"}, "dtype must be 'uint8', 'uint16' or 'float32'"),
+    ],
+    ids=str,
+)
+def test_arguments_are_checked(options, message):
+    with pytest.raises(ValueError, match=message):
+        hr.ImageDecoder(8, **options)
