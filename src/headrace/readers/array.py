@@ -11,6 +11,7 @@ from headrace.arguments import check_ids
 from headrace.arrays import Array, DType, Indices
 from headrace.errors import bad_type, bad_value
 from headrace.readers.reader import Spec, check_read
+from headrace.readers.shared.format_error import opening
 from headrace.readers.shared.ids import Ids
 
 
@@ -145,6 +146,7 @@ def _map_file(
     dtype: DType,
     strides: tuple[int, ...],
 ) -> ArrayReader:
-    data = np.memmap(filename, np.uint8, mode="r", offset=offset, shape=(nbytes,))
+    with opening(filename):
+        data = np.memmap(filename, np.uint8, mode="r", offset=offset, shape=(nbytes,))
     array: Array = np.ndarray(shape, dtype, data, at - offset, strides)
     return ArrayReader(array)
