@@ -122,7 +122,7 @@ def test_a_column_names_the_part_of_each_row(table):
 
 def test_a_file_may_not_be_in_two_parts(root):
     path = write_csv(root / "twice.csv", [HEADER, *ROWS, ["cats/1.png", "cat", "3", "test"]])
-    with pytest.raises(hr.ArgumentError, match="line 6 of .* has 'cats/1.png', which line 2 of"):
+    with pytest.raises(hr.ArgumentError, match=r"line 6 of .* has 'cats/1.png', which line 2 of"):
         hr.ImageTable(path, 6, labels="class", split=("train", "split"))
 
 
