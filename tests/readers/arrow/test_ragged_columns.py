@@ -229,6 +229,14 @@ def test_lengths_are_read_without_values(tmp_path):
     assert fingerprint_of(reader) == fingerprint_of(hr.Arrow(tmp_path / "a.arrow", ragged=True))
 
 
+def test_lengths_of_no_samples(tmp_path):
+    columns = {"x": pa.array([], pa.list_(pa.int32())), "y": pa.array([], pa.int8())}
+    reader = hr.Arrow(KINDS["mapped"].write(tmp_path, "a", columns), ragged=True)
+    assert reader.sample_lengths()["x"].tolist() == []
+    assert reader.sample_lengths()["y"] is None
+    assert read_batch(reader, np.empty(0, np.int64))["x"].lengths.tolist() == []
+
+
 def test_strings_in_several_chunks_are_joined():
     from headrace.readers.arrow.decoding import whole
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from headrace.arrays import Indices
 from headrace.errors import ArgumentError, MissingExtraError, SampleFormatError, StorageError
-from headrace.pytree import Tree
+from headrace.pytree import Tree, map_leaves
 from headrace.readers.arrow.folders.folder_columns import (
     FolderColumn,
     folder_column,
@@ -26,7 +26,7 @@ from headrace.readers.arrow.folders.folder_columns import (
 )
 from headrace.readers.arrow.folders.table_files import table_files
 from headrace.readers.arrow.values import Column, RaggedValues, Values, Wanted
-from headrace.readers.reader import Arrays, Specs, check_read
+from headrace.readers.reader import Arrays, Spec, Specs, check_read
 from headrace.readers.shared.block_cache import BlockCache, rows_of_blocks
 from headrace.readers.shared.format_error import (
     FormatError,
@@ -153,13 +153,16 @@ class TableReader:
 
     def sample_lengths(self) -> Tree[Indices | None]:
         """How long each sample is, where that is known; as `lengths_of` says."""
-        lengths: dict[str, Tree[Indices | None]] = {
-            key: self._lengths(key) for key in self._column_names
-        }
-        return lengths if isinstance(self._spec, dict) else next(iter(lengths.values()))
+        names = iter(self._column_names)  # in the order of the specs
+
+        def of_part(spec: Spec) -> Indices | None:
+            key = next(names)
+            return self._lengths(key) if spec.ragged else None
+
+        return map_leaves(of_part, self._spec)
 
     def _lengths(self, key: str) -> Indices | None:
-        """The lengths of the samples in a column, if they may have any and are known."""
+        """The lengths of the samples in a column that may have any, if they are known."""
         return None
 
     def stamps(self, indices: Indices) -> Stamps:
