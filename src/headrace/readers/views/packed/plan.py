@@ -173,8 +173,9 @@ class Joined:
         starts = rows * self._length
         stops = np.minimum(starts + self._length, self._n_values)
         ends = self._ends
-        first = ends.searchsorted(starts.astype(ends.dtype), "right")
-        last = ends.searchsorted(stops.astype(ends.dtype), "left")
+        # The samples of the first and the last value of each row, in turn: they lie near together.
+        values = np.stack([starts, stops - 1], axis=1).astype(ends.dtype)
+        first, last = ends.searchsorted(values, "right").T
         which, at = _ranges(first, last + 1)
         sample_ends = _at(ends, at)
         sample_starts = np.where(at > 0, _at(ends, at - 1), 0)
