@@ -57,11 +57,6 @@ class ArrayReader:
         """The ids as text, in order, in a new list at each call; None if they are not known."""
         return None if self._ids is None else self._ids.listed()
 
-    @property
-    def array(self) -> Array:
-        """The array itself."""
-        return np.asarray(self._array)
-
     def __len__(self) -> int:
         return len(self._array)
 
@@ -86,6 +81,11 @@ class ArrayReader:
         if mapped is None:
             return ArrayReader, (np.asarray(self._array),), state
         return _map_file, mapped, state
+
+
+def array_of(reader: ArrayReader) -> Array:
+    """The array whose rows the reader reads."""
+    return np.asarray(reader._array)
 
 
 def take_rows(array: Array, indices: Indices, out: Array) -> None:

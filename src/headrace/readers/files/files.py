@@ -8,7 +8,6 @@ import numpy as np
 from headrace.arguments import check_ids
 from headrace.arrays import Array, Indices, fingerprint
 from headrace.errors import ArgumentError, bad_type, bad_value
-from headrace.pytree import Tree
 from headrace.readers.reader import Out, Spec, Specs, check_read
 from headrace.readers.shared.calling import (
     Decode,
@@ -19,6 +18,7 @@ from headrace.readers.shared.calling import (
 )
 from headrace.readers.shared.listing import counted, samples_below, suffix_of
 from headrace.readers.shared.sample_files import SampleFiles
+from headrace.readers.shared.sample_values import RaggedLeaves
 from headrace.storage.opening import Root, open_storage
 from headrace.storage.stamps import Stamps
 from headrace.storage.storage import Storage
@@ -42,7 +42,7 @@ class Files:
             must then have. With None as its first axis, an array may have any length.
         ragged: which arrays may differ from those of the first file in the length of their first
             axis, so that a batch of them is a `headrace.Ragged`: True for all that have one, or
-            bools in the structure of a sample, such as {"boxes": True, "image": False}.
+            bools in the structure of a sample, or a list of the keys of some, such as ["boxes"].
         version: names what `decode` does, such as "mono-2": a state is refused by a loader of
             another version. What the function is called, or how it prints, is not in the state.
 
@@ -75,7 +75,7 @@ class Files:
         suffixes: str | Iterable[str] | None = None,
         ids: Iterable[str | int] | None = None,
         spec: Specs | None = None,
-        ragged: Tree[bool] = False,
+        ragged: RaggedLeaves = False,
         version: str = "",
     ) -> None:
         if decode is False:
