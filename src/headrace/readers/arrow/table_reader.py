@@ -10,7 +10,6 @@ columns of each block that it needs, with numpy: several times faster than `pyar
 """
 
 import contextlib
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeAlias
 
@@ -31,13 +30,12 @@ from headrace.readers.shared.block_cache import BlockCache, rows_of_blocks
 from headrace.readers.shared.format_error import (
     FormatError,
     bad_sample,
-    missing_file,
     sample_error,
 )
 from headrace.readers.shared.named_arrays import dtypes_by_key, part_of
 from headrace.readers.shared.names import check_names
-from headrace.storage.local import paths
-from headrace.storage.opening import Root, is_url, open_storage
+from headrace.readers.shared.shards import folder_of
+from headrace.storage.opening import Root, open_storage
 from headrace.storage.stamps import Stamps, stamps_of_files
 from headrace.storage.storage import Storage
 
@@ -289,18 +287,8 @@ def open_files(
     root: Root, names: Iterable[str] | None, suffixes: tuple[str, ...]
 ) -> tuple[Storage, list[str]]:
     """The storage, and the names of the files in it: `root` may be a single file, too."""
-    if names is None and not isinstance(root, Storage):
-        path = os.fspath(root)
-        far = is_url(path)
-        if far:
-            is_file = path.endswith(suffixes)
-        else:  # what is no file is refused by its name
-            is_file = paths.exists(path) and not paths.is_folder(path)
-        if is_file:
-            folder, _, name = (path if far else os.path.abspath(path)).rpartition("/")
-            return open_storage(folder), [name]
-        if path.endswith(suffixes) and not paths.exists(path):
-            raise missing_file(path)
+    if names is None:
+        root, names = folder_of(root, lambda found: [n for n in found if n.endswith(suffixes)])
     storage = open_storage(root)
     if names is not None:
         return storage, check_names(names)
