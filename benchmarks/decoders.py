@@ -3,22 +3,25 @@
     python benchmarks/decoders.py            the tables of docs/decisions/image_decoder.md
     python benchmarks/decoders.py --quick    the same, measured for less time
 
-Requires pillow, simplejpeg, opencv-python-headless and imagecodecs, and scikit-learn for its two
+Times are of CPU, in one thread, as other processes change these little. Requires pillow,
+simplejpeg, cykooz.resizer, opencv-python-headless and imagecodecs, and scikit-learn for its two
 photographs. Prints Markdown.
 """
 
 import argparse
 import contextlib
+import functools
 import importlib.metadata
 import io
+import math
 import os
 import time
 import zlib
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import cv2
+import cykooz_resizer
 import imagecodecs
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +36,7 @@ SIZE = (224, 224)
 FORMATS = ("JPEG", "JPEG of 12 MP", "PNG", "WebP")
 IMAGES = 16
 ROUNDS = 5
+PACKAGES = ("pillow", "simplejpeg", "cykooz.resizer", "opencv-python-headless", "imagecodecs")
 
 
 def photographs(size: tuple[int, int]) -> Iterator[Image.Image]:
@@ -96,68 +100,110 @@ def with_imagecodecs(data: bytes) -> Pixels:
     return resized(imagecodecs.webp_decode(data))
 
 
+def with_cykooz(data: bytes) -> Pixels:
+    return by_cykooz(simplejpeg.decode_jpeg(data, "RGB"))
+
+
+def by_cykooz(pixels: Pixels) -> Pixels:
+    kind = cykooz_resizer.PixelType.U8x3
+    height, width, _ = pixels.shape
+    image = cykooz_resizer.ImageData(width, height, kind, pixels.tobytes())
+    result = cykooz_resizer.ImageData(SIZE[1], SIZE[0], kind)
+    bilinear = cykooz_resizer.ResizeAlg.convolution(cykooz_resizer.FilterType.bilinear)
+    cykooz_resizer.Resizer().resize(image, result, cykooz_resizer.ResizeOptions(bilinear))
+    return np.frombuffer(result.get_buffer(), np.uint8).reshape(*SIZE, 3)
+
+
+def interpolated_by_pillow(data: bytes) -> Pixels:
+    image = Image.open(io.BytesIO(data)).convert("RGB")
+    whole = (0, 0, *image.size)
+    how = Image.Transform.EXTENT, whole, Image.Resampling.BILINEAR
+    return np.asarray(image.transform(SIZE, *how))
+
+
+def interpolated_by_opencv(data: bytes) -> Pixels:
+    return cv2.resize(simplejpeg.decode_jpeg(data, "RGB"), SIZE)
+
+
+def decoded(data: bytes) -> Pixels:
+    return simplejpeg.decode_jpeg(data, "RGB")
+
+
 def with_headrace(data: bytes) -> Pixels:
-    return _headrace(data, False)
+    return headrace()(data)
 
 
-def with_headrace_scaled(data: bytes) -> Pixels:
-    return _headrace(data, True)
+@functools.cache
+def headrace(**options: Any) -> Decode:
+    import headrace as hr
+
+    return hr.ImageDecoder(SIZE, **options)
 
 
-def _headrace(data: bytes, jpeg_scaling: bool) -> Pixels:
-    from headrace.readers.images.decoder import ImageDecoder
-
-    decoder = ImageDecoder(SIZE, jpeg_scaling=jpeg_scaling)
-    return decoder(data)
-
-
-CONTENDERS: dict[str, tuple[Decode, tuple[str, ...]]] = {
+ANTIALIASED: dict[str, tuple[Decode, tuple[str, ...]]] = {
     "pillow": (with_pillow, FORMATS),
     "pillow, scaled while decoding": (with_pillow_scaled, FORMATS[:2]),
     "simplejpeg, resized by pillow": (with_simplejpeg, FORMATS[:2]),
     "the same, scaled while decoding": (with_simplejpeg_scaled, FORMATS[:2]),
+    "simplejpeg, resized by cykooz.resizer": (with_cykooz, FORMATS[:2]),
     "opencv, with INTER_AREA": (with_opencv, FORMATS),
     "imagecodecs, resized by pillow": (with_imagecodecs, FORMATS),
     "headrace": (with_headrace, FORMATS),
-    "headrace, `jpeg_scaling=True`": (with_headrace_scaled, FORMATS[:2]),
+    "headrace, `jpeg_scaling`": (headrace(jpeg_scaling=True), FORMATS[:2]),
+    "headrace, turbo": (headrace(decoder="turbo"), FORMATS),
+    "headrace, turbo, `jpeg_scaling`": (
+        headrace(decoder="turbo", jpeg_scaling=True),
+        FORMATS[:2],
+    ),
+}
+INTERPOLATED: dict[str, tuple[Decode, tuple[str, ...]]] = {
+    "decoded by simplejpeg, and no more": (decoded, FORMATS[:2]),
+    "pillow": (interpolated_by_pillow, FORMATS),
+    "simplejpeg, resized by opencv": (interpolated_by_opencv, FORMATS[:2]),
+    "headrace": (headrace(antialias=False), FORMATS),
+    "headrace, turbo": (headrace(antialias=False, decoder="turbo"), FORMATS),
+    "headrace, turbo, `fast_dct`": (
+        headrace(antialias=False, decoder="turbo", fast_dct=True),
+        FORMATS[:2],
+    ),
 }
 
 
-def rate(decode: Decode, data: list[bytes], threads: int, seconds: float) -> float:
-    """Images per second."""
-    with ThreadPoolExecutor(threads) as pool:
-        count, started = 0, time.perf_counter()
-        while (elapsed := time.perf_counter() - started) < seconds:
-            count += len(list(pool.map(decode, data * threads)))
-        return count / elapsed
+def cpu_ms(decode: Decode, data: list[bytes], seconds: float) -> float:
+    """Milliseconds of CPU for an image."""
+    count, started, elapsed = 0, time.process_time(), 0.0
+    while elapsed < seconds or not count:
+        for file in data:
+            decode(file)
+        count += len(data)
+        elapsed = time.process_time() - started
+    return 1e3 * elapsed / count
 
 
-def print_speeds(seconds: float) -> None:
+def print_speeds(
+    heading: str, contenders: dict[str, tuple[Decode, tuple[str, ...]]], seconds: float
+) -> None:
     """The best of several rounds, in which the contenders take turns."""
     data = {name: files(name) for name in FORMATS}
     runs = [
-        (contender, name, threads)
+        (contender, name)
         for name in FORMATS
-        for contender, (_, formats) in CONTENDERS.items()
+        for contender, (_, formats) in contenders.items()
         if name in formats
-        for threads in (1, 2)
     ]
-    best = dict.fromkeys(runs, 0.0)
+    best = dict.fromkeys(runs, math.inf)
     for _ in range(ROUNDS):
-        for contender, name, threads in runs:
-            decode, _ = CONTENDERS[contender]
-            speed = rate(decode, data[name], threads, seconds / ROUNDS)
-            best[contender, name, threads] = max(best[contender, name, threads], speed)
-    print("| images/s with 1 / 2 threads |", " | ".join(FORMATS), "|")
+        for contender, name in runs:
+            decode, _ = contenders[contender]
+            best[contender, name] = min(
+                best[contender, name], cpu_ms(decode, data[name], seconds / ROUNDS)
+            )
+    print(f"| {heading}, ms of CPU |", " | ".join(FORMATS), "|")
     print("| --- |" + " --- |" * len(FORMATS))
-    for contender, (_, formats) in CONTENDERS.items():
-        cells = [
-            f"{best[contender, name, 1]:.0f} / {best[contender, name, 2]:.0f}"
-            if name in formats
-            else "-"
-            for name in FORMATS
-        ]
-        print(f"| {contender} |", " | ".join(cells), "|")
+    for contender, (_, formats) in contenders.items():
+        cells = [f"{best[contender, name]:.2f}" if name in formats else "-" for name in FORMATS]
+        print(f"| {contender} |", " | ".join(cells), "|", flush=True)
+    print()
 
 
 def flipped(data: bytes, at: int) -> bytes:
@@ -226,6 +272,7 @@ def print_verdicts() -> None:
         "opencv": with_opencv,
         "imagecodecs": with_imagecodecs,
         "headrace": with_headrace,
+        "headrace, turbo": headrace(decoder="turbo"),
     }
     print("| |", " | ".join(contenders), "|")
     print("| --- |" + " --- |" * len(contenders))
@@ -240,7 +287,7 @@ def print_verdicts() -> None:
 
 
 def print_sizes() -> None:
-    for package in ("pillow", "simplejpeg", "opencv-python-headless", "imagecodecs"):
+    for package in PACKAGES:
         distribution = importlib.metadata.distribution(package)
         installed = sum(
             os.path.getsize(distribution.locate_file(file))
@@ -273,8 +320,8 @@ def main() -> None:
     print(f"zlib {zlib.ZLIB_RUNTIME_VERSION}, {os.cpu_count()} CPUs\n")
     print_sizes()
     print()
-    print_speeds(seconds)
-    print()
+    print_speeds("antialiased", ANTIALIASED, seconds)
+    print_speeds("without antialiasing", INTERPOLATED, seconds)
     with quiet_libraries():
         print_verdicts()
 

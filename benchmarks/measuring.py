@@ -32,6 +32,7 @@ _DEADLINE_S = 300.0
 _LIBRARIES = (
     "headrace", "numpy", "keras", "torch", "torchdata", "jax", "tensorflow-cpu", "grain",
     "spdl-core", "mosaicml-streaming", "datasets", "ray", "h5py", "zarr", "pyarrow", "pillow",
+    "pandas", "soundfile", "google-crc32c",
 )  # fmt: skip
 
 

@@ -31,27 +31,33 @@ PARTS: dict[str, tuple[str, ...]] = {
     "keras": ("keras_fit.py",),
     "rows": ("rows.py",),
     "ragged": ("ragged.py",),
+    "any_length": ("any_length.py",),
     "packed": ("packed_rows.py",),
     "windows": ("windows.py",),
     "cached": ("cached.py",),
+    "images": ("images.py",),
     "overheads": ("overheads.py",),
     "samplings": ("samplings.py",),
     "cold": ("cold.py",),
     "processes": ("processes.py",),
     "cluster": ("cluster.py",),
     "formats": ("format_reads.py",),
+    "records": ("records.py",),
 }
 HEADINGS = {
     **{f"files-{name}": f"files of {size.label}" for name, size in SIZES.items()},
     "keras": "Keras fit",
     "rows": "rows of one array",
     "ragged": "lists of any length",
+    "any_length": "padded batches of lists",
     "packed": "packed rows",
     "windows": "windows over one array",
     "cached": "epochs over kept samples",
+    "images": "photographs, decoded and resized",
     "cold": "files of 128 KB, not in the page cache",
     "cluster": "a ready batch of 16 MB",
     "formats": "formats",
+    "records": "records of TFRecord, JSON lines and sound",
 }
 # The contenders that hand over nothing: the others can at best be as fast.
 LIMITS = ("C, ", "np.take, ", "np.concatenate, ", "bulk read")

@@ -168,3 +168,21 @@ def test_where_no_tensor_is_jagged_the_error_tells_what_to_do(monkeypatch):
         next(iter(given))
     with pytest.raises(hr.ArgumentError, match=r"headrace\.pad"):
         torch_data.default_collate([given.dataset[0], given.dataset[1]])
+
+
+@needs_jagged
+def test_leaves_that_a_trainer_moves_one_by_one_still_fit_together():
+    batch = next(iter(make_loader().to_torch()))
+    # As Lightning and Accelerate do.
+    moved = {name: leaf.to(torch.device("meta"), non_blocking=True) for name, leaf in batch.items()}
+    assert moved["tokens"].layout is torch.jagged
+    assert (moved["tokens"].unsqueeze(2) + moved["frames"]).shape[0] == BATCH
+
+
+@needs_jagged
+def test_accelerate_prepares_them():
+    accelerate = pytest.importorskip("accelerate", "1.15")
+    loader = make_loader()
+    prepared = accelerate.Accelerator(cpu=True).prepare(loader.to_torch())
+    for step, batch in enumerate(prepared):
+        assert as_rows(batch) == as_rows(loader.batch(0, step))

@@ -57,6 +57,19 @@ def test_elements_may_have_axes_and_nan_is_a_value():
     assert np.isnan(array[0, 1]).all()
 
 
+@pytest.mark.parametrize("side", ["right", "left"])
+@pytest.mark.parametrize("to", [300, 1000])
+def test_short_rows_and_long_ones_are_padded_alike(side, to):
+    lengths = np.array([300, 0, 1, 299, 17])
+    ragged = hr.Ragged(np.arange(2.0 * lengths.sum()).reshape(-1, 2), np.cumsum([0, *lengths]))
+    for samples, length in ((ragged, to), (ragged[1:3], 1), (ragged[1:3], to)):
+        array = hr.pad(to=length, side=side, value=-1)(samples)
+        for row, sample in zip(array, samples, strict=True):
+            filling = np.full((length - len(sample), 2), -1)
+            parts = [sample, filling] if side == "right" else [filling, sample]
+            assert (row == np.concatenate(parts)).all()
+
+
 def test_empty_samples_alone_are_padded_too():
     empty = hr.Ragged(np.zeros(0, np.int32), np.zeros(4, np.int64))
     assert hr.pad()(empty).shape == (3, 0)

@@ -17,6 +17,7 @@ from fault_table import columns
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reading import read
+from tfrecords import example, record
 from written import write_tar_of
 
 import headrace as hr
@@ -57,6 +58,14 @@ def write_image(path, number):
         image.new("L", (1, 1), number).save(file, "PNG")
 
 
+def write_jsonl(path, number):
+    path.write_text(f'{{"x": {number}}}\n')
+
+
+def write_tfrecord(path, number):
+    path.write_bytes(record(example({"x": np.array(number)})))
+
+
 # What writes a file of a format; its suffix; the reader of a folder; whether any case will do.
 FORMATS = {
     "npy-files": (write_npy, ".npy", hr.NpyFiles, False),
@@ -65,6 +74,8 @@ FORMATS = {
     "tar": (write_tar, ".tar", lambda root: hr.TarFiles(root, "cls"), False),
     "parquet": (write_parquet, ".parquet", hr.Parquet, False),
     "arrow": (write_arrow, ".arrow", hr.Arrow, False),
+    "jsonl": (write_jsonl, ".jsonl", lambda root: hr.JsonLines(root, "x"), False),
+    "tfrecord": (write_tfrecord, ".tfrecord", lambda root: hr.TFRecords(root, "x"), False),
     "images": (write_image, ".png", lambda root: hr.Images(root, size=1, channels=1), True),
 }
 

@@ -31,11 +31,12 @@ def one_by_one(boxes):
     [one_by_one(BOXES), Of(*one_by_one(BOXES)), Columns(boxes=BOXES, label=LABELS)],
     ids=["list", "dataset", "columns"],
 )
-@pytest.mark.parametrize("how", ["learned", "some", "spec"])
+@pytest.mark.parametrize("how", ["learned", "some", "named", "spec"])
 def test_parts_of_any_length_come_with_others(dataset, how):
     spec = {"boxes": hr.Spec((None, 2), "float32"), "label": hr.Spec((), "int64")}
     options = {
         "learned": {"ragged": True},
+        "named": {"ragged": ["boxes"]},
         "some": {"ragged": {"boxes": True, "label": False}},
         "spec": {"spec": spec},
     }[how]
@@ -76,5 +77,9 @@ def test_a_sample_of_another_element_is_named():
 def test_ragged_is_told_once():
     with pytest.raises(hr.ArgumentError, match="left out with spec="):
         hr.GetItem([[1]], spec=hr.Spec((None,), "int64"), ragged=True)
-    with pytest.raises(hr.ArgumentTypeError, match="ragged must be a bool"):
-        hr.GetItem([[1]], ragged=["x"])
+    for wrong in (1, [], [True], {"x": 1}):
+        with pytest.raises(hr.ArgumentTypeError, match="ragged must be a bool"):
+            hr.GetItem([{"x": [1]}], ragged=wrong)
+    for sample, said in (([1], "is no dict"), (([1], 2), "is no dict"), ({"y": [1]}, "among 'y'")):
+        with pytest.raises(hr.ArgumentError, match=said):
+            hr.GetItem([sample], ragged=["x"])

@@ -6,11 +6,14 @@ from typing import Any
 import numpy as np
 
 from headrace.arguments import MAX_SAMPLES, check_bool, check_int
-from headrace.arrays import Array, aligned_empty
+from headrace.arrays import Array, Indices, aligned_empty
 from headrace.errors import ArgumentError, bad_type, bad_value
 from headrace.pytree import Tree, leaves, map_leaves, named_leaves
 from headrace.ragged import Ragged
 from headrace.sampling.buckets.ladder import check_ladder
+
+# Shorter rows are filled all at once, by a mask, and longer ones one after the other.
+_MOST_BYTES_BY_MASK = 2048
 
 
 class pad:  # noqa: N801  (it reads as a function where it is used)
@@ -125,6 +128,28 @@ class pad:  # noqa: N801  (it reads as a function where it is used)
         values = ragged.values
         out = aligned_empty((len(ragged), length, *values.shape[1:]), values.dtype)
         _check_value(value, values)
+        if out[:1].nbytes <= _MOST_BYTES_BY_MASK and len(values) == lengths.sum():
+            out[...] = value
+            out[self._is_element(lengths, length)] = values
+        else:
+            self._fill_rows(out, ragged, lengths, value)
+        if not self._lengths and not self._mask:
+            return out
+        parts: dict[str, Array] = {"values": out}
+        if self._lengths:
+            parts["lengths"] = lengths
+        if self._mask:
+            parts["mask"] = self._is_element(lengths, length)
+        return parts
+
+    def _is_element(self, lengths: Indices, length: int) -> Array:
+        """Where elements lie: bool, shape (batch, length)."""
+        steps, rows = np.arange(length), lengths[:, None]
+        found: Array = steps >= length - rows if self._left else steps < rows
+        return found
+
+    def _fill_rows(self, out: Array, ragged: Ragged, lengths: Indices, value: Any) -> None:
+        values, length = ragged.values, out.shape[1]
         starts, counts = ragged.offsets[:-1].tolist(), lengths.tolist()
         if self._left:
             for row, (start, count) in enumerate(zip(starts, counts, strict=True)):
@@ -134,16 +159,6 @@ class pad:  # noqa: N801  (it reads as a function where it is used)
             for row, (start, count) in enumerate(zip(starts, counts, strict=True)):
                 out[row, :count] = values[start : start + count]
                 out[row, count:] = value
-        if not self._lengths and not self._mask:
-            return out
-        parts: dict[str, Array] = {"values": out}
-        if self._lengths:
-            parts["lengths"] = lengths
-        if self._mask:
-            steps = np.arange(length)
-            first = (length - lengths)[:, None]
-            parts["mask"] = steps >= first if self._left else steps < lengths[:, None]
-        return parts
 
     def _length(self, longest: int) -> int:
         """What samples of at most this length are padded to."""

@@ -11,6 +11,7 @@ from headrace.arguments import check_ids
 from headrace.arrays import Array, DType, Indices
 from headrace.errors import bad_type, bad_value
 from headrace.readers.reader import Spec, check_read
+from headrace.readers.shared.format_error import opening
 from headrace.readers.shared.ids import Ids
 
 
@@ -56,11 +57,6 @@ class ArrayReader:
         """The ids as text, in order, in a new list at each call; None if they are not known."""
         return None if self._ids is None else self._ids.listed()
 
-    @property
-    def array(self) -> Array:
-        """The array itself."""
-        return np.asarray(self._array)
-
     def __len__(self) -> int:
         return len(self._array)
 
@@ -85,6 +81,11 @@ class ArrayReader:
         if mapped is None:
             return ArrayReader, (np.asarray(self._array),), state
         return _map_file, mapped, state
+
+
+def array_of(reader: ArrayReader) -> Array:
+    """The array whose rows the reader reads."""
+    return np.asarray(reader._array)
 
 
 def take_rows(array: Array, indices: Indices, out: Array) -> None:
@@ -145,6 +146,7 @@ def _map_file(
     dtype: DType,
     strides: tuple[int, ...],
 ) -> ArrayReader:
-    data = np.memmap(filename, np.uint8, mode="r", offset=offset, shape=(nbytes,))
+    with opening(filename):
+        data = np.memmap(filename, np.uint8, mode="r", offset=offset, shape=(nbytes,))
     array: Array = np.ndarray(shape, dtype, data, at - offset, strides)
     return ArrayReader(array)

@@ -15,10 +15,10 @@ from headrace.arguments import MAX_SAMPLES, check_bool
 from headrace.arrays import Array, Indices, fingerprint
 from headrace.errors import ArgumentError, SampleFormatError, bad_type, bad_value
 from headrace.per_process import PerProcess
-from headrace.pytree import Tree
 from headrace.readers.reader import Spec, Specs, check_read, read_batch
 from headrace.readers.shared.format_error import while_reading
 from headrace.readers.shared.sample_values import (
+    RaggedLeaves,
     UnfitError,
     check_ragged,
     check_spec,
@@ -52,8 +52,8 @@ class GetItem:
         spec: of a sample, so that sample 0 is not read. Numbers are then converted to its dtypes if
             that does not change their kind, and of dicts only its keys are read.
         ragged: which arrays may differ from those of sample 0 in the length of their first axis, so
-            that a batch of them is a `Ragged`: True for all that have one, or bools in the
-            structure of a sample. With a spec, None in its shapes says so.
+            that a batch of them is a `Ragged`: True for all that have one, a list of keys, or bools
+            in the structure of a sample. With a spec, None in its shapes says so.
         thread_safe: whether several threads may ask the dataset at once. False: one at a time.
 
     Raises:
@@ -81,7 +81,7 @@ class GetItem:
         dataset: Any,
         *,
         spec: Specs | None = None,
-        ragged: Tree[bool] = False,
+        ragged: RaggedLeaves = False,
         thread_safe: bool = True,
     ) -> None:
         check_ragged(ragged)

@@ -7,7 +7,7 @@ import numpy as np
 from headrace.arrays import Array, Indices, fingerprint
 from headrace.ragged import check_offsets, gather
 from headrace.readers.access import Access
-from headrace.readers.array import ArrayReader
+from headrace.readers.array import ArrayReader, array_of
 from headrace.readers.reader import Spec, check_read
 
 
@@ -50,7 +50,7 @@ class RaggedArray:
 
     def sample_lengths(self) -> Indices:
         """The number of elements of each sample: int64, shape (n,)."""
-        offsets: Indices = self._offsets.array.astype(np.int64, copy=False)
+        offsets: Indices = array_of(self._offsets).astype(np.int64, copy=False)
         return offsets[1:] - offsets[:-1]
 
     def __len__(self) -> int:
@@ -65,15 +65,15 @@ class RaggedArray:
 
     def read(self, indices: Indices, out: Any) -> None:
         check_read(len(self), self.spec, indices, out)
-        offsets = self._offsets.array
+        offsets = array_of(self._offsets)
         starts = offsets[indices].astype(np.int64, copy=False)
         lengths = offsets[indices + 1].astype(np.int64, copy=False) - starts
-        gather(self._values.array, starts, lengths, out)
+        gather(array_of(self._values), starts, lengths, out)
 
     def read_pieces(self, indices: Indices, begins: Indices, lengths: Indices, out: Any) -> None:
         """Reads a piece of each of the samples; as `read_pieces_of` says."""
-        starts = self._offsets.array[indices].astype(np.int64, copy=False) + begins
-        gather(self._values.array, starts, lengths, out)
+        starts = array_of(self._offsets)[indices].astype(np.int64, copy=False) + begins
+        gather(array_of(self._values), starts, lengths, out)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _ragged_array, (self._values, self._offsets)

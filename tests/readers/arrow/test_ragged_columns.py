@@ -181,6 +181,7 @@ def test_ragged_names_columns_of_lists(tmp_path, kind, ragged, error, said):
         kind.open(path, ragged=ragged)
 
 
+@pytest.mark.fault("arrays of other lengths, without `ragged=True`", "error", "arrow", "parquet")
 def test_without_ragged_the_errors_name_it(tmp_path, kind):
     path = kind.write(tmp_path, "a", {"x": [[1], [2, 3]], "s": ["a", "b"]})
     with pytest.raises(hr.SampleFormatError, match="pass ragged=True"):
@@ -198,6 +199,7 @@ def test_files_of_other_lists_are_refused(tmp_path, kind):
     assert read(kind.open(tmp_path, ragged=True), [2, 0, 1]) == [[4, 5, 6], [1], [2, 3]]
 
 
+@pytest.mark.fault("lists whose offsets lie outside of their values", "error", "arrow")
 def test_offsets_that_lie_are_an_error_of_their_sample(tmp_path):
     values = pa.array(np.arange(100, dtype=np.int32))
     offsets = pa.array(np.array([0, 10, 20, 30, 100], np.int32))
@@ -227,6 +229,14 @@ def test_lengths_are_read_without_values(tmp_path):
     assert reader.in_memory
     assert reader.sample_lengths().tolist() == [3, 0, 2000]
     assert fingerprint_of(reader) == fingerprint_of(hr.Arrow(tmp_path / "a.arrow", ragged=True))
+
+
+def test_lengths_of_no_samples(tmp_path):
+    columns = {"x": pa.array([], pa.list_(pa.int32())), "y": pa.array([], pa.int8())}
+    reader = hr.Arrow(KINDS["mapped"].write(tmp_path, "a", columns), ragged=True)
+    assert reader.sample_lengths()["x"].tolist() == []
+    assert reader.sample_lengths()["y"] is None
+    assert read_batch(reader, np.empty(0, np.int64))["x"].lengths.tolist() == []
 
 
 def test_strings_in_several_chunks_are_joined():

@@ -120,6 +120,12 @@ def test_a_column_names_the_part_of_each_row(table):
     assert len(hr.ImageTable(folds, 6, split=(3, "fold"))) == 4
 
 
+def test_a_file_may_not_be_in_two_parts(root):
+    path = write_csv(root / "twice.csv", [HEADER, *ROWS, ["cats/1.png", "cat", "3", "test"]])
+    with pytest.raises(hr.ArgumentError, match=r"line 6 of .* has 'cats/1.png', which line 2 of"):
+        hr.ImageTable(path, 6, labels="class", split=("train", "split"))
+
+
 def test_shares_are_those_of_split(table):
     shares = {"train": 0.5, "test": 0.5}
     parts = hr.split(4, shares, ids=[name for name, *_ in ROWS], seed=1)

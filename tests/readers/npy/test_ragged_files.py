@@ -78,12 +78,14 @@ def test_a_file_that_was_cut_is_an_error_of_its_sample(tmp_path):
     assert batch.lengths.tolist() == [2, 2]
 
 
+@pytest.mark.fault("arrays of other lengths, without `ragged=True`", "error", "npy-files")
 def test_without_ragged_the_error_names_it(tmp_path):
     write(tmp_path, [(2, 3), (4, 3)])
     with pytest.raises(hr.SampleFormatError, match=r"\(4, 3\).*pass ragged=True"):
         read_batch(hr.NpyFiles(tmp_path), np.arange(2))
 
 
+@pytest.mark.fault("arrays of other lengths, without `ragged=True`", "error", "npz-files")
 def test_arrays_of_an_npz_mix_any_length_with_one(tmp_path):
     for index in range(4):
         boxes = np.full((index, 4), index, "float32")

@@ -28,6 +28,7 @@ def test_a_folder_of_another_name_is_opened_by_the_format(tmp_path):
     assert reader.sample_lengths().tolist() == [1, 2]
 
 
+@pytest.mark.fault("a file that was cut short", "error", "ragged")
 @pytest.mark.parametrize("name", ["values.npy", "offsets.npy"])
 def test_a_damaged_file_is_named(tmp_path, name):
     path = write(tmp_path / "x.ragged", np.arange(3), np.array([0, 1, 3])) / name
@@ -40,6 +41,7 @@ def test_a_damaged_file_is_named(tmp_path, name):
         hr.open(tmp_path / "x.ragged")
 
 
+@pytest.mark.fault("offsets that do not fit to their values", "error", "ragged")
 def test_files_that_do_not_fit_together_are_an_error(tmp_path):
     write(tmp_path / "x.ragged", np.arange(3), np.array([0, 1, 4]))
     with pytest.raises(hr.SampleFormatError, match=r"x\.ragged' can't be read: offsets must be"):

@@ -36,6 +36,7 @@ class TestContract(RaggedReaderContract):
         return hr.TarFiles(folder, "npy", ragged=True)
 
 
+@pytest.mark.fault("arrays of other lengths, without `ragged=True`", "error", "tar")
 def test_an_image_and_its_boxes(tmp_path):
     members = {}
     for index in range(3):

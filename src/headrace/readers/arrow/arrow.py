@@ -138,16 +138,20 @@ class Arrow(TableReader):
     def _read_together(self, indices: Indices, blocks: Indices, out: Any) -> set[str]:
         if not self._tables.maps_lists:
             return set()
+        if not len(indices):
+            return set()
+        if len(self._tables.names) == 1:
+            with self._explained(int(blocks[0]), int(indices[0])):
+                only = self._tables.lists_in_place(0)
+            for key, of_key in only.items():
+                self._read_file(key, of_key, indices, blocks, part_of(out, key))
+            return set(only)
         files = self._blocks.file[blocks]
-        several = len(self._tables.names) > 1
-        wanted = np.unique(files).tolist() if several else [0] * bool(len(files))
+        wanted = np.unique(files).tolist()
         lists = {file: self._file_lists(file, files, indices, blocks) for file in wanted}
-        keys = set.intersection(*map(set, lists.values())) if lists else set()
+        keys = set.intersection(*map(set, lists.values()))
         for key in keys:
             part = part_of(out, key)
-            if not several:
-                self._read_file(key, lists[0][key], indices, blocks, part)
-                continue
             for file in wanted:
                 rows = np.flatnonzero(files == file)
                 of_file = RaggedOut(len(rows), part.element, part.dtype)

@@ -81,10 +81,15 @@ class FileLists(NamedTuple):
             fault = first_fault(self.faults[number], at[of_batch]) if self.faults else None
             if fault is not None:
                 return int(of_batch[fault[0]]), fault[1]
-        positions = self.offset_at[numbers] + at
+        # Of a single record batch, numbers broadcast.
+        of_each = numbers if len(self.offset_at) > 1 else slice(None)
+        positions = self.offset_at[of_each] + at
         starts = self.offsets[positions].astype(np.int64, copy=False)
-        stops = self.offsets[positions + 1].astype(np.int64, copy=False)
-        wrong = (starts < self.first[numbers]) | (stops < starts) | (stops > self.last[numbers])
+        positions += 1
+        stops = self.offsets[positions].astype(np.int64, copy=False)
+        wrong = starts < self.first[of_each]
+        wrong |= stops < starts
+        wrong |= stops > self.last[of_each]
         if wrong.any():
             return int(wrong.argmax()), OUTSIDE
         lengths = stops - starts
@@ -93,7 +98,8 @@ class FileLists(NamedTuple):
             flat = target.values.reshape(-1)
             target = Ragged(flat, target.offsets * self.width)
             starts, lengths = starts * self.width, lengths * self.width
-        fill(self.values, starts + self.value_at[numbers], lengths, target)
+        starts += self.value_at[of_each]
+        fill(self.values, starts, lengths, target)
         return None
 
 

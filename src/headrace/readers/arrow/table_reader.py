@@ -10,7 +10,6 @@ columns of each block that it needs, with numpy: several times faster than `pyar
 """
 
 import contextlib
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeAlias
 
@@ -18,7 +17,7 @@ import numpy as np
 
 from headrace.arrays import Indices
 from headrace.errors import ArgumentError, MissingExtraError, SampleFormatError, StorageError
-from headrace.pytree import Tree
+from headrace.pytree import Tree, map_leaves
 from headrace.readers.arrow.folders.folder_columns import (
     FolderColumn,
     folder_column,
@@ -26,18 +25,17 @@ from headrace.readers.arrow.folders.folder_columns import (
 )
 from headrace.readers.arrow.folders.table_files import table_files
 from headrace.readers.arrow.values import Column, RaggedValues, Values, Wanted
-from headrace.readers.reader import Arrays, Specs, check_read
+from headrace.readers.reader import Arrays, Spec, Specs, check_read
 from headrace.readers.shared.block_cache import BlockCache, rows_of_blocks
 from headrace.readers.shared.format_error import (
     FormatError,
     bad_sample,
-    missing_file,
     sample_error,
 )
 from headrace.readers.shared.named_arrays import dtypes_by_key, part_of
 from headrace.readers.shared.names import check_names
-from headrace.storage.local import paths
-from headrace.storage.opening import Root, is_url, open_storage
+from headrace.readers.shared.shards import folder_of
+from headrace.storage.opening import Root, open_storage
 from headrace.storage.stamps import Stamps, stamps_of_files
 from headrace.storage.storage import Storage
 
@@ -153,13 +151,16 @@ class TableReader:
 
     def sample_lengths(self) -> Tree[Indices | None]:
         """How long each sample is, where that is known; as `lengths_of` says."""
-        lengths: dict[str, Tree[Indices | None]] = {
-            key: self._lengths(key) for key in self._column_names
-        }
-        return lengths if isinstance(self._spec, dict) else next(iter(lengths.values()))
+        names = iter(self._column_names)  # in the order of the specs
+
+        def of_part(spec: Spec) -> Indices | None:
+            key = next(names)
+            return self._lengths(key) if spec.ragged else None
+
+        return map_leaves(of_part, self._spec)
 
     def _lengths(self, key: str) -> Indices | None:
-        """The lengths of the samples in a column, if they may have any and are known."""
+        """The lengths of the samples in a column that may have any, if they are known."""
         return None
 
     def stamps(self, indices: Indices) -> Stamps:
@@ -286,18 +287,8 @@ def open_files(
     root: Root, names: Iterable[str] | None, suffixes: tuple[str, ...]
 ) -> tuple[Storage, list[str]]:
     """The storage, and the names of the files in it: `root` may be a single file, too."""
-    if names is None and not isinstance(root, Storage):
-        path = os.fspath(root)
-        far = is_url(path)
-        if far:
-            is_file = path.endswith(suffixes)
-        else:  # what is no file is refused by its name
-            is_file = paths.exists(path) and not paths.is_folder(path)
-        if is_file:
-            folder, _, name = (path if far else os.path.abspath(path)).rpartition("/")
-            return open_storage(folder), [name]
-        if path.endswith(suffixes) and not paths.exists(path):
-            raise missing_file(path)
+    if names is None:
+        root, names = folder_of(root, lambda found: [n for n in found if n.endswith(suffixes)])
     storage = open_storage(root)
     if names is not None:
         return storage, check_names(names)

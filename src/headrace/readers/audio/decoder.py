@@ -5,6 +5,7 @@ Requires soundfile, imported when one is made.
 
 import contextlib
 import io
+import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
@@ -139,10 +140,12 @@ def opened(file: BinaryIO) -> Iterator["soundfile.SoundFile"]:
     """A file as soundfile has it. What it says of the bytes within comes as a FormatError."""
     import soundfile
 
-    # By its number, the library reads it without Python.
-    source = file.fileno() if isinstance(file, io.FileIO) else file
+    # By its path, the library reads it without Python. By its number, it would close it at times.
+    source: Any = file
+    if isinstance(file, io.FileIO):
+        source = file.name if os.name == "nt" else os.fsencode(file.name)
     try:
-        with soundfile.SoundFile(source, closefd=False) as sound:
+        with soundfile.SoundFile(source) as sound:
             yield sound
     except (FormatError, MemoryError):
         raise

@@ -8,7 +8,6 @@ import numpy as np
 from headrace.arguments import check_ids
 from headrace.arrays import Array, Indices, fingerprint
 from headrace.errors import ArgumentError, bad_type, bad_value
-from headrace.pytree import Tree
 from headrace.readers.reader import Out, Spec, Specs, check_read
 from headrace.readers.shared.calling import (
     Decode,
@@ -19,6 +18,7 @@ from headrace.readers.shared.calling import (
 )
 from headrace.readers.shared.listing import counted, samples_below, suffix_of
 from headrace.readers.shared.sample_files import SampleFiles
+from headrace.readers.shared.sample_values import RaggedLeaves
 from headrace.storage.opening import Root, open_storage
 from headrace.storage.stamps import Stamps
 from headrace.storage.storage import Storage
@@ -29,8 +29,7 @@ class Files:
 
     Args:
         root: the folder, a URL such as "s3://bucket/folder", or a `headrace.Remote`.
-        decode: called with the bytes of a file; False for the bytes themselves, as uint8 samples of
-            any length. It returns an array, a number or a list of numbers;
+        decode: called with the bytes of a file. It returns an array, a number or a list of numbers;
             or a tuple or dict of these, nested at will. It must return the same for the same bytes:
             what is random belongs in the loader's transform. Threads may call it at once, and where
             there are processes, it must pickle: a function of a module does.
@@ -43,7 +42,7 @@ class Files:
             must then have. With None as its first axis, an array may have any length.
         ragged: which arrays may differ from those of the first file in the length of their first
             axis, so that a batch of them is a `headrace.Ragged`: True for all that have one, or
-            bools in the structure of a sample, such as {"boxes": True, "image": False}.
+            bools in the structure of a sample, or a list of the keys of some, such as ["boxes"].
         version: names what `decode` does, such as "mono-2": a state is refused by a loader of
             another version. What the function is called, or how it prints, is not in the state.
 
@@ -76,7 +75,7 @@ class Files:
         suffixes: str | Iterable[str] | None = None,
         ids: Iterable[str | int] | None = None,
         spec: Specs | None = None,
-        ragged: Tree[bool] = False,
+        ragged: RaggedLeaves = False,
         version: str = "",
     ) -> None:
         if decode is False:

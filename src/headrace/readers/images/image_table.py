@@ -101,6 +101,7 @@ class ImageTable(Images):
         storage = open_storage(os.path.dirname(whole.name) if root is None else root)
         whole.check_filled(files)
         names = _below(whole, [f"{name}{suffix}" for name in whole[files].tolist()], storage)
+        _check_once(whole, names)  # also in two parts, of which one is to test the other
         rows = _rows(whole, names, part, by, seed)
         self._table = whole.chosen(rows)
         self._separator = _check_separator(separator)
@@ -110,7 +111,6 @@ class ImageTable(Images):
             for column in self._label_columns
         }
         chosen = [names[row] for row in rows.tolist()]
-        _check_once(self._table, chosen)
         _check_there(self._table, chosen, storage)
         super().__init__(storage, chosen, size=size, **options)
 

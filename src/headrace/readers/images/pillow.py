@@ -100,7 +100,7 @@ def check_jpeg(data: bytes) -> None:
 
     Each is as long as the image, whatever little it stores; a progressive JPEG has about ten.
     """
-    scans = data.count(b"\xff\xda")
+    scans = data.count(b"\xff\xda\0")  # the third byte is the first of a small length
     if scans > _MAX_SCANS:
         raise FormatError(f"it has {scans} scans; at most {_MAX_SCANS} are decoded")
 

@@ -23,6 +23,7 @@ FILTERS = {
 }
 # Larger images are resized in parts, as the resizer's copies are then made in the CPU's cache.
 _PART_BYTES = 2**20
+_KEPT_BYTES = 2**24
 
 
 @functools.cache
@@ -34,6 +35,8 @@ def libraries() -> tuple[ModuleType, ModuleType]:
             found.append(importlib.import_module(module))
         except ModuleNotFoundError as error:
             raise missing_extra("decoder='turbo'", package, "turbo") from error
+    # glibc then keeps as much of what is freed: memory that is new takes as long as resizing.
+    np.empty(_KEPT_BYTES, np.uint8)
     return found[0], found[1]
 
 

@@ -9,7 +9,6 @@ import numpy as np
 
 from headrace.arrays import Indices
 from headrace.errors import bad_type
-from headrace.pytree import Tree
 from headrace.readers.jsonl.scan import scan
 from headrace.readers.reader import Out, Specs, check_read
 from headrace.readers.shared.calling import SampleWriter
@@ -17,6 +16,7 @@ from headrace.readers.shared.chosen_columns import ChosenColumns, Columns
 from headrace.readers.shared.format_error import FormatError
 from headrace.readers.shared.listing import chosen_among
 from headrace.readers.shared.records import RecordKind, Records
+from headrace.readers.shared.sample_values import RaggedLeaves
 from headrace.storage.opening import Root
 from headrace.storage.stamps import Stamps
 
@@ -57,7 +57,7 @@ class JsonLines:
             Default: that of the first line, which all others must then have. None as its first axis
             lets an array have any length.
         ragged: which arrays may differ from those of the first line in the length of their first
-            axis: True for all that have one, or bools in the structure of a sample.
+            axis: True for all that have one, a list of keys, or bools in the structure of a sample.
         index: a file of `save_index`, so that the files are not gone through.
         version: names what the functions of `columns` do, for states, as of `headrace.Files`.
 
@@ -88,7 +88,7 @@ class JsonLines:
         *,
         shards: str | Iterable[str] | None = None,
         spec: Specs | None = None,
-        ragged: Tree[bool] = False,
+        ragged: RaggedLeaves = False,
         index: str | os.PathLike[str] | None = None,
         version: str = "",
     ) -> None:

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from typing import Any, TypeAlias, TypeVar
 
 from headrace.errors import bad_type, bad_value
-from headrace.pytree import Tree
 from headrace.readers.reader import Specs
 from headrace.readers.shared.format_error import FormatError, is_of_storage
 from headrace.readers.shared.sample_values import (
+    RaggedLeaves,
     UnfitError,
     check_ragged,
     check_spec,
@@ -50,7 +50,7 @@ class SampleWriter:
         ragged: which arrays may differ from those of the first in the length of their first axis.
     """
 
-    def __init__(self, spec: Specs | None, ragged: Tree[bool] = False) -> None:
+    def __init__(self, spec: Specs | None, ragged: RaggedLeaves = False) -> None:
         check_ragged(ragged)
         if spec is not None and ragged is not False:
             raise bad_value("ragged", ragged, "left out with spec=", "Use None in its shapes.")

@@ -29,10 +29,9 @@ def mean_sample_nbytes(reader: Reader) -> int:
         return max(1, sample_nbytes(spec))
     known = known_lengths(reader)
     if known is not None:
-        fixed = sum(part.nbytes for part in leaves(spec) if not part.ragged)
-        elements = [part.nbytes for part in leaves(spec) if part.ragged]
-        means = [float(lengths.mean()) for lengths in known]
-        return max(1, int(fixed + sum(map(float.__mul__, means, map(float, elements)))))
+        means = iter([float(lengths.mean()) for lengths in known])
+        parts = leaves(spec)
+        return max(1, int(sum(part.nbytes * (next(means) if part.ragged else 1) for part in parts)))
     sizes = []
     for index in np.unique(np.linspace(0, n - 1, _SAMPLES).astype(np.int64)):
         try:

@@ -5,7 +5,7 @@ and lists of anything else, which become tuples, are several.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeGuard
+from typing import Any, TypeAlias, TypeGuard
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from headrace.errors import bad_type, bad_value
 from headrace.pytree import Tree, leaves, map_leaves
 from headrace.readers.reader import Spec, Specs, is_specs
 from headrace.readers.shared.ragged_parts import REMEDY, differ_in_length
+
+# Which arrays may have any length: all, some in the structure of a sample, or some by their keys.
+RaggedLeaves: TypeAlias = Tree[bool] | list[str]
 
 _NUMBERS = int | float | complex | np.generic
 
@@ -36,13 +39,15 @@ def _checked(spec: Spec) -> Spec:
     return Spec(spec.shape, check_dtype(spec.dtype))
 
 
-def learned(sample: object, where: str, ragged: Tree[bool] = False) -> Specs:
+def learned(sample: object, where: str, ragged: RaggedLeaves = False) -> Specs:
     """The spec of a sample.
 
     Args:
         ragged: which arrays may differ in the length of their first axis: all that have one, or
-            bools in the structure of the sample.
+            bools in the structure of the sample; or a list of the keys of some, in a dict.
     """
+    if isinstance(ragged, list):
+        return learned(sample, where, _by_key(ragged, sample))
     if isinstance(sample, Mapping) and sample:
         return {
             key: learned(part, f"{where}[{key!r}]", _part(ragged, key))
@@ -61,8 +66,21 @@ def learned(sample: object, where: str, ragged: Tree[bool] = False) -> Specs:
 
 def check_ragged(ragged: object) -> None:
     """Raises an ArgumentTypeError unless it says which arrays may have any length."""
-    if not all(isinstance(each, bool) for each in leaves(ragged)):
-        raise bad_type("ragged", ragged, "a bool, or a tuple or dict of bools")
+    if isinstance(ragged, list):
+        allowed = ragged and all(isinstance(key, str) for key in ragged)
+    else:
+        allowed = all(isinstance(each, bool) for each in leaves(ragged))
+    if not allowed:
+        raise bad_type("ragged", ragged, "a bool, a list of keys, or a tuple or dict of bools")
+
+
+def _by_key(keys: list[str], sample: object) -> Tree[bool]:
+    if not isinstance(sample, Mapping):
+        raise bad_value("ragged", keys, "a bool or a tuple of bools, as a sample is no dict")
+    for key in keys:
+        if key not in sample:
+            raise bad_value("ragged", key, f"among {', '.join(map(repr, sample))}")
+    return {key: key in keys for key in sample}
 
 
 def _part(ragged: Any, key: Any) -> Any:

@@ -10,15 +10,15 @@ import numpy as np
 from headrace.arguments import check_bool
 from headrace.arrays import Indices
 from headrace.errors import ArgumentError, bad_type
-from headrace.pytree import Tree
 from headrace.readers.reader import Out, Spec, Specs, check_read
 from headrace.readers.shared.calling import Decode, SampleWriter, call, check_decode
 from headrace.readers.shared.chosen_columns import ChosenColumns, Columns
 from headrace.readers.shared.format_error import FormatError
 from headrace.readers.shared.listing import chosen_among
 from headrace.readers.shared.records import RecordKind, Records
+from headrace.readers.shared.sample_values import RaggedLeaves
 from headrace.readers.tfrecord.crc32c import checksum, masked
-from headrace.readers.tfrecord.example import Values, features
+from headrace.readers.tfrecord.example import ExampleParser, Values
 from headrace.readers.tfrecord.scan import AROUND_BYTES, FOOTER_BYTES, HEADER, scan
 from headrace.storage.opening import Root
 from headrace.storage.stamps import Stamps
@@ -68,7 +68,7 @@ class TFRecords:
             dtypes if that does not change their kind. Default: that of the first record, which all
             others must then have. None as its first axis lets an array have any length.
         ragged: which arrays may differ from those of the first record in the length of their first
-            axis: True for all that have one, or bools in the structure of a sample.
+            axis: True for all that have one, a list of keys, or bools in the structure of a sample.
         index: a file of `save_index`, so that no lengths have to be read.
         checksums: whether the checksum (CRC-32C) of each record is compared, which needs
             `headrace[tfrecord]`. Default: if that is installed. Those of lengths always are.
@@ -105,7 +105,7 @@ class TFRecords:
         decode: Decode | None = None,
         shards: str | Iterable[str] | None = None,
         spec: Specs | None = None,
-        ragged: Tree[bool] = False,
+        ragged: RaggedLeaves = False,
         index: str | os.PathLike[str] | None = None,
         checksums: bool | None = None,
         version: str = "",
@@ -121,6 +121,7 @@ class TFRecords:
         self._decode, self._version, self._checksums = decode, version, checksums
         checksum(checksums)
         self._columns = ChosenColumns(columns, None if decode else spec)
+        self._parser = ExampleParser(self._columns.names)
         self._writer = SampleWriter(spec, ragged)
         self._shapes = self._writer.spec if self._writer.is_known else None
         self._records = Records(_KIND, root, shards, index)
@@ -162,14 +163,14 @@ class TFRecords:
     def _learn(self, data: memoryview, row: int) -> None:
         checked = self._checked(data)
         if self._decode is None:
-            self._columns.check(features(checked, ()), "record")
+            self._columns.check(self._parser.features(checked), "record")
         self._writer.learn(self._sample(checked))
 
     def _sample(self, data: bytes) -> object:
         if self._decode is not None:
             return call(self._decode, data)
         names = self._columns.names
-        found = features(data, names)
+        found = self._parser.features(data)
         values = {
             name: self._value(name, one) if names is None or name in names else None
             for name, one in found.items()

@@ -1,0 +1,205 @@
+"""Photographs in class folders to batches: headrace, Keras, torchvision, tf.data and Grain.
+
+JPEGs of 500 x 375 in the page cache become shuffled batches of 64 of 224 x 224 pixels, by 2 threads
+or processes: with Keras' pixels, which it interpolates between the nearest pixels alone, and with
+antialiasing. Beside them, the JPEGs decoded by simplejpeg in 2 threads, and no more. Batches are
+taken and dropped. What each decodes and how it resizes differs; docs/formats/images.md says how far
+headrace's are Keras'.
+
+    python benchmarks/images.py --rounds 5 --json images.json
+"""
+
+import itertools
+import tempfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import parts
+from measuring import MissingError, Numbers, measure_in_turns
+from peers import needed
+
+BATCH_SIZE = 64
+SIZE = (224, 224)
+SCRIPT = Path(__file__).resolve()
+KERAS, ANTIALIAS = "Keras' pixels", "antialiased"
+ALONE = "decoding alone, 2 threads"
+
+# An epoch: batches, each of which has its number of samples as its length.
+Epoch = Callable[[], Iterator[int]]
+
+
+def write(root: Path, samples: int) -> None:
+    from PIL import Image
+    from sklearn.datasets import load_sample_images
+
+    rng = np.random.default_rng(0)
+    photographs = load_sample_images().images
+    for i in range(samples):
+        file = root / ("even", "odd")[i % 2] / f"{i:05}.jpg"
+        file.parent.mkdir(exist_ok=True)
+        top, left = rng.integers(40), rng.integers(120)
+        pixels = photographs[i % 2][top : top + 375, left : left + 500]
+        Image.fromarray(pixels).save(file, quality=90)
+
+
+def headrace(root: str, antialias: bool, **options: Any) -> Epoch:
+    import headrace as hr
+
+    images = hr.ImageFolder(root, SIZE, antialias=antialias, **options)
+    loader = hr.Loader((images, images.labels()), BATCH_SIZE, executor=hr.Threads(2))
+    return lambda: (len(x) for x, _ in loader)
+
+
+def keras(root: str, antialias: bool) -> Epoch:
+    if antialias:
+        raise MissingError("it has no antialiasing")
+    library = needed("keras")
+    needed("tensorflow")
+    dataset = library.utils.image_dataset_from_directory(
+        root, image_size=SIZE, batch_size=BATCH_SIZE, seed=0, verbose=False
+    )
+    return lambda: (int(x.shape[0]) for x, _ in dataset)
+
+
+def tf_data(root: str, antialias: bool) -> Epoch:
+    tf = needed("tensorflow")
+    names = sorted(map(str, Path(root).rglob("*.jpg")))
+
+    def decode(name: Any) -> Any:
+        image = tf.io.decode_jpeg(tf.io.read_file(name), channels=3)
+        return tf.image.resize(image, SIZE, antialias=antialias)
+
+    dataset = tf.data.Dataset.from_tensor_slices(names).shuffle(len(names))
+    dataset = dataset.map(decode, tf.data.AUTOTUNE).batch(BATCH_SIZE).prefetch(tf.data.AUTOTUNE)
+    return lambda: (int(x.shape[0]) for x in dataset)
+
+
+def torchvision(root: str, antialias: bool) -> Epoch:
+    torch = needed("torch")
+    # The build of PyPI is for another build of torch: its own operators are not needed here, and
+    # to register them fails.
+    torch.library.register_fake = lambda *args, **options: lambda function: function
+    needed("torchvision")
+    datasets, v2 = needed("torchvision.datasets"), needed("torchvision.transforms.v2")
+    steps = [v2.PILToTensor(), v2.Resize(SIZE, antialias=False)]
+    if antialias:  # of a Pillow image, which it is quicker with
+        steps = [v2.Resize(SIZE), v2.PILToTensor()]
+    loader = torch.utils.data.DataLoader(
+        datasets.ImageFolder(root, v2.Compose(steps)),
+        BATCH_SIZE,
+        shuffle=True,
+        num_workers=2,
+        persistent_workers=True,
+    )
+    return lambda: (len(x) for x, _ in loader)
+
+
+def grain(root: str, antialias: bool) -> Epoch:
+    if not antialias:
+        raise MissingError("its user resizes with Pillow, which antialiases")
+    library = needed("grain")
+    needed("absl.flags").FLAGS.mark_as_parsed()  # which its worker processes ask for
+    names = sorted(map(str, Path(root).rglob("*.jpg")))
+    dataset = library.MapDataset.source(names).shuffle(seed=0).repeat().map(by_pillow)
+    options = library.MultiprocessingOptions(num_workers=2)
+    read = dataset.batch(BATCH_SIZE).to_iter_dataset().mp_prefetch(options)
+    batches = iter(read)
+    return lambda: map(len, itertools.islice(batches, len(names) // BATCH_SIZE))
+
+
+def by_pillow(name: str) -> np.ndarray:
+    from PIL import Image
+
+    with Image.open(name) as image:
+        return np.asarray(image.resize(SIZE, Image.Resampling.BILINEAR))
+
+
+def alone(root: str, antialias: bool) -> Epoch:
+    simplejpeg = needed("simplejpeg")
+    files = [path.read_bytes() for path in Path(root).rglob("*.jpg")]
+    pool = ThreadPoolExecutor(2)
+
+    def decode(first: int) -> int:
+        for file in files[first : first + BATCH_SIZE]:
+            simplejpeg.decode_jpeg(file, "RGB")
+        return BATCH_SIZE
+
+    return lambda: pool.map(decode, range(0, len(files), BATCH_SIZE))
+
+
+CONTENDERS: dict[str, Callable[[str, bool], Epoch]] = {
+    "headrace, pillow": headrace,
+    "headrace, turbo": lambda root, aa: headrace(root, aa, decoder="turbo", fast_dct=not aa),
+    "keras": keras,
+    "torchvision, 2 workers": torchvision,
+    "tf.data": tf_data,
+    "grain, 2 workers": grain,
+    ALONE: alone,
+}
+BOTH = ("headrace, pillow", "headrace, turbo", "torchvision, 2 workers", "tf.data")
+NAMES = [f"{name}: {kind}" for kind in (KERAS, ANTIALIAS) for name in BOTH]
+NAMES += [f"keras: {KERAS}", f"grain, 2 workers: {ANTIALIAS}", f"{ALONE}: {KERAS}"]
+
+
+def measured(request: Numbers) -> Numbers:
+    """Samples in a second over whole epochs, after one to warm up."""
+    name, kind = request["name"].split(": ")
+    epoch = CONTENDERS[name](request["root"], kind == ANTIALIAS)
+    sum(epoch())
+    watch, epochs, samples = parts.Watch(), 0, 0
+    while watch.elapsed_s < request["seconds"] or not epochs:
+        samples = sum(epoch())
+        epochs += 1
+    return watch.stop(epochs, samples, samples * 3 * SIZE[0] * SIZE[1])
+
+
+def targets(results: parts.Results) -> list[Numbers]:
+    made = []
+    for ours, kind, peer, bound in (
+        ("headrace, turbo", KERAS, f"keras: {KERAS}", ">= 1"),
+        ("headrace, turbo", ANTIALIAS, f"torchvision, 2 workers: {ANTIALIAS}", ">= 1.5"),
+        ("headrace, turbo", ANTIALIAS, f"headrace, pillow: {ANTIALIAS}", ">= 1.25"),
+        ("headrace, turbo", KERAS, f"{ALONE}: {KERAS}", ">= 0.75"),
+    ):
+        found = parts.ratio(results, f"{ours}: {kind}", peer)
+        made.append(parts.target(f"{ours}: {kind}", peer, bound, found))
+    peers = f"headrace, turbo: {KERAS}", f"tf.data: {KERAS}"
+    memory = parts.ratio(results, *peers, "peak_rss_mib")
+    made.append(parts.target("peak memory, headrace, turbo", "tf.data", "<= 0.1", memory))
+    return made
+
+
+def main() -> None:
+    parser = parts.parser(__doc__)
+    parser.add_argument("--seconds", type=float, default=2.0, help="least time of a measurement")
+    parser.add_argument("--samples", type=int, default=1024)
+    options = parts.options_of(parser, measured, seconds=0.2, samples=256)
+    with tempfile.TemporaryDirectory() as root:
+        write(Path(root), options.samples)
+        request = {"root": root, "seconds": options.seconds}
+        results, missing = measure_in_turns(
+            SCRIPT, NAMES, request, options.rounds, options.patience
+        )
+    columns = (
+        parts.Column("images/s", "samples_per_s", ",.0f"),
+        parts.Column("CPU s per epoch", "cpu_s_per_epoch", ".3f"),
+        parts.Column("peak RSS, MiB", "peak_rss_mib"),
+    )
+    parts.report(
+        options,
+        "images",
+        f"{options.samples} shuffled photographs of 500 x 375 to 224 x 224, batches of "
+        f"{BATCH_SIZE}, 2 threads or processes.",
+        columns,
+        results,
+        missing,
+        targets(results),
+    )
+
+
+if __name__ == "__main__":
+    main()
