@@ -52,6 +52,8 @@ FEW = ("--hypothesis-profile=few", "--ignore=tests/sampling/test_statistics.py")
 FEW_CASES = {"HEADRACE_CASES": "few"}
 # What needs no format, and has been tested without any, and with the lowest versions.
 WITHOUT_FORMATS = (
+    "tests/readers/files",
+    "tests/readers/jsonl",
     "tests/readers/npy/test_header.py",
     "tests/readers/npy/test_npy_f*",
     "tests/readers/npy/test_npy_shards.py",

@@ -6,6 +6,8 @@ import numpy as np
 
 import headrace as hr
 from headrace.pytree import map_leaves
+from headrace.readers.npy.decoder import array_in
+from headrace.readers.npy.header import parse_header, read_header
 from headrace.readers.reader import check_read
 
 
@@ -54,5 +56,8 @@ def bytes_2x2(data):
 
 
 def load_npy(data):
-    """The array in the bytes of a .npy file."""
-    return np.load(io.BytesIO(data), allow_pickle=False)
+    """The array in the bytes of a .npy file.
+
+    Not by numpy.load, whose `ast.literal_eval` fails now and then in threads of CPython 3.11.
+    """
+    return array_in(data, parse_header(read_header(io.BytesIO(data))))

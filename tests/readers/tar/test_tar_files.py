@@ -11,6 +11,7 @@ import tarfile
 import numpy as np
 import pytest
 from far_folder import FarFolder
+from picklable import load_npy
 from reading import read
 from web_server import FileServer
 
@@ -91,11 +92,7 @@ def half(data):
     return np.float32(json.loads(data)["half"])
 
 
-def read_npy(data):
-    return np.load(io.BytesIO(data))
-
-
-FIELDS = {"image.npy": read_npy, "cls": int, "json": half}
+FIELDS = {"image.npy": load_npy, "cls": int, "json": half}
 
 
 @pytest.mark.parametrize("storage", [lambda folder: folder, FarFolder], ids=["near", "far"])

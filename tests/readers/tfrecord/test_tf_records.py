@@ -1,6 +1,5 @@
 """TFRecords: records of bytes and of tf.train.Example, without TensorFlow."""
 
-import contextlib
 import gzip
 import io
 import pickle
@@ -13,18 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from far_folder import FarFolder
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from picklable import load_npy
 from reading import read
-from tfrecords import example, feature, masked, message, record, varint
+from tfrecords import example, feature, message, record
 from web_server import FileServer
 
 import headrace as hr
 from headrace.readers.reader import read_batch
-from headrace.readers.shared.format_error import FormatError
-from headrace.readers.tfrecord.crc32c import masked_of_lengths
-from headrace.readers.tfrecord.example import ExampleParser
 from headrace.testing import RaggedReaderContract, ReaderContract
 
 GOLDEN = Path(__file__).parents[2] / "data" / "tfrecord"
@@ -46,16 +40,7 @@ class TestContract(ReaderContract):
 
     def make_reader(self, folder, samples):
         write_halves(folder, [to_npy(sample) for sample in samples])
-        return self.open(folder)
-
-    def open(self, folder):
         return hr.TFRecords(folder, decode=load_npy)
-
-
-class TestContractWithAnIndexFile(TestContract):
-    def open(self, folder):
-        hr.TFRecords(folder, decode=load_npy).save_index(folder / "index.npz")
-        return hr.TFRecords(folder, decode=load_npy, index=folder / "index.npz")
 
 
 class TestContractOfExamples(ReaderContract):
@@ -175,61 +160,6 @@ def test_as_tensorflow_writes_and_reads(tmp_path):
     theirs.close()
 
 
-NUMBERS = st.integers(-(2**63), 2**63 - 1)
-
-
-@settings(deadline=None, max_examples=60)
-@given(st.lists(NUMBERS, max_size=50), st.lists(st.floats(width=32), max_size=9), st.booleans())
-def test_examples_of_every_form(ints, floats, packed):
-    data = example({"i": np.array(ints, "int64"), "f": np.array(floats, "float32")}, packed)
-    data += varint(9 << 3) + varint(300)  # a field that is not known
-    parser = ExampleParser()
-    for _ in range(3):  # it keeps where values lie
-        found = parser.features(data)
-        assert found["i"].tolist() == ints
-        assert np.array_equal(found["f"], np.array(floats, "float32"), equal_nan=True)
-
-
-@settings(deadline=None, max_examples=200)
-@given(st.binary(max_size=60), st.integers(0, 60))
-def test_bytes_that_are_no_example_are_an_error_or_something_else(data, cut):
-    for bad in (data, example({"x": np.arange(40)})[:cut]):
-        with contextlib.suppress(FormatError):
-            ExampleParser().features(bad)
-
-
-FEATURES = st.dictionaries(
-    st.sampled_from(["a", "b", "cc"]),
-    st.one_of(
-        st.lists(NUMBERS, max_size=2).map(lambda listed: np.array(listed, "int64")),
-        st.lists(st.floats(width=32, allow_nan=False), max_size=2).map(np.float32),
-        st.binary(max_size=9),
-    ),
-)
-
-
-@settings(deadline=None, max_examples=60)
-@given(st.lists(st.tuples(FEATURES, st.booleans()), min_size=2, max_size=12))
-def test_one_parser_takes_examples_that_are_alike_or_not(written):
-    """Whatever it has seen before, it finds what one that has seen nothing finds."""
-    parser = ExampleParser()
-    for features, packed in written * 2:
-        data = example(features, packed)
-        found, fresh = parser.features(data), ExampleParser().features(data)
-        assert list(found) == list(fresh) == sorted(features)
-        for name, value in features.items():
-            expected = [value] if isinstance(value, bytes) else value.tolist()
-            assert list(found[name]) == list(fresh[name]) == expected
-
-
-@settings(deadline=None)
-@given(st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=5))
-def test_checksums_of_lengths(lengths):
-    array = np.array(lengths, np.uint64)
-    expected = [int.from_bytes(masked(n.to_bytes(8, "little")), "little") for n in lengths]
-    assert masked_of_lengths(array).tolist() == expected
-
-
 def test_plain_records(tmp_path):
     write(tmp_path / "a.tfrecord", b"1", b"22", b"")
     write(tmp_path / "b.tfrecords", b"4444")
@@ -241,6 +171,18 @@ def test_plain_records(tmp_path):
     error = r"sample 2 .*a\.tfrecord', record 2: ValueError: invalid literal"
     with pytest.raises(hr.SampleFormatError, match=error):
         read(hr.TFRecords(tmp_path, decode=int))
+
+
+def test_an_index_file_spares_the_lengths(tmp_path):
+    write(tmp_path / "a.tfrecord", b"1", b"22", b"333")
+    made = hr.TFRecords(tmp_path, decode=int)
+    made.save_index(tmp_path / "index.npz")
+    far = FarFolder(tmp_path)
+    spec = hr.Spec((), "int64")
+    loaded = hr.TFRecords(far, decode=int, index=tmp_path / "index.npz", spec=spec)
+    assert far.asked == []
+    assert read(loaded, [2, 0]).tolist() == [333, 1]
+    assert loaded.fingerprint() == made.fingerprint()
 
 
 def damaged(data, at):
