@@ -15,11 +15,11 @@ pytest.importorskip("typer", reason="the command line needs typer")
 pytest.importorskip("rich", reason="the command line needs rich")
 datasets = pytest.importorskip("sklearn.datasets", reason="the demo's data come from scikit-learn")
 
-from headrace.cli.demo import DemoError, _compare, check_folder
-from headrace.cli.digits import write_digits
-from headrace.cli.keras_backend import BACKENDS, choose_backend, is_installed
+from headrace.cli.demonstration.demo import DemoError, _compare, check_folder
+from headrace.cli.demonstration.digits import write_digits
+from headrace.cli.demonstration.keras_backend import BACKENDS, choose_backend, is_installed
+from headrace.cli.demonstration.tutorial import TutorialGenerator
 from headrace.cli.report import Report
-from headrace.cli.tutorial import TutorialGenerator
 
 # Keras is imported by the demo's own process alone, as importing it warns.
 needs_keras = pytest.mark.skipif(
@@ -106,7 +106,8 @@ def assert_ratio_is_that_of_the_rates(output):
 def test_a_model_that_does_not_learn_is_an_error_and_the_files_are_deleted(tmp_path):
     script = """
 import sys
-from headrace.cli import demo, main
+from headrace.cli import main
+from headrace.cli.demonstration import demo
 demo.EPOCHS, demo.GOAL = 1, 1.0
 sys.argv = ["headrace", "demo"]
 sys.exit(main())

@@ -7,7 +7,7 @@ import typer
 
 import headrace as hr
 from headrace.cli.arguments import parse_bytes, parse_options, parse_subset
-from headrace.cli.demo import run
+from headrace.cli.demonstration.demo import run
 from headrace.cli.info import run_info
 from headrace.cli.pack import run_pack
 from headrace.cli.verify import run_verify

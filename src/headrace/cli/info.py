@@ -21,7 +21,7 @@ from headrace.packing import parts_of
 from headrace.pytree import named_leaves
 from headrace.readers.access import access_of, lengths_of
 from headrace.readers.reader import Spec, is_ragged
-from headrace.readers.shared.mean_lengths import mean_sample_nbytes
+from headrace.readers.shared.samples.mean_lengths import mean_sample_nbytes
 from headrace.storage.opening import is_url
 
 _SECONDS = 2.0

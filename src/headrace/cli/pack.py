@@ -21,7 +21,7 @@ from headrace.cli.transfer import clock, transfer
 from headrace.errors import ArgumentError, bad_value
 from headrace.packing import Shape, pack
 from headrace.readers.access import ids_of
-from headrace.readers.shared.mean_lengths import mean_sample_nbytes
+from headrace.readers.shared.samples.mean_lengths import mean_sample_nbytes
 from headrace.readers.views.chosen import Choice, Chosen
 from headrace.readers.views.subset import chosen_of
 from headrace.storage.opening import is_url

@@ -26,7 +26,7 @@ from headrace.readers.access import access_of, ids_of
 from headrace.readers.format import MANIFESTS, Format, with_manifest
 from headrace.readers.reader import read_batch
 from headrace.readers.shared.listing import chosen_among
-from headrace.readers.shared.mean_lengths import mean_sample_nbytes
+from headrace.readers.shared.samples.mean_lengths import mean_sample_nbytes
 from headrace.readers.views.chosen import Choice, Chosen
 from headrace.storage import Request, Storage, open_storage
 from headrace.storage.manifest import Manifest, file_sums

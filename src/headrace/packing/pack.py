@@ -22,7 +22,7 @@ from headrace.packing.sums import DamagedError, SummedFile
 from headrace.packing.target import Columns, Shape, Target, parts_of
 from headrace.packing.zarr_target import ZarrTarget
 from headrace.readers.reader import Reader, Spec, is_ragged, sample_nbytes
-from headrace.readers.shared.mean_lengths import mean_sample_nbytes
+from headrace.readers.shared.samples.mean_lengths import mean_sample_nbytes
 from headrace.storage.manifest import Manifest
 
 _FORMAT = 2

@@ -82,6 +82,12 @@ def fingerprint_of(reader: Reader) -> str:
     return fingerprint
 
 
+def decode_fingerprint_of(decode: object) -> str:
+    """What its method `fingerprint` returns, as that of an `ImageDecoder`; nothing without one."""
+    fingerprint: str = getattr(decode, "fingerprint", str)()
+    return fingerprint
+
+
 def ids_of(reader: Reader) -> Sequence[str] | None:
     """The names of the samples, in order, if `ids` has them."""
     ids: Sequence[str] | None = getattr(reader, "ids", None)

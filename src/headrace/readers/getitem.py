@@ -17,7 +17,7 @@ from headrace.errors import ArgumentError, SampleFormatError, bad_type, bad_valu
 from headrace.per_process import PerProcess
 from headrace.readers.reader import Spec, Specs, check_read, read_batch
 from headrace.readers.shared.format_error import while_reading
-from headrace.readers.shared.sample_values import (
+from headrace.readers.shared.samples.sample_values import (
     RaggedLeaves,
     UnfitError,
     check_ragged,

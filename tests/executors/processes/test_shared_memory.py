@@ -9,8 +9,8 @@ import pytest
 from process_table import names_in_shared_memory, needs_proc
 
 import headrace as hr
-from headrace import anonymous_file
 from headrace.executors.processes import shared_memory
+from headrace.storage.local import anonymous_file
 
 # For what should take milliseconds: only something that hangs takes longer.
 DEADLINE = 60

@@ -108,7 +108,7 @@ def test_what_is_not_compressed_is_read_in_place(tmp_path):
 
 
 def test_more_files_than_there_are_handles_are_read(tmp_path, monkeypatch):
-    monkeypatch.setattr("headrace.readers.arrow.ipc_files._MOST_MAPS", 5)
+    monkeypatch.setattr("headrace.readers.arrow.ipc.ipc_files._MOST_MAPS", 5)
     for number in range(100):
         write(tmp_path / f"{number:03}.arrow", {"x": [number]})
     reader = hr.Arrow(tmp_path)

@@ -16,7 +16,7 @@ from reading import read
 from web_server import FileServer
 
 import headrace as hr
-from headrace.readers.shared import shards as shared_shards
+from headrace.readers.shared.sharded import shards as shared_shards
 from headrace.storage import Request
 from headrace.testing import ReaderContract
 

@@ -10,8 +10,8 @@ import os
 import numpy as np
 import numpy.typing as npt
 
-from headrace.anonymous_file import create_file, free
 from headrace.errors import SharedMemoryError
+from headrace.storage.local.anonymous_file import create_file, free
 
 Memory = npt.NDArray[np.uint8]
 

@@ -18,13 +18,13 @@ from headrace.readers.arrow.values import RaggedValues, Wanted
 from headrace.readers.shared.block_cache import DEFAULT_CACHE_BYTES, BlockCache
 from headrace.readers.shared.format_error import FormatError
 from headrace.readers.shared.named_arrays import DTypes, check_chosen, part_of
-from headrace.readers.shared.ragged_parts import check_ragged
+from headrace.readers.shared.samples.ragged_parts import check_ragged
 from headrace.storage.opening import Root, is_url
 from headrace.storage.storage import Storage
 
 if TYPE_CHECKING:
-    from headrace.readers.arrow.file_lists import FileLists
-    from headrace.readers.arrow.ipc_files import IpcFiles
+    from headrace.readers.arrow.ipc.file_lists import FileLists
+    from headrace.readers.arrow.ipc.ipc_files import IpcFiles
 
 _SUFFIXES = (".arrow", ".feather", ".ipc")
 
@@ -94,7 +94,7 @@ class Arrow(TableReader):
         cache_bytes: int = DEFAULT_CACHE_BYTES,
     ) -> None:
         try:
-            from headrace.readers.arrow.ipc_files import IpcFiles
+            from headrace.readers.arrow.ipc.ipc_files import IpcFiles
         except ModuleNotFoundError:
             raise missing_extra("hr.Arrow", "pyarrow", "arrow") from None
         wanted = Wanted(check_chosen("columns", columns), dtype, ragged=check_ragged(ragged))

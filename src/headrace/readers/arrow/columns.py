@@ -23,7 +23,7 @@ from headrace.readers.arrow.values import Column, Wanted
 from headrace.readers.reader import Spec
 from headrace.readers.shared.format_error import FormatError, bad_sample
 from headrace.readers.shared.named_arrays import DTypes, dtypes_by_key
-from headrace.readers.shared.ragged_parts import ragged_keys
+from headrace.readers.shared.samples.ragged_parts import ragged_keys
 
 # What pyarrow says of a codec that it was built without, and of one that no version has.
 _NO_CODEC = re.compile(

@@ -21,7 +21,7 @@ from headrace.readers.arrow.values import (
 )
 from headrace.readers.reader import Spec
 from headrace.readers.shared.format_error import FormatError
-from headrace.readers.shared.ragged_parts import REMEDY
+from headrace.readers.shared.samples.ragged_parts import REMEDY
 
 _Faults = npt.NDArray[np.uint8]
 

@@ -17,8 +17,8 @@ from headrace.readers.arrow.table_reader import BlockValues, TableReader, open_f
 from headrace.readers.arrow.values import Wanted
 from headrace.readers.shared.block_cache import DEFAULT_CACHE_BYTES, BlockCache
 from headrace.readers.shared.named_arrays import DTypes, check_chosen
-from headrace.readers.shared.ragged_parts import check_ragged
 from headrace.readers.shared.sample_files import fetched
+from headrace.readers.shared.samples.ragged_parts import check_ragged
 from headrace.storage.opening import Root
 from headrace.storage.storage import Request
 

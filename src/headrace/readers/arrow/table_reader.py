@@ -34,7 +34,7 @@ from headrace.readers.shared.format_error import (
 )
 from headrace.readers.shared.named_arrays import dtypes_by_key, part_of
 from headrace.readers.shared.names import check_names
-from headrace.readers.shared.shards import folder_of
+from headrace.readers.shared.sharded.shards import folder_of
 from headrace.storage.opening import Root, open_storage
 from headrace.storage.stamps import Stamps, stamps_of_files
 from headrace.storage.storage import Storage

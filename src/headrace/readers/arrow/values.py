@@ -14,7 +14,7 @@ from headrace.ragged import RaggedOut, elements_of, gather
 from headrace.readers.array import take_rows
 from headrace.readers.reader import Spec
 from headrace.readers.shared.named_arrays import Chosen, DTypes
-from headrace.readers.shared.ragged_parts import REMEDY, AnyLength
+from headrace.readers.shared.samples.ragged_parts import REMEDY, AnyLength
 
 NULL, OTHER_LENGTH = 1, 2
 

@@ -9,7 +9,7 @@ import numpy as np
 from headrace.readers.audio.decoder import Header, header_of, opened
 from headrace.readers.shared.format_error import FormatError, sample_error
 from headrace.readers.shared.sample_files import fetched
-from headrace.readers.shared.shards import scan_all
+from headrace.readers.shared.sharded.shards import scan_all
 from headrace.storage.local.regular import opener
 from headrace.storage.storage import Request, Storage
 

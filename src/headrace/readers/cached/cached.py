@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from headrace import anonymous_file
 from headrace.arguments import check_int
 from headrace.arrays import Indices
 from headrace.errors import ArgumentError, bad_type, bad_value
@@ -26,6 +25,7 @@ from headrace.readers.views.parts import (
     spec_of_parts,
     stamps_of_parts,
 )
+from headrace.storage.local import anonymous_file
 from headrace.storage.local.locked import HAS_FLOCK
 
 _FORMAT = "1"

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from headrace import anonymous_file
 from headrace.arrays import Array, Indices
 from headrace.per_process import PerProcess
 from headrace.pytree import map_leaves
@@ -29,6 +28,7 @@ from headrace.readers.cached.file_rows import FileRows
 from headrace.readers.cached.layout import Layout, aligned, bytes_of, take
 from headrace.readers.cached.shared_memory import SharedMemory
 from headrace.readers.reader import Arrays, Reader, Specs, check_read, empty_out
+from headrace.storage.local import anonymous_file
 from headrace.storage.local.locked import BusyError, locked
 
 # Each process counts in one of these, so that none waits for another.

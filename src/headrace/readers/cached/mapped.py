@@ -18,7 +18,7 @@ from headrace.readers.reader import (
     empty_out,
     result_of,
 )
-from headrace.readers.shared.sample_values import UnfitError, learned, write_sample
+from headrace.readers.shared.samples.sample_values import UnfitError, learned, write_sample
 from headrace.readers.source import common_length, samples_hash
 from headrace.readers.views.parts import (
     access_of_parts,

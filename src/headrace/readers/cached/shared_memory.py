@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from headrace.anonymous_file import create_file
+from headrace.storage.local.anonymous_file import create_file
 
 Memory = npt.NDArray[np.uint8]
 

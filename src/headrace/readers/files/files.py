@@ -8,17 +8,17 @@ import numpy as np
 from headrace.arguments import check_ids
 from headrace.arrays import Array, Indices, fingerprint
 from headrace.errors import ArgumentError, bad_type, bad_value
+from headrace.readers.access import decode_fingerprint_of
 from headrace.readers.reader import Out, Spec, Specs, check_read
-from headrace.readers.shared.calling import (
+from headrace.readers.shared.listing import counted, samples_below, suffix_of
+from headrace.readers.shared.sample_files import SampleFiles
+from headrace.readers.shared.samples.calling import (
     Decode,
     SampleWriter,
     call,
     check_decode,
-    decode_fingerprint_of,
 )
-from headrace.readers.shared.listing import counted, samples_below, suffix_of
-from headrace.readers.shared.sample_files import SampleFiles
-from headrace.readers.shared.sample_values import RaggedLeaves
+from headrace.readers.shared.samples.sample_values import RaggedLeaves
 from headrace.storage.opening import Root, open_storage
 from headrace.storage.stamps import Stamps
 from headrace.storage.storage import Storage

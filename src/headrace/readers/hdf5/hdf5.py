@@ -25,7 +25,7 @@ from headrace.readers.shared.block_cache import (
 )
 from headrace.readers.shared.format_error import bad_file, sample_error
 from headrace.readers.shared.named_arrays import ChosenArrays, DTypes, check_chosen
-from headrace.readers.shared.ragged_parts import check_ragged
+from headrace.readers.shared.samples.ragged_parts import check_ragged
 from headrace.storage.opening import is_url
 from headrace.storage.stamps import Stamps, stamp_of_path
 

@@ -17,7 +17,7 @@ from headrace.readers.hdf5.layout import (
 from headrace.readers.reader import Spec
 from headrace.readers.shared.format_error import bad_file, is_of_storage, missing_file
 from headrace.readers.shared.named_arrays import Chosen, ChosenArrays, StoredArray, stored_array
-from headrace.readers.shared.ragged_parts import REMEDY, AnyLength, ragged_keys
+from headrace.readers.shared.samples.ragged_parts import REMEDY, AnyLength, ragged_keys
 from headrace.storage.local.regular import check_regular
 
 # What HDF5 1.14 says of a mark in the file that whoever writes to it takes away in the end.

@@ -11,12 +11,12 @@ from headrace.arrays import Indices
 from headrace.errors import bad_type
 from headrace.readers.jsonl.scan import scan
 from headrace.readers.reader import Out, Specs, check_read
-from headrace.readers.shared.calling import SampleWriter
-from headrace.readers.shared.chosen_columns import ChosenColumns, Columns
 from headrace.readers.shared.format_error import FormatError
 from headrace.readers.shared.listing import chosen_among
-from headrace.readers.shared.records import RecordKind, Records
-from headrace.readers.shared.sample_values import RaggedLeaves
+from headrace.readers.shared.samples.calling import SampleWriter
+from headrace.readers.shared.samples.chosen_columns import ChosenColumns, Columns
+from headrace.readers.shared.samples.sample_values import RaggedLeaves
+from headrace.readers.shared.sharded.records import RecordKind, Records
 from headrace.storage.opening import Root
 from headrace.storage.stamps import Stamps
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from headrace.readers.shared.record_index import Scanned
-from headrace.readers.shared.shards import open_shard, refuse_compressed
+from headrace.readers.shared.sharded.record_index import Scanned
+from headrace.readers.shared.sharded.shards import open_shard, refuse_compressed
 from headrace.storage.storage import Storage
 
 _PIECE_BYTES = 2**22

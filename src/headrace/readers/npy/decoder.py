@@ -11,7 +11,7 @@ from headrace.arrays import Array
 from headrace.readers.npy.header import MAX_START_BYTES, NpyLayout, parse_header, read_header
 from headrace.readers.reader import Spec
 from headrace.readers.shared.format_error import FormatError
-from headrace.readers.shared.ragged_parts import REMEDY, differ_in_length
+from headrace.readers.shared.samples.ragged_parts import REMEDY, differ_in_length
 from headrace.storage.local.folder import read_into
 
 

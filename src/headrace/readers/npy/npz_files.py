@@ -22,8 +22,8 @@ from headrace.readers.npy.header import MAX_START_BYTES, parse_header, read_head
 from headrace.readers.reader import Arrays, Specs, check_read
 from headrace.readers.shared.format_error import FormatError
 from headrace.readers.shared.named_arrays import DTypes, dtypes_by_key, part_of
-from headrace.readers.shared.ragged_parts import check_ragged, with_any_length
 from headrace.readers.shared.sample_files import SampleFiles
+from headrace.readers.shared.samples.ragged_parts import check_ragged, with_any_length
 from headrace.storage.opening import Root
 from headrace.storage.stamps import Stamps
 

@@ -11,8 +11,8 @@ from headrace.arrays import Array
 from headrace.errors import ArgumentError, bad_type, bad_value
 from headrace.readers.npy.decoder import array_in
 from headrace.readers.npy.header import parse_header, read_header
-from headrace.readers.shared.calling import Decode, call
 from headrace.readers.shared.format_error import FormatError
+from headrace.readers.shared.samples.calling import Decode, call
 
 
 class Field(NamedTuple):

@@ -8,8 +8,8 @@ from headrace.errors import bad_value
 from headrace.readers.format import Format, Options, with_manifest
 from headrace.readers.images.images import SUFFIXES, is_image
 from headrace.readers.reader import Reader
-from headrace.readers.shared.calling import Decode
 from headrace.readers.shared.listing import samples_below
+from headrace.readers.shared.samples.calling import Decode
 from headrace.readers.tar.index import TarIndex
 from headrace.storage import open_storage
 

@@ -16,14 +16,14 @@ import numpy.typing as npt
 
 from headrace.arrays import Array
 from headrace.errors import ArgumentError
-from headrace.readers.shared.index_file import (
+from headrace.readers.shared.names import Names
+from headrace.readers.shared.sharded.index_file import (
     load_index_file,
     packed,
     save_index_file,
     unpacked,
 )
-from headrace.readers.shared.names import Names
-from headrace.readers.shared.shards import scan_all
+from headrace.readers.shared.sharded.shards import scan_all
 from headrace.readers.tar.scan import BLOCK_BYTES, scan
 from headrace.storage.storage import Storage
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from headrace.errors import SampleFormatError, unreadable
 from headrace.readers.shared.format_error import FormatError
-from headrace.readers.shared.shards import open_shard, refuse_compressed
+from headrace.readers.shared.sharded.shards import open_shard, refuse_compressed
 from headrace.storage.storage import Storage
 
 BLOCK_BYTES = tarfile.BLOCKSIZE

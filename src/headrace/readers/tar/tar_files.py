@@ -9,20 +9,21 @@ import numpy as np
 
 from headrace.arrays import Array, Indices, fingerprint
 from headrace.errors import ArgumentError, SampleFormatError
+from headrace.readers.access import decode_fingerprint_of
 from headrace.readers.reader import Spec, Specs, check_read
-from headrace.readers.shared.calling import Decode, decode_fingerprint_of
 from headrace.readers.shared.format_error import FormatError, bad_sample
-from headrace.readers.shared.index_file import same_shards
 from headrace.readers.shared.listing import samples_below
 from headrace.readers.shared.named_arrays import part_of
-from headrace.readers.shared.pieces import read_pieces
-from headrace.readers.shared.ragged_parts import (
+from headrace.readers.shared.samples.calling import Decode
+from headrace.readers.shared.samples.ragged_parts import (
     REMEDY,
     check_ragged,
     differ_in_length,
     with_any_length,
 )
-from headrace.readers.shared.shards import check_shards
+from headrace.readers.shared.sharded.index_file import same_shards
+from headrace.readers.shared.sharded.pieces import read_pieces
+from headrace.readers.shared.sharded.shards import check_shards
 from headrace.readers.tar.fields import check_fields
 from headrace.readers.tar.index import TarIndex
 from headrace.readers.tar.scan import BLOCK_BYTES

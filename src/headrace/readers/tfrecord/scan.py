@@ -12,8 +12,8 @@ from typing import BinaryIO
 import numpy as np
 
 from headrace.readers.shared.format_error import FormatError
-from headrace.readers.shared.record_index import Scanned
-from headrace.readers.shared.shards import open_shard, refuse_compressed
+from headrace.readers.shared.sharded.record_index import Scanned
+from headrace.readers.shared.sharded.shards import open_shard, refuse_compressed
 from headrace.readers.tfrecord.crc32c import masked_of_lengths
 from headrace.storage.storage import Storage
 

@@ -11,12 +11,12 @@ from headrace.arguments import check_bool
 from headrace.arrays import Indices
 from headrace.errors import ArgumentError, bad_type
 from headrace.readers.reader import Out, Spec, Specs, check_read
-from headrace.readers.shared.calling import Decode, SampleWriter, call, check_decode
-from headrace.readers.shared.chosen_columns import ChosenColumns, Columns
 from headrace.readers.shared.format_error import FormatError
 from headrace.readers.shared.listing import chosen_among
-from headrace.readers.shared.records import RecordKind, Records
-from headrace.readers.shared.sample_values import RaggedLeaves
+from headrace.readers.shared.samples.calling import Decode, SampleWriter, call, check_decode
+from headrace.readers.shared.samples.chosen_columns import ChosenColumns, Columns
+from headrace.readers.shared.samples.sample_values import RaggedLeaves
+from headrace.readers.shared.sharded.records import RecordKind, Records
 from headrace.readers.tfrecord.crc32c import checksum, masked
 from headrace.readers.tfrecord.example import ExampleParser, Values
 from headrace.readers.tfrecord.scan import AROUND_BYTES, FOOTER_BYTES, HEADER, scan

@@ -14,8 +14,8 @@ from headrace.arrays import Indices
 from headrace.errors import ArgumentError
 from headrace.readers.arrow.columns import columns_of_files, explained
 from headrace.readers.arrow.decoding import decode
-from headrace.readers.arrow.file_lists import FileLists
-from headrace.readers.arrow.ipc_file import scan
+from headrace.readers.arrow.ipc.file_lists import FileLists
+from headrace.readers.arrow.ipc.ipc_file import scan
 from headrace.readers.arrow.table_reader import BlockValues, Tables
 from headrace.readers.arrow.types import has_dictionary
 from headrace.readers.arrow.values import Column, RaggedValues, Wanted

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 from headrace.arrays import Indices, fingerprint
 from headrace.readers.shared.format_error import FormatError, bad_sample, while_reading
-from headrace.readers.shared.index_file import same_shards
 from headrace.readers.shared.listing import none_of, warn_of_others
-from headrace.readers.shared.pieces import read_pieces
-from headrace.readers.shared.record_index import RecordIndex, Scan
-from headrace.readers.shared.shards import check_shards, folder_of
+from headrace.readers.shared.sharded.index_file import same_shards
+from headrace.readers.shared.sharded.pieces import read_pieces
+from headrace.readers.shared.sharded.record_index import RecordIndex, Scan
+from headrace.readers.shared.sharded.shards import check_shards, folder_of
 from headrace.readers.shared.splits import refuse_splits
 from headrace.storage.opening import Root, open_storage
 from headrace.storage.stamps import Stamps, stamps_of_files

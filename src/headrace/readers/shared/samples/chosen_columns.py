@@ -6,8 +6,8 @@ from typing import Any, TypeAlias
 from headrace.arguments import check_ids
 from headrace.errors import bad_type, bad_value
 from headrace.readers.reader import Specs
-from headrace.readers.shared.calling import call
 from headrace.readers.shared.format_error import FormatError
+from headrace.readers.shared.samples.calling import call
 
 # One column, several, or each with what makes an array of its value; or all.
 Columns: TypeAlias = str | Iterable[str] | Mapping[str, Callable[[Any], object] | None] | None

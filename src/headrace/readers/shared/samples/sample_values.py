@@ -14,7 +14,7 @@ from headrace.arrays import Array
 from headrace.errors import bad_type, bad_value
 from headrace.pytree import Tree, leaves, map_leaves
 from headrace.readers.reader import Spec, Specs, is_specs
-from headrace.readers.shared.ragged_parts import REMEDY, differ_in_length
+from headrace.readers.shared.samples.ragged_parts import REMEDY, differ_in_length
 
 # Which arrays may have any length: all, some in the structure of a sample, or some by their keys.
 RaggedLeaves: TypeAlias = Tree[bool] | list[str]

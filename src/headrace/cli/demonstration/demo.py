@@ -19,10 +19,10 @@ import numpy as np
 import numpy.typing as npt
 
 import headrace as hr
-from headrace.cli.digits import N_CLASSES, Digits, write_digits
-from headrace.cli.keras_backend import choose_backend, import_keras, is_installed
+from headrace.cli.demonstration.digits import N_CLASSES, Digits, write_digits
+from headrace.cli.demonstration.keras_backend import choose_backend, import_keras, is_installed
+from headrace.cli.demonstration.tutorial import TutorialGenerator
 from headrace.cli.report import Report
-from headrace.cli.tutorial import TutorialGenerator
 from headrace.errors import HeadraceError, bad_value
 from headrace.sampling.keys import Tail
 

@@ -6,7 +6,7 @@ from typing import Any, TypeAlias, TypeVar
 from headrace.errors import bad_type, bad_value
 from headrace.readers.reader import Specs
 from headrace.readers.shared.format_error import FormatError, is_of_storage
-from headrace.readers.shared.sample_values import (
+from headrace.readers.shared.samples.sample_values import (
     RaggedLeaves,
     UnfitError,
     check_ragged,
@@ -34,12 +34,6 @@ def call(decode: Callable[[bytes], T], data: bytes) -> T:
         if is_of_storage(error):
             raise
         raise FormatError(f"{type(error).__name__}: {error}") from error
-
-
-def decode_fingerprint_of(decode: object) -> str:
-    """What its method `fingerprint` returns, as that of an `ImageDecoder`; nothing without one."""
-    fingerprint: str = getattr(decode, "fingerprint", str)()
-    return fingerprint
 
 
 class SampleWriter:

@@ -15,8 +15,8 @@ import numpy.typing as npt
 from headrace.arrays import Array, Indices
 from headrace.errors import ArgumentError, SampleFormatError, unreadable
 from headrace.readers.shared.format_error import FormatError
-from headrace.readers.shared.index_file import load_index_file, save_index_file
-from headrace.readers.shared.shards import scan_all
+from headrace.readers.shared.sharded.index_file import load_index_file, save_index_file
+from headrace.readers.shared.sharded.shards import scan_all
 from headrace.storage.storage import Storage
 
 

@@ -1,0 +1,1 @@
+"""The demo: the tutorial's job on scikit-learn's digits."""

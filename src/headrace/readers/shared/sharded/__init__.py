@@ -1,0 +1,1 @@
+"""Files that hold many samples each: where those lie, and how they are read."""
