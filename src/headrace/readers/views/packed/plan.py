@@ -24,6 +24,9 @@ from headrace.readers.views.packed.compact import compact
 from headrace.readers.views.packed.spread import spread
 from headrace.readers.views.random_keys import random_keys
 
+# Of samples that are joined, where every so many begin is kept to find them in little time.
+_SAMPLES_IN_A_STEP = 4
+
 
 class Pieces(NamedTuple):
     """What lies in some rows: samples or pieces of them, row by row. All int64, shape (pieces,).
@@ -157,6 +160,11 @@ class Joined:
         order = samples[np.argsort(_keys(len(samples), seed), kind="stable")]
         self._samples = compact(order)
         self._ends = compact(np.cumsum(lengths[order]))
+        # The sample of every so many values, so that a search begins near its end.
+        self._step = max(1, -(-self._n_values // max(1, len(order) // _SAMPLES_IN_A_STEP)))
+        every = np.arange(0, self._n_values, self._step, dtype=self._ends.dtype)
+        last = max(0, len(order) - 1)
+        self._near = compact(np.append(self._ends.searchsorted(every, "right"), last))
 
     @property
     def _n_values(self) -> int:
@@ -164,7 +172,7 @@ class Joined:
 
     @property
     def nbytes(self) -> int:
-        return self._samples.nbytes + self._ends.nbytes
+        return self._samples.nbytes + self._ends.nbytes + self._near.nbytes
 
     def __len__(self) -> int:
         return -(-self._n_values // self._length)
@@ -172,10 +180,7 @@ class Joined:
     def pieces(self, rows: Indices) -> Pieces:
         starts = rows * self._length
         stops = np.minimum(starts + self._length, self._n_values)
-        ends = self._ends
-        # The samples of the first and the last value of each row, in turn: they lie near together.
-        values = np.stack([starts, stops - 1], axis=1).astype(ends.dtype)
-        first, last = ends.searchsorted(values, "right").T
+        ends, first, last = self._ends, self._of_values(starts), self._of_values(stops - 1)
         which, at = _ranges(first, last + 1)
         sample_ends = _at(ends, at)
         sample_starts = np.where(at > 0, _at(ends, at - 1), 0)
@@ -187,6 +192,17 @@ class Joined:
 
     def fingerprint(self) -> str:
         return _hash(f"joined {self._length}", [self._samples, self._ends])
+
+    def _of_values(self, values: Indices) -> Indices:
+        """Which of the samples, in their order, these values are in: the first that ends later."""
+        near = values // self._step
+        low, high = _at(self._near, near), _at(self._near, near + 1)
+        while (low < high).any():
+            middle = (low + high) // 2
+            ends_later = self._ends[middle] > values
+            high = np.where(ends_later, middle, high)
+            low = np.minimum(np.where(ends_later, low, middle + 1), high)
+        return low
 
 
 def _fitted_rows(lengths: Indices, length: int, max_segments: int | None, seed: int) -> Indices:
