@@ -173,6 +173,19 @@ def test_tiffs_are_what_pillow_reads(compression):
         assert (found.squeeze() == np.asarray(image)).all()
 
 
+def test_a_tiff_that_lacks_a_strip_is_refused():
+    data = KINDS["TIFF, little-endian"]
+    height = struct.pack("<HHII", 257, 4, 1, 33)
+    rows = struct.pack("<HHII", 278, 4, 1, 33)
+    assert height in data
+    assert rows in data
+    higher = data.replace(height, struct.pack("<HHII", 257, 4, 1, 34))
+    with pytest.raises(FormatError, match="it has 1 strips or tiles of the 2 that it needs"):
+        decode_deep(higher)
+    with pytest.raises(FormatError, match="can't be decoded"):
+        decode_deep(higher.replace(rows, struct.pack("<HHII", 278, 4, 1, 34)))
+
+
 def test_tiffs_are_found_where_their_suffix_is_named(tmp_path):
     for name in ("a/1.tif", "a/2.TIFF", "b/3.tif", "b/4.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)

@@ -247,6 +247,8 @@ class ImageDecoder:
             image.draft(mode, self._least_size(image.size) if self._scales else None)
         elif image.format == "PNG":
             pillow.check_png(memoryview(data))
+        elif image.format == "TIFF":
+            pillow.check_tiff(image)
         image.load()
         if image.format == "JPEG" and image.mode == "CMYK" and "adobe" not in image.info:
             # Adobe stores how much ink there is not, and Pillow takes every CMYK file for Adobe's.

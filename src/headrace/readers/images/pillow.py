@@ -6,7 +6,7 @@ Why Pillow: docs/decisions/image_decoder.md.
 import functools
 import io
 import zlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -120,6 +120,21 @@ def check_png(data: memoryview) -> None:
         if kind == b"IDAT" and zlib.crc32(data[at + 4 : end]) != checksum:
             raise FormatError("its pixels do not have the checksum (CRC-32) that they should")
         at = end + 4
+
+
+def check_tiff(image: "PIL.Image.Image") -> None:
+    """Raises an error unless a TIFF has as many strips or tiles as its height and width need.
+
+    Pillow leaves what lies in none of them black.
+    """
+    tags: Any = image.tag_v2  # type: ignore[attr-defined]
+    width, height = tags[256], tags[257]
+    if 324 in tags:
+        found, needed = len(tags[324]), -(-width // tags[322]) * -(-height // tags[323])
+    else:
+        found, needed = len(tags[273]), -(-height // min(height, tags.get(278, height)))
+    if found < needed:
+        raise FormatError(f"it has {found} strips or tiles of the {needed} that it needs")
 
 
 def sixteen_bits(image: "PIL.Image.Image") -> Array | None:
