@@ -50,7 +50,7 @@ def check_path(argument: str, value: Any) -> str:
     return os.path.abspath(os.fspath(value))
 
 
-def check_ids(ids: Iterable[Any], argument: str = "ids") -> list[Any]:
+def check_ids(ids: Iterable[object], argument: str = "ids") -> list[Any]:
     """`ids` as a list, if they are several and in an order."""
     if isinstance(ids, (str, bytes)):
         raise bad_type(argument, ids, f"an iterable of {argument}, not a single one")

@@ -91,7 +91,7 @@ class MemoryPool:
         for kept in list(self._kept.values()):  # which other threads may add to
             kept.clear()
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         return MemoryPool, (self._kept_bytes,)
 
 
@@ -103,7 +103,9 @@ class Lease:
 
     __slots__ = ("__array_interface__", "_memory", "_returned", "_token")
 
-    def __init__(self, memory: npt.NDArray[np.uint8], returned: "deque[Any]", token: Any) -> None:
+    def __init__(
+        self, memory: npt.NDArray[np.uint8], returned: "deque[Any]", token: object
+    ) -> None:
         self._memory = memory
         self._returned = returned
         self._token = token

@@ -8,7 +8,7 @@ is left out when it is pickled.
 import os
 import threading
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -48,7 +48,7 @@ class PerProcess(Generic[T]):
                     self._kept.pop(process, None)  # what a fork has left
         return kept
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         return PerProcess, (self._make,)
 
 

@@ -29,7 +29,7 @@ class TakesLoaders:
     # Of the Trainer.
     args: Any
     accelerator: Any
-    train_dataset: Any
+    train_dataset: object
     eval_dataset: Any
 
     def get_train_dataloader(self) -> Any:
@@ -44,7 +44,7 @@ class TakesLoaders:
         trainer: Any = super()
         return trainer.get_train_dataloader()
 
-    def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
+    def get_eval_dataloader(self, eval_dataset: object = None) -> Any:
         """As that of the Trainer; raises as `get_train_dataloader` does."""
         found = self.eval_dataset if eval_dataset is None else eval_dataset
         if isinstance(found, str):
@@ -55,7 +55,7 @@ class TakesLoaders:
         trainer: Any = super()
         return trainer.get_eval_dataloader(eval_dataset)
 
-    def get_test_dataloader(self, test_dataset: Any) -> Any:
+    def get_test_dataloader(self, test_dataset: object) -> Any:
         """As that of the Trainer; raises as `get_train_dataloader` does."""
         if isinstance(test_dataset, HasFeed):
             _warn_of_samples_left_out(test_dataset)

@@ -271,7 +271,7 @@ class Cursor:
         self._loaded = self.place
 
 
-def _checked_place(epoch: Any, position: Any) -> Place:
+def _checked_place(epoch: object, position: object) -> Place:
     return Place(
         check_int("epoch", epoch, 0, MAX_SAMPLES), check_int("position", position, 0, MAX_SAMPLES)
     )

@@ -85,7 +85,7 @@ class pad:  # noqa: N801  (it reads as a function where it is used)
         to = self._ladder or f"the longest, a multiple of {self._multiple_of}"
         return f"pad(to {to})"
 
-    def __call__(self, batch: Tree[Any], rng: np.random.Generator | None = None) -> Any:
+    def __call__(self, batch: Tree[object], rng: np.random.Generator | None = None) -> Any:
         """The batch with arrays in place of its `Ragged`s."""
         del rng
         if not any(isinstance(leaf, Ragged) for leaf in leaves(batch)):
@@ -105,13 +105,13 @@ class pad:  # noqa: N801  (it reads as a function where it is used)
             values = dict.fromkeys(names, self._value)
         name = iter(names)
 
-        def padded(leaf: Any) -> Any:
+        def padded(leaf: object) -> Any:
             at = next(name)
             return self._padded(leaf, values[at], at) if isinstance(leaf, Ragged) else leaf
 
         return map_leaves(padded, batch)
 
-    def _padded(self, ragged: Ragged, value: Any, name: str) -> Any:
+    def _padded(self, ragged: Ragged, value: object, name: str) -> Any:
         lengths = ragged.lengths
         longest = int(lengths.max(initial=0))
         length = self._length(longest)
@@ -148,7 +148,7 @@ class pad:  # noqa: N801  (it reads as a function where it is used)
         found: Array = steps >= length - rows if self._left else steps < rows
         return found
 
-    def _fill_rows(self, out: Array, ragged: Ragged, lengths: Indices, value: Any) -> None:
+    def _fill_rows(self, out: Array, ragged: Ragged, lengths: Indices, value: object) -> None:
         values, length = ragged.values, out.shape[1]
         starts, counts = ragged.offsets[:-1].tolist(), lengths.tolist()
         if self._left:
@@ -167,7 +167,7 @@ class pad:  # noqa: N801  (it reads as a function where it is used)
         return next((rung for rung in self._ladder if rung >= longest), self._ladder[-1])
 
 
-def _check_value(value: Any, values: Array) -> None:
+def _check_value(value: object, values: Array) -> None:
     """Raises an error unless the dtype can hold the value that is to be put in."""
     with np.errstate(all="ignore"):
         held = np.asarray(value).astype(values.dtype)

@@ -5,7 +5,7 @@ import os
 import shlex
 import time
 import warnings
-from typing import Any, NamedTuple, TypedDict
+from typing import NamedTuple, TypedDict
 
 import numpy as np
 from rich.filesize import decimal
@@ -181,7 +181,7 @@ def measure(
     )
 
 
-def _lengths_in(batch: Any) -> dict[str, Indices]:
+def _lengths_in(batch: object) -> dict[str, Indices]:
     """The lengths of the samples in a batch, of parts that may have any."""
     return {name: part.lengths for name, part in parts_of(batch) if isinstance(part, hr.Ragged)}
 

@@ -199,7 +199,7 @@ def _columns(source: Reader, labels: Reader | None, label_field: str | None) -> 
     return columns
 
 
-def _columns_of(structure: tuple[Any, ...], label_field: str | None) -> dict[str, Any]:
+def _columns_of(structure: tuple[object, ...], label_field: str | None) -> dict[str, Any]:
     """The columns of (sample, label), or of (sample,): of their specs, or of a batch of them."""
     columns = {
         LABEL if name == label_field else name: part for name, part in parts_of(structure[0])

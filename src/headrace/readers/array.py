@@ -3,7 +3,6 @@
 import math
 import mmap
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 
@@ -127,7 +126,7 @@ def take_windows(array: Array, starts: Indices, rate: int, out: Array) -> None:
 
 def _position_in_file(array: Array) -> tuple[object, ...] | None:
     """The arguments of `_map_file` for a view of a shared memory map of a file, else None."""
-    root: Any = array
+    root: object = array
     while root is not None and not isinstance(getattr(root, "base", None), mmap.mmap):
         root = getattr(root, "base", None)  # not only arrays: views by stride have other bases
     if not isinstance(root, np.memmap) or root.filename is None or root.mode == "c":

@@ -15,7 +15,7 @@ from headrace.arguments import MAX_SAMPLES, check_bool
 from headrace.arrays import Array, Indices, fingerprint
 from headrace.errors import ArgumentError, SampleFormatError, bad_type, bad_value
 from headrace.per_process import PerProcess
-from headrace.readers.reader import Spec, Specs, check_read, read_batch
+from headrace.readers.reader import Out, Spec, Specs, check_read, read_batch
 from headrace.readers.shared.format_error import while_reading
 from headrace.readers.shared.samples.sample_values import (
     RaggedLeaves,
@@ -150,7 +150,7 @@ class GetItem:
             dataset = getattr(dataset, "dataset", None)
         return fingerprint(*found) if found else ""
 
-    def read(self, indices: Indices, out: Any) -> None:
+    def read(self, indices: Indices, out: Out) -> None:
         check_read(len(self), self.spec, indices, out)
         numbers = indices.tolist()
         if not numbers:
@@ -225,13 +225,13 @@ class GetItem:
     def _turn(self) -> AbstractContextManager[object]:
         return nullcontext() if self._thread_safe else self._lock.get()
 
-    def _write(self, sample: object, out: Any, row: int, index: int) -> None:
+    def _write(self, sample: object, out: Out, row: int, index: int) -> None:
         try:
             write_sample(sample, self._spec, out, row, f"sample {index}", self._converts)
         except UnfitError as error:
             raise SampleFormatError.at(index, str(error)) from None
 
-    def _write_columns(self, batch: Mapping[str, object], out: Any, numbers: list[int]) -> None:
+    def _write_columns(self, batch: Mapping[str, object], out: Out, numbers: list[int]) -> None:
         """Writes a dict of columns, whole columns at a time where they are arrays."""
         if not isinstance(self._spec, dict) or not isinstance(out, dict):
             raise SampleFormatError.at(

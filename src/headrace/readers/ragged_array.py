@@ -1,14 +1,12 @@
 """RaggedArray: samples of any length in one array, in memory or memory-mapped."""
 
-from typing import Any
-
 import numpy as np
 
 from headrace.arrays import Array, Indices, fingerprint
 from headrace.ragged import check_offsets, gather
 from headrace.readers.access import Access
 from headrace.readers.array import ArrayReader, array_of
-from headrace.readers.reader import Spec, check_read
+from headrace.readers.reader import Out, Spec, check_read
 
 
 class RaggedArray:
@@ -63,19 +61,19 @@ class RaggedArray:
         """A hash of the number of elements, and of the lengths of the samples."""
         return fingerprint(self.sample_lengths().data)
 
-    def read(self, indices: Indices, out: Any) -> None:
+    def read(self, indices: Indices, out: Out) -> None:
         check_read(len(self), self.spec, indices, out)
         offsets = array_of(self._offsets)
         starts = offsets[indices].astype(np.int64, copy=False)
         lengths = offsets[indices + 1].astype(np.int64, copy=False) - starts
         gather(array_of(self._values), starts, lengths, out)
 
-    def read_pieces(self, indices: Indices, begins: Indices, lengths: Indices, out: Any) -> None:
+    def read_pieces(self, indices: Indices, begins: Indices, lengths: Indices, out: Out) -> None:
         """Reads a piece of each of the samples; as `read_pieces_of` says."""
         starts = array_of(self._offsets)[indices].astype(np.int64, copy=False) + begins
         gather(array_of(self._values), starts, lengths, out)
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         return _ragged_array, (self._values, self._offsets)
 
 

@@ -50,8 +50,9 @@ Batched: TypeAlias = Array | Ragged
 # Of a sample that is one array or several, and of a batch of such samples.
 Specs: TypeAlias = Tree[Spec]
 Arrays: TypeAlias = Tree[Array]
-# What `read` fills: an array, or what allocates one where samples may have any length.
-Out: TypeAlias = Tree[Array | RaggedOut]
+# What `read` fills, in the structure of the spec: an array for each part, or a `RaggedOut` where
+# samples may have any length. Which of them it is, the spec says, and no checker can know.
+Out: TypeAlias = Any
 
 
 @runtime_checkable
@@ -93,7 +94,7 @@ class Reader(Protocol):
         """Number of samples."""
         ...
 
-    def read(self, indices: Indices, out: Any) -> None:
+    def read(self, indices: Indices, out: Out) -> None:
         """Writes sample `indices[i]` into `out[i]`, for every i.
 
         Args:
@@ -124,7 +125,7 @@ def is_ragged(spec: Specs) -> bool:
     return any(part.ragged for part in leaves(spec))
 
 
-def empty_out(spec: Specs, n: int, empty: Empty = aligned_empty) -> Any:
+def empty_out(spec: Specs, n: int, empty: Empty = aligned_empty) -> Out:
     """What `n` samples are read into, not filled yet; `result_of` gives the samples then.
 
     Args:
@@ -139,7 +140,7 @@ def empty_out(spec: Specs, n: int, empty: Empty = aligned_empty) -> Any:
     return map_leaves(of_part, spec)
 
 
-def result_of(out: Any) -> Any:
+def result_of(out: Out) -> Any:
     """The samples that were read into `out`: arrays, and `Ragged` where they have any length."""
     return map_leaves(lambda part: part.result if isinstance(part, RaggedOut) else part, out)
 

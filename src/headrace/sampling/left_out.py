@@ -5,7 +5,7 @@ that holds one of these samples is left out whole, so that all ranks have the sa
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from headrace.arguments import MAX_SAMPLES, check_int
 from headrace.errors import bad_value
@@ -77,7 +77,7 @@ class LeftOut:
             yield range(begin, steps)
 
 
-def parsed(argument: str, entries: Any, size: int | None = None) -> list[Steps]:
+def parsed(argument: str, entries: object, size: int | None = None) -> list[Steps]:
     """The steps that a user, or with their size a state, has named.
 
     Raises:

@@ -30,7 +30,7 @@ def as_backend_takes_it(batch: Batch) -> Batch:
     return map_leaves(as_tensor, batch)
 
 
-def _ragged_tensor(leaf: Any) -> Any:
+def _ragged_tensor(leaf: object) -> Any:
     if not isinstance(leaf, Ragged):
         return leaf
     import tensorflow  # type: ignore[import-untyped]
@@ -39,6 +39,6 @@ def _ragged_tensor(leaf: Any) -> Any:
     return tensorflow.RaggedTensor.from_row_splits(leaf.values, leaf.offsets, validate=False)
 
 
-def is_ragged_tensor(leaf: Any) -> bool:
+def is_ragged_tensor(leaf: object) -> bool:
     """Whether it is a `tf.RaggedTensor`, which says itself which of its axes varies."""
     return hasattr(leaf, "row_splits")

@@ -58,7 +58,7 @@ class KerasDataset(keras.utils.PyDataset):  # type: ignore[misc]
     of Keras that wraps this one does not tell it what trains: it gets batches by their index.
     """
 
-    def __init__(self, loader: HasFeed, *, shapes: Any = None) -> None:
+    def __init__(self, loader: HasFeed, *, shapes: object = None) -> None:
         self._feed = feed_of(loader)
         if not len(self._feed.sampler):
             raise ArgumentError(
@@ -106,7 +106,7 @@ class KerasDataset(keras.utils.PyDataset):  # type: ignore[misc]
         batch = as_backend_takes_it(batch)
         model = self._passes.weighing_model(self) if padded else None
         if model is not None:
-            batch = self._weights.shaped(cast("tuple[Any, ...]", batch), model)
+            batch = self._weights.shaped(cast("tuple[object, ...]", batch), model)
         if keras.backend.backend() == "tensorflow" and self._is_served_as_it_is:
             return self._of_known_shapes(batch, index)
         return batch
@@ -116,7 +116,7 @@ class KerasDataset(keras.utils.PyDataset):  # type: ignore[misc]
         """Whether no subclass changes batches."""
         return type(self).__getitem__ is KerasDataset.__getitem__
 
-    def _of_known_shapes(self, batch: Any, index: int) -> Any:
+    def _of_known_shapes(self, batch: object, index: int) -> Any:
         if frames.peeking():
             found = frames.pass_above(frames.caller_of("_of_known_shapes"))
             method = None if found is None else found[1].f_locals

@@ -23,7 +23,7 @@ from headrace.pytree import leaves, map_leaves
 
 _REMEDY = "Use tail='partial' or 'drop'"
 
-Path = tuple[Any, ...]
+Path = tuple[object, ...]
 
 
 class Value(NamedTuple):
@@ -47,7 +47,7 @@ class PaddingWeights:
         # By the losses that a model was compiled with, the axes of the weights that each takes.
         self._axes: weakref.WeakKeyDictionary[Any, dict[Path, int]] = weakref.WeakKeyDictionary()
 
-    def shaped(self, batch: tuple[Any, ...], model: keras.Model) -> tuple[Any, ...]:
+    def shaped(self, batch: tuple[Any, ...], model: keras.Model) -> tuple[object, ...]:
         """The batch, with another shape of weights that have shape (n,).
 
         Raises:
@@ -119,7 +119,7 @@ def _by_path(weights: dict[Path, Array], other: Array) -> Any:
     return parts
 
 
-def check_takes_ragged(model: keras.Model, x: Any, y: Any) -> None:
+def check_takes_ragged(model: keras.Model, x: object, y: object) -> None:
     """Has the model and its losses say what they can't do with samples of any length.
 
     Args:
@@ -149,7 +149,7 @@ def _takes_no_ragged(error: Exception) -> ArgumentError:
     )
 
 
-def _values(model: keras.Model, x: Any, y: Any) -> dict[Path, Value]:
+def _values(model: keras.Model, x: object, y: object) -> dict[Path, Value]:
     """What each loss of the model gives for the batch, by the path of its output."""
     probe = _Probe(model)
     specs = (map_leaves(_spec, x), map_leaves(_spec, y))
@@ -186,13 +186,13 @@ class _Probe(keras.Operation):  # type: ignore[misc]
         self._model = model
         self.found: dict[Path, Value] = {}
 
-    def call(self, x: Any, y: Any) -> Any:
+    def call(self, x: object, y: object) -> Any:
         # Stand-ins for the variables: on jax, those of a model that trains have no value meanwhile.
         values = [(each, keras.ops.zeros(each.shape, each.dtype)) for each in self._model.variables]
         with keras.StatelessScope(state_mapping=values):
             return self._called(x, y)
 
-    def _called(self, x: Any, y: Any) -> Any:
+    def _called(self, x: object, y: object) -> Any:
         predicted = self._model(x, training=False)
         if y is None:
             return predicted
@@ -217,10 +217,10 @@ class _Noted:
         self._path = path
         self._found = found
 
-    def __call__(self, y: Any, predicted: Any, sample_weight: Any = None) -> Any:
+    def __call__(self, y: object, predicted: object, sample_weight: object = None) -> Any:
         dtype = self._loss.dtype
 
-        def converted(leaf: Any) -> Any:
+        def converted(leaf: object) -> Any:
             return keras.ops.convert_to_tensor(leaf, dtype=dtype)
 
         values = self._loss.call(

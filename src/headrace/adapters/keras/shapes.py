@@ -27,11 +27,11 @@ class Shapes:
         given: as `Loader.to_keras` takes it.
     """
 
-    def __init__(self, given: Any) -> None:
+    def __init__(self, given: object) -> None:
         self._given = None if given is None else dict(_named_shapes(given))
         self._told: dict[str, Shape] | None = None
 
-    def told(self, batch: Any, model: keras.Model | None, first: bool, keep_y: bool) -> Any:
+    def told(self, batch: object, model: keras.Model | None, first: bool, keep_y: bool) -> Any:
         """The batch in the form that tells tensorflow which axes vary.
 
         Args:
@@ -70,7 +70,7 @@ class Shapes:
 
         return map_leaves(symbolic, batch)
 
-    def check(self, batch: Any) -> None:
+    def check(self, batch: object) -> None:
         """Raises an ArgumentError (a ValueError) if the batch has another shape than was told."""
         if self._told is None:
             return
@@ -114,7 +114,7 @@ def _fits(shape: Shape, told: Shape) -> bool:
     )
 
 
-def _leaves(batch: Any) -> Iterator[tuple[str, Any]]:
+def _leaves(batch: object) -> Iterator[tuple[str, Any]]:
     """The arrays of a batch, each named by its part and place: x, y[0], x['image']."""
     if isinstance(batch, tuple):
         for name, part in zip(_NAMES, batch, strict=False):
@@ -146,7 +146,7 @@ def _common(tensors: Any) -> Shape:
     return tuple(None if set(axis) == {None} else 0 for axis in zip(*shapes, strict=False))
 
 
-def _named_shapes(given: Any) -> Iterator[tuple[str, Shape]]:
+def _named_shapes(given: object) -> Iterator[tuple[str, Shape]]:
     """The shapes that a user gives, by the names of the arrays."""
 
     def walk(tree: Any, name: str) -> Iterator[tuple[str, Shape]]:
@@ -176,7 +176,7 @@ _ALLOWED = (
 )
 
 
-def _is_shape(tree: Any) -> bool:
+def _is_shape(tree: object) -> bool:
     return (
         isinstance(tree, tuple)
         and len(tree) > 0

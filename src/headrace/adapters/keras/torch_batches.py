@@ -64,7 +64,7 @@ def _check_steps(fit: FrameType, length: int) -> None:
         )
 
 
-def _check_weights(batch: tuple[Any, ...], model: keras.Model) -> None:
+def _check_weights(batch: tuple[object, ...], model: keras.Model) -> None:
     if any(axes > 1 for axes in PaddingWeights().axes(batch, model).values()):
         raise ArgumentError(
             "tail must be 'drop' or 'partial' for targets of several axes, but 'pad' was given: "

@@ -37,7 +37,7 @@ def make_data_loader(
     loader: HasFeed,
     *,
     device: "torch.device | str | None" = None,
-    loader_class: Any = torch_data.DataLoader,
+    loader_class: object = torch_data.DataLoader,
     **options: Any,
 ) -> "HeadraceDataLoader":
     """A DataLoader over `loader`; `Loader.to_torch` calls it.

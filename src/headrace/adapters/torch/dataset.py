@@ -61,11 +61,11 @@ class Dataset(torch_data.Dataset[Any]):
         """The samples; without it, an IndexError of one of them would end the loop."""
         return (self[index] for index in range(len(self)))
 
-    def __getitems__(self, numbers: list[int]) -> "Sequence[Any]":
+    def __getitems__(self, numbers: list[int]) -> "Sequence[object]":
         """The samples of these numbers, read at once."""
         return arriving("the dataset", self._samples, numbers)
 
-    def _samples(self, numbers: list[int]) -> "Sequence[Any]":
+    def _samples(self, numbers: list[int]) -> "Sequence[object]":
         if isinstance(numbers, KeyedNumbers) and numbers.is_batch:
             return WholeBatch(self._batch(numbers.key), len(numbers))
         indices = self._in_range(np.array(numbers, np.int64))
@@ -147,13 +147,13 @@ class Dataset(torch_data.Dataset[Any]):
 class FromWorker:
     """A batch from a worker process, and what of it is to be counted in that of the loader."""
 
-    def __init__(self, batch: Any, bad_samples: tuple[BadSample, ...], key: str) -> None:
+    def __init__(self, batch: object, bad_samples: tuple[BadSample, ...], key: str) -> None:
         self.batch = batch
         self.bad_samples = bad_samples
         self.key = key
 
 
-class WholeBatch(Sequence[Any]):
+class WholeBatch(Sequence[object]):
     """A batch on its way to the collate function, as a list of its samples.
 
     Ours takes the batch as it is. Another one gets samples: views of the rows of the batch.
@@ -187,7 +187,7 @@ class WholeBatch(Sequence[Any]):
             lambda leaf: sample_of(leaf, row) if isinstance(leaf, Ragged) else leaf[row], rows
         )
 
-    def samples(self) -> list[Any]:
+    def samples(self) -> list[object]:
         """The samples, in a list."""
         return [self[row] for row in range(self._n)]
 
@@ -202,7 +202,7 @@ class Collate:
     def __init__(self, function: Callable[[Any], Any] | None) -> None:
         self._function = function
 
-    def __call__(self, samples: Any) -> Any:
+    def __call__(self, samples: object) -> Any:
         if isinstance(samples, WholeBatch):
             batch = samples.batch
         elif isinstance(samples, list):
@@ -213,7 +213,7 @@ class Collate:
             return FromWorker(self._collated(batch.batch), batch.bad_samples, batch.key)
         return self._collated(batch)
 
-    def _collated(self, batch: Any) -> Any:
+    def _collated(self, batch: object) -> Any:
         batch = arriving("the worker", with_jagged, batch)
         if self._function is not None:
             batch = arriving("collate_fn", self._function, batch)
@@ -232,14 +232,14 @@ def counted(feed: Feed, batches: Iterator[Any]) -> Iterator[Any]:
         yield delivered.pop()  # with no name for it here, it is the consumer's alone
 
 
-def _whole(batch: Any) -> Any:
+def _whole(batch: object) -> Any:
     """The batch of tensors alone."""
     if isinstance(batch, FromWorker):
         return FromWorker(with_jagged(batch.batch), batch.bad_samples, batch.key)
     return with_jagged(batch)
 
 
-def _stacked(samples: list[Any]) -> Any:
+def _stacked(samples: list[object]) -> Any:
     """The batch of samples that were taken one by one."""
     return map_leaves(_stack, samples[0], *samples[1:])
 
@@ -254,6 +254,6 @@ def _stack(*rows: Any) -> Any:
     raise bad_type("a sample", rows[0], "tensors or arrays, to be stacked to a batch")
 
 
-def _described(leaf: Any) -> str:
+def _described(leaf: object) -> str:
     shape = getattr(leaf, "shape", None)
     return f"a {type(leaf).__name__}" if shape is None else f"an array of shape {tuple(shape)}"

@@ -34,7 +34,7 @@ def sample_of(batch: Ragged, row: int) -> Any:
     return sample.as_subclass(RaggedSample) if isinstance(sample, torch.Tensor) else sample
 
 
-def with_jagged(batch: Any) -> Any:
+def with_jagged(batch: object) -> Any:
     """The batch with jagged tensors for each `Ragged` whose dtype PyTorch has, as views.
 
     Raises:
@@ -42,7 +42,7 @@ def with_jagged(batch: Any) -> Any:
     """
     known: dict[bytes, torch.Tensor] = {}
 
-    def converted(leaf: Any) -> Any:
+    def converted(leaf: object) -> Any:
         if not isinstance(leaf, Ragged):
             return leaf
         values = as_tensor(leaf.values)
@@ -66,11 +66,11 @@ def stacked(samples: Sequence[torch.Tensor], **_: object) -> torch.Tensor:
 default_collate_fn_map[RaggedSample] = stacked
 
 
-def map_tensors(function: Callable[[torch.Tensor], torch.Tensor], batch: Any) -> Any:
+def map_tensors(function: Callable[[torch.Tensor], torch.Tensor], batch: object) -> Any:
     """The batch with `function(tensor)` of each tensor; of jagged ones, of what they consist of."""
     known: dict[int, torch.Tensor] = {}
 
-    def mapped(leaf: Any) -> Any:
+    def mapped(leaf: object) -> Any:
         if not isinstance(leaf, torch.Tensor):
             return leaf
         values, *of_jagged = dense_parts(leaf)

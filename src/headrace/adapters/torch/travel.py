@@ -20,7 +20,7 @@ from headrace.errors import HeadraceError, stopped_early
 T = TypeVar("T")
 
 
-def arriving(what: str, function: Callable[..., T], *arguments: Any) -> T:
+def arriving(what: str, function: Callable[..., T], *arguments: object) -> T:
     """What `function` returns. Each error that it raises arrives at the consumer as an error.
 
     Args:
@@ -48,7 +48,7 @@ class WorkerInit:
         arriving("worker_init_fn", self._function, number)
 
 
-def check_travels(batch: Any) -> Any:
+def check_travels(batch: object) -> Any:
     """The batch itself, if a worker can send it.
 
     Raises:
@@ -70,7 +70,7 @@ def check_travels(batch: Any) -> Any:
 class _Trial(ForkingPickler):
     """Pickles all but the data of tensors and arrays, which PyTorch sends in its own way."""
 
-    def persistent_id(self, obj: Any) -> str | None:
+    def persistent_id(self, obj: object) -> str | None:
         is_data = isinstance(obj, torch.Tensor) or (
             isinstance(obj, np.ndarray) and not obj.dtype.hasobject
         )

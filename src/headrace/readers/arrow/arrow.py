@@ -6,7 +6,7 @@ faster than `pyarrow.Table.take`. What is compressed is decompressed a record ba
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from headrace.errors import bad_type, bad_value, missing_extra
 from headrace.ragged import RaggedOut
 from headrace.readers.arrow.table_reader import BlockValues, TableReader, open_files
 from headrace.readers.arrow.values import RaggedValues, Wanted
+from headrace.readers.reader import Out
 from headrace.readers.shared.block_cache import DEFAULT_CACHE_BYTES, BlockCache
 from headrace.readers.shared.format_error import FormatError
 from headrace.readers.shared.named_arrays import DTypes, check_chosen, part_of
@@ -135,7 +136,7 @@ class Arrow(TableReader):
                     raise FormatError("it has lists of less than no values")
         return np.concatenate(lengths)
 
-    def _read_together(self, indices: Indices, blocks: Indices, out: Any) -> set[str]:
+    def _read_together(self, indices: Indices, blocks: Indices, out: Out) -> set[str]:
         if not self._tables.maps_lists:
             return set()
         if not len(indices):

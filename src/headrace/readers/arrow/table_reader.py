@@ -11,7 +11,7 @@ columns of each block that it needs, with numpy: several times faster than `pyar
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 
@@ -25,7 +25,7 @@ from headrace.readers.arrow.folders.folder_columns import (
 )
 from headrace.readers.arrow.folders.table_files import table_files
 from headrace.readers.arrow.values import Column, RaggedValues, Values, Wanted
-from headrace.readers.reader import Arrays, Spec, Specs, check_read
+from headrace.readers.reader import Arrays, Out, Spec, Specs, check_read
 from headrace.readers.shared.block_cache import BlockCache, rows_of_blocks
 from headrace.readers.shared.format_error import (
     FormatError,
@@ -168,7 +168,7 @@ class TableReader:
         stamps = stamps_of_files(self._tables.storage, self._tables.names)
         return stamps[self._blocks.file[self._blocks.holding(indices)]]
 
-    def read(self, indices: Indices, out: Any) -> None:
+    def read(self, indices: Indices, out: Out) -> None:
         check_read(len(self), self.spec, indices, out)
         if self._folders:
             self._read_folders(indices, out)
@@ -191,7 +191,7 @@ class TableReader:
                 if fault is not None:
                     raise self._bad(key, int(indices[rows[fault[0]]]), block, fault[1])
 
-    def _read_together(self, indices: Indices, blocks: Indices, out: Any) -> set[str]:
+    def _read_together(self, indices: Indices, blocks: Indices, out: Out) -> set[str]:
         """Reads columns whose blocks need not be told apart; returns their keys.
 
         Args:

@@ -163,7 +163,7 @@ class AudioFiles:
     def read(self, indices: Indices, out: Out) -> None:
         check_read(len(self), self.spec, indices, out)
         if isinstance(out, RaggedOut):
-            rows: Any = out.allocate(self._clips.length[indices])
+            rows: object = out.allocate(self._clips.length[indices])
         else:
             rows = out
         # A file is opened once, for all of its clips in a batch.

@@ -2,7 +2,7 @@
 
 import operator
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -48,7 +48,7 @@ class Clips(NamedTuple):
 
     @classmethod
     def given(
-        cls, clips: Iterable[Any], names: Sequence[str], length: int | None, shown: str
+        cls, clips: Iterable[object], names: Sequence[str], length: int | None, shown: str
     ) -> "Clips":
         """Those that a user lists: (file, start), or (file, start, length) if it has no `length`.
 

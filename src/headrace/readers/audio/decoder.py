@@ -141,7 +141,7 @@ def opened(file: BinaryIO) -> Iterator["soundfile.SoundFile"]:
     import soundfile
 
     # By its path, the library reads it without Python. By its number, it would close it at times.
-    source: Any = file
+    source: object = file
     if isinstance(file, io.FileIO):
         source = file.name if os.name == "nt" else os.fsencode(file.name)
     try:

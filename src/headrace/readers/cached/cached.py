@@ -63,7 +63,7 @@ class Cached:
     and those that it hands the reader to on this machine, such as the workers of `hr.Processes` and
     of PyTorch's `DataLoader`; on another system than Linux, only by those that it forks. With
     `folder`, they are kept in a file there, for later runs too, and for all processes that have the
-    same source, such as the ranks of a training. Any of them may be killed at any time.
+    same source, such as the ranks of a training. Each of them may be killed at any time.
 
     Nothing is ever evicted. What does not fit is read each time.
 

@@ -6,7 +6,6 @@ Requires h5py, imported when a reader is made.
 import functools
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
 
 import numpy as np
 
@@ -16,7 +15,7 @@ from headrace.errors import bad_value, missing_extra
 from headrace.per_process import PerProcess
 from headrace.ragged import Ragged, RaggedOut, gather
 from headrace.readers.hdf5.layout import FAILURES, ByBlock, BySample
-from headrace.readers.reader import Batched, Specs, check_read
+from headrace.readers.reader import Batched, Out, Specs, check_read
 from headrace.readers.shared.block_cache import (
     DEFAULT_CACHE_BYTES,
     BlockCache,
@@ -124,7 +123,7 @@ class Hdf5:
         """For each sample a number that changes with the file."""
         return np.full(len(indices), stamp_of_path(self._path), np.uint64)
 
-    def read(self, indices: Indices, out: Any) -> None:
+    def read(self, indices: Indices, out: Out) -> None:
         check_read(len(self), self.spec, indices, out)
         opened = self._opened.get()
         cut = opened.cut()
@@ -137,7 +136,7 @@ class Hdf5:
             else:
                 self._read_blocks(key, data, indices, part)
 
-    def _read_blocks(self, key: str, data: ByBlock, indices: Indices, out: Any) -> None:
+    def _read_blocks(self, key: str, data: ByBlock, indices: Indices, out: Out) -> None:
         rows = dict(rows_of_blocks(indices // data.block))
 
         def load(wanted: Iterable[tuple[str, int]]) -> Iterator[tuple[tuple[str, int], Batched]]:

@@ -92,7 +92,7 @@ def resized(pixels: Array, size: tuple[int, int], interpolation: str, antialias:
     return _resized(narrow, size, options)
 
 
-def _resized(pixels: Array, size: tuple[int, int], options: Any) -> Array:
+def _resized(pixels: Array, size: tuple[int, int], options: object) -> Array:
     _, resizer = libraries()
     height, width, channels = pixels.shape
     kind = {1: resizer.PixelType.U8, 3: resizer.PixelType.U8x3}[channels]

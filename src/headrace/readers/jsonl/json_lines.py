@@ -42,7 +42,7 @@ _KIND = RecordKind(
 class JsonLines:
     """Samples in lines of JSON: numbers, lists of them, and objects and lists of these.
 
-    The lines of all files are found once, when the reader is made, or come from an index file. Any
+    The lines of all files are found once, when the reader is made, or come from an index file. Each
     line is then read by itself, and neighbours of a batch together. Blank lines are passed over.
 
     Args:
@@ -148,7 +148,7 @@ class JsonLines:
                 "makes a number or an array of each"
             ) from None
 
-    def _sample(self, value: Any) -> object:
+    def _sample(self, value: object) -> object:
         if self._columns.names is None:
             return value
         if not isinstance(value, dict):

@@ -10,7 +10,7 @@ import io
 import operator
 import os
 from collections.abc import Iterable, Iterator
-from typing import Any, BinaryIO, SupportsIndex
+from typing import BinaryIO, SupportsIndex
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,7 @@ from headrace.arrays import Array, Indices
 from headrace.errors import bad_type
 from headrace.readers.npy.decoder import NpyDecoder, check_size
 from headrace.readers.npy.header import parse_header, read_header
-from headrace.readers.reader import Spec, check_read
+from headrace.readers.reader import Out, Spec, check_read
 from headrace.readers.shared.format_error import FormatError, sample_error
 from headrace.readers.shared.sample_files import SampleFiles
 from headrace.storage.local.folder import Folder
@@ -140,7 +140,7 @@ class NpyFiles:
         """For each sample a number that changes with its file."""
         return self._files.stamps(indices)
 
-    def read(self, indices: Indices, out: Any) -> None:
+    def read(self, indices: Indices, out: Out) -> None:
         check_read(len(self), self.spec, indices, out)
         if self.spec.ragged:
             arrays: dict[int, Array] = {}

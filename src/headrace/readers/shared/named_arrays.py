@@ -12,7 +12,7 @@ from headrace.arguments import check_dtype, check_ids, hint_of_raw, keeps_kind
 from headrace.arrays import DType, fingerprint
 from headrace.errors import ArgumentError, bad_type, bad_value
 from headrace.ragged import RaggedOut
-from headrace.readers.reader import Spec, Specs
+from headrace.readers.reader import Out, Spec, Specs
 
 # Not a share of the cache, as the order of samples must not depend on it.
 _LARGE_BYTES = 2**25
@@ -86,7 +86,7 @@ class ChosenArrays:
     def spec(self) -> Specs:
         return dict(self._specs) if self._several else next(iter(self._specs.values()))
 
-    def parts(self, out: Any) -> Iterator[tuple[str, Any]]:
+    def parts(self, out: Out) -> Iterator[tuple[str, Any]]:
         """The key and rows of each array in a batch that has any bytes."""
         for key in self.found:
             part = part_of(out, key)
@@ -110,7 +110,7 @@ class ChosenArrays:
         return fingerprint("\0".join(self.names.values()))
 
 
-def part_of(out: Any, key: str) -> Any:
+def part_of(out: Out, key: str) -> Any:
     """The array of this key in a batch; or all of the batch, if its samples are no dicts."""
     return out[key] if isinstance(out, dict) else out
 

@@ -3,14 +3,13 @@
 import os
 import zlib
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
 
 import numpy as np
 
 from headrace.arrays import Array, Indices, fingerprint
 from headrace.errors import ArgumentError, SampleFormatError
 from headrace.readers.access import decode_fingerprint_of
-from headrace.readers.reader import Spec, Specs, check_read
+from headrace.readers.reader import Out, Spec, Specs, check_read
 from headrace.readers.shared.format_error import FormatError, bad_sample
 from headrace.readers.shared.listing import samples_below
 from headrace.readers.shared.named_arrays import part_of
@@ -164,7 +163,7 @@ class TarFiles:
         """For each sample a number that changes with its file."""
         return stamps_of_files(self._storage, self._index.shards)[self._index.shard[indices]]
 
-    def read(self, indices: Indices, out: Any) -> None:
+    def read(self, indices: Indices, out: Out) -> None:
         check_read(len(self), self.spec, indices, out)
         arrays = [part_of(out, field.name) for field in self._fields]
 

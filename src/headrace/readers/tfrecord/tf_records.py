@@ -48,7 +48,7 @@ class TFRecords:
     """Samples in files of TFRecords: each a tf.train.Example, or bytes that a function decodes.
 
     The lengths of all records are read once, when the reader is made, or come from an index file.
-    Any record is then read by itself, and neighbours of a batch together.
+    Each record is then read by itself, and neighbours of a batch together.
 
     A feature of an Example is a flat list, so its array has one axis, unless `spec` gives its
     shape: float32, or int64. A feature of bytes takes a function.
@@ -200,7 +200,7 @@ class TFRecords:
             if len(values) != 1:
                 raise FormatError(f"feature {name!r} holds {len(values)} values of bytes, not one")
             return values[0]
-        spec: Any = self._shapes
+        spec: object = self._shapes
         if isinstance(spec, dict):
             spec = spec.get(name)
         if isinstance(spec, Spec) and not self._columns.has_function(name):

@@ -169,7 +169,7 @@ def _parts(
     return _by_class(classes, shares, random_keys(n, "split", seed))
 
 
-def _by_hash(names: list[Any], shares: Array, seed: int) -> Array:
+def _by_hash(names: list[object], shares: Array, seed: int) -> Array:
     """Where the keyed hash of each name lies among the shares."""
     key = seed.to_bytes(16, "little")
     hashes = b"".join(

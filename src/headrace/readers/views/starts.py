@@ -86,7 +86,7 @@ def lengths_of(series: Any, n: int) -> Indices:
     raise ArgumentError(f"series must be {allowed}, but an array of {what} was given.")
 
 
-def _array(labels: list[Any]) -> npt.NDArray[Any]:
+def _array(labels: list[object]) -> npt.NDArray[Any]:
     try:
         return np.asarray(labels)
     except ValueError:

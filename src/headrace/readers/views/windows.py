@@ -13,7 +13,7 @@ from headrace.errors import ArgumentError
 from headrace.pytree import Tree, leaves, map_leaves
 from headrace.readers.access import Access, Stamps, access_of, read_windows_of
 from headrace.readers.array import take_rows
-from headrace.readers.reader import Arrays, Reader, Spec, Specs, check_read
+from headrace.readers.reader import Arrays, Out, Reader, Spec, Specs, check_read
 from headrace.readers.source import common_length, readers_of, samples_hash
 from headrace.readers.views.parts import (
     access_of_parts,
@@ -183,7 +183,7 @@ class Windows:
             parts.append(stamps_of_parts(self._targets, starts))
         return joined(parts)
 
-    def read(self, indices: Indices, out: Any) -> None:
+    def read(self, indices: Indices, out: Out) -> None:
         check_read(len(self), self.spec, indices, out)
         starts = self._starts.at(indices)
         parts = [out] if len(self._offsets) == 1 and self._targets is None else list(out)

@@ -110,7 +110,7 @@ class Mix:
         return MixOrder(parts, seed, stages, limits, self._shuffle, length)
 
 
-def _by_part(argument: str, given: Any, parts: Parts) -> list[Any]:
+def _by_part(argument: str, given: Any, parts: Parts) -> list[object]:
     """What is given for each source, in their order."""
     if isinstance(given, Mapping):
         names = [name for _, _, name in parts]

@@ -1,10 +1,10 @@
 """What a user's function makes of the bytes of a sample, and what is said where it fails."""
 
 from collections.abc import Callable
-from typing import Any, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
 from headrace.errors import bad_type, bad_value
-from headrace.readers.reader import Specs
+from headrace.readers.reader import Out, Specs
 from headrace.readers.shared.format_error import FormatError, is_of_storage
 from headrace.readers.shared.samples.sample_values import (
     RaggedLeaves,
@@ -69,7 +69,7 @@ class SampleWriter:
         except UnfitError as error:
             raise FormatError(error) from None
 
-    def write(self, sample: object, out: Any, row: int) -> None:
+    def write(self, sample: object, out: Out, row: int) -> None:
         """Writes the sample into row `row` of the arrays of a batch.
 
         Raises:

@@ -48,7 +48,7 @@ class ChosenColumns:
         if isinstance(spec, dict) and not self._alone and list(spec) != self.names:
             raise bad_value("spec", list(spec), f"one with the keys {self.names}, as columns")
 
-    def check(self, values: Mapping[str, Any], record: str) -> None:
+    def check(self, values: Mapping[str, object], record: str) -> None:
         """Raises an ArgumentError unless the first record has the columns."""
         missing = [name for name in self.names or () if name not in values]
         if missing:
@@ -56,7 +56,7 @@ class ChosenColumns:
             allowed = f"among those of the first {record}: {there:.1000}"
             raise bad_value("columns", missing[0] if self._alone else missing, allowed)
 
-    def sample(self, values: Mapping[str, Any]) -> object:
+    def sample(self, values: Mapping[str, object]) -> object:
         """The sample of a record with these values.
 
         Raises:

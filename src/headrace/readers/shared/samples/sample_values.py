@@ -13,7 +13,7 @@ from headrace.arguments import check_dtype, hint_of_raw, keeps_kind
 from headrace.arrays import Array
 from headrace.errors import bad_type, bad_value
 from headrace.pytree import Tree, leaves, map_leaves
-from headrace.readers.reader import Spec, Specs, is_specs
+from headrace.readers.reader import Out, Spec, Specs, is_specs
 from headrace.readers.shared.samples.ragged_parts import REMEDY, differ_in_length
 
 # Which arrays may have any length: all, some in the structure of a sample, or some by their keys.
@@ -83,7 +83,7 @@ def _by_key(keys: list[str], sample: object) -> Tree[bool]:
     return {key: key in keys for key in sample}
 
 
-def _part(ragged: Any, key: Any) -> Any:
+def _part(ragged: Any, key: object) -> Any:
     if isinstance(ragged, bool):
         return ragged
     try:
@@ -93,7 +93,7 @@ def _part(ragged: Any, key: Any) -> Any:
 
 
 def write_sample(
-    sample: object, spec: Specs, out: Any, row: int, where: str, converts: bool
+    sample: object, spec: Specs, out: Out, row: int, where: str, converts: bool
 ) -> None:
     """Writes a sample into row `row` of the arrays of a batch."""
     if isinstance(spec, Spec):

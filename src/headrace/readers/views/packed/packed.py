@@ -2,7 +2,7 @@
 
 import functools
 import warnings
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from headrace.arrays import Indices, MemoryPool, fingerprint
 from headrace.errors import ArgumentError, bad_value
 from headrace.pytree import leaves, map_leaves
 from headrace.readers.access import Access, ReadAmplificationWarning, Stamps, access_of
-from headrace.readers.reader import Spec, Specs, check_read
+from headrace.readers.reader import Out, Spec, Specs, check_read
 from headrace.readers.source import common_length, readers_of, samples_hash
 from headrace.readers.views.packed.lengths import common_lengths
 from headrace.readers.views.packed.plan import Fitted, Joined, Plan
@@ -149,7 +149,7 @@ class Packed:
             stamps[row] = joined([stamps[row : row + 1], stamp.reshape(1)])[0]
         return stamps
 
-    def read(self, indices: Indices, out: Any) -> None:
+    def read(self, indices: Indices, out: Out) -> None:
         check_read(len(self), self.spec, indices, out)
         if not len(indices):
             return
