@@ -35,6 +35,7 @@ from headrace.sampling.order import (
     order_of,
     positions_of,
 )
+from headrace.sampling.rank_part import part_of_rank, rank_and_row
 
 # A permutation costs 100 us for a call and 15 ns for an index, so a run of batches is mapped at
 # once.
@@ -185,11 +186,8 @@ class BatchSampler:
             step, within = divmod(position, self.global_batch_size)
             if not any(step in run for run in taken):
                 continue
-            rank, row = divmod(within, self.batch_size)
             left = self._length - step * self.global_batch_size
-            if self.tail == "partial" and left < self.global_batch_size:
-                rank = ((within + 1) * self.world_size - 1) // left  # see `_share`
-                row = within - left * rank // self.world_size
+            rank, row = rank_and_row(within, left, self.batch_size, self.world_size, self.tail)
             found.append(Found(step, rank, row))
         return found
 
@@ -353,12 +351,10 @@ class BatchSampler:
     def _share(self, position: int) -> tuple[int, int, int]:
         """This rank's part of the step at `position`: first position, samples, valid samples."""
         left = self._length - position
-        if left < self.global_batch_size and self.tail == "partial":
-            start = left * self.rank // self.world_size
-            stop = left * (self.rank + 1) // self.world_size
-            return position + start, stop - start, stop - start
-        start = self.rank * self.batch_size
-        return position + start, self.batch_size, max(0, min(left - start, self.batch_size))
+        start, stop, n_valid = part_of_rank(
+            left, self.batch_size, self.rank, self.world_size, self.tail
+        )
+        return position + start, stop - start, n_valid
 
 
 def _checked(tail: Tail) -> Tail:

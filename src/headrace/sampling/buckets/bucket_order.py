@@ -15,6 +15,7 @@ from headrace.errors import ArgumentError
 from headrace.sampling import streams
 from headrace.sampling.keys import Found, Tail
 from headrace.sampling.permutation import Permutation
+from headrace.sampling.rank_part import part_of_rank, rank_and_row
 
 
 class Rung(NamedTuple):
@@ -137,11 +138,8 @@ class BucketOrder:
             of_rung, within = divmod(position, rung.together)
             if of_rung == rung.steps:
                 return []
-            rank, row = divmod(within, rung.size)
             left = rung.n - of_rung * rung.together
-            if left < rung.together and self._tail == "partial":
-                rank = ((within + 1) * self._world_size - 1) // left  # the inverse of `_part`
-                row = within - left * rank // self._world_size
+            rank, row = rank_and_row(within, left, rung.size, self._world_size, self._tail)
             step = int(self._ends[at]) - rung.steps + of_rung
             if self._shuffle:
                 step = int((found.steps == step).argmax())
@@ -152,12 +150,8 @@ class BucketOrder:
         """A rank's part of a step of a rung: first position, end, valid samples."""
         begin = step * rung.together
         left = rung.n - begin
-        if left < rung.together and self._tail == "partial":
-            start = left * rank // self._world_size
-            stop = left * (rank + 1) // self._world_size
-        else:
-            start, stop = rank * rung.size, (rank + 1) * rung.size
-        return begin + start, begin + stop, max(0, min(left, stop) - start)
+        start, stop, n_valid = part_of_rank(left, rung.size, rank, self._world_size, self._tail)
+        return begin + start, begin + stop, n_valid
 
     def _epoch(self, epoch: int) -> "_Epoch":
         latest = self._latest
