@@ -16,9 +16,9 @@ from headrace.readers.shared.listing import chosen_among
 from headrace.readers.shared.samples.calling import SampleWriter
 from headrace.readers.shared.samples.chosen_columns import ChosenColumns, Columns
 from headrace.readers.shared.samples.sample_values import RaggedLeaves
+from headrace.readers.shared.sharded.record_reader import RecordReader
 from headrace.readers.shared.sharded.records import RecordKind, Records
 from headrace.storage.opening import Root
-from headrace.storage.stamps import Stamps
 
 SUFFIXES = (".jsonl", ".ndjson")
 _BOM = "\ufeff"
@@ -39,7 +39,7 @@ _KIND = RecordKind(
 )
 
 
-class JsonLines:
+class JsonLines(RecordReader):
     """Samples in lines of JSON: numbers, lists of them, and objects and lists of these.
 
     The lines of all files are found once, when the reader is made, or come from an index file. Each
@@ -100,31 +100,6 @@ class JsonLines:
         self._records = Records(_KIND, root, shards, index)
         if not self._writer.is_known:
             self._records.read(np.array([0]), self._learn, before=1)
-
-    @property
-    def spec(self) -> Specs:
-        return self._writer.spec
-
-    def __len__(self) -> int:
-        return len(self._records)
-
-    def __repr__(self) -> str:
-        return f"JsonLines({self._records}, {self.spec})"
-
-    def fingerprint(self) -> str:
-        """A hash of the files' names, their numbers of lines, the columns and the version."""
-        return self._records.fingerprint(self._columns, self._version)
-
-    def save_index(self, path: str | os.PathLike[str]) -> None:
-        """Writes where all lines begin to `path`, an .npz file, for `index=`.
-
-        The index is good until the files change, and for any columns.
-        """
-        self._records.save_index(path)
-
-    def stamps(self, indices: Indices) -> Stamps:
-        """For each sample a number that changes with its file."""
-        return self._records.stamps(indices)
 
     def read(self, indices: Indices, out: Out) -> None:
         check_read(len(self), self.spec, indices, out)

@@ -16,12 +16,12 @@ from headrace.readers.shared.listing import chosen_among
 from headrace.readers.shared.samples.calling import Decode, SampleWriter, call, check_decode
 from headrace.readers.shared.samples.chosen_columns import ChosenColumns, Columns
 from headrace.readers.shared.samples.sample_values import RaggedLeaves
+from headrace.readers.shared.sharded.record_reader import RecordReader
 from headrace.readers.shared.sharded.records import RecordKind, Records
 from headrace.readers.tfrecord.crc32c import checksum, masked
 from headrace.readers.tfrecord.example import ExampleParser, Values
 from headrace.readers.tfrecord.scan import AROUND_BYTES, FOOTER_BYTES, HEADER, scan
 from headrace.storage.opening import Root
-from headrace.storage.stamps import Stamps
 
 SUFFIXES = (".tfrecord", ".tfrecords")
 # As TensorFlow Datasets calls them: "mnist-train.tfrecord-00000-of-00001".
@@ -44,7 +44,7 @@ _KIND = RecordKind(
 )
 
 
-class TFRecords:
+class TFRecords(RecordReader):
     """Samples in files of TFRecords: each a tf.train.Example, or bytes that a function decodes.
 
     The lengths of all records are read once, when the reader is made, or come from an index file.
@@ -127,31 +127,6 @@ class TFRecords:
         self._records = Records(_KIND, root, shards, index)
         if not self._writer.is_known:
             self._records.read(np.array([0]), self._learn)
-
-    @property
-    def spec(self) -> Specs:
-        return self._writer.spec
-
-    def __len__(self) -> int:
-        return len(self._records)
-
-    def __repr__(self) -> str:
-        return f"TFRecords({self._records}, {self.spec})"
-
-    def fingerprint(self) -> str:
-        """A hash of the files' names, their numbers of records, the columns and the version."""
-        return self._records.fingerprint(self._columns, self._version)
-
-    def save_index(self, path: str | os.PathLike[str]) -> None:
-        """Writes where all records begin to `path`, an .npz file, for `index=`.
-
-        The index is good until the files change, and for any columns.
-        """
-        self._records.save_index(path)
-
-    def stamps(self, indices: Indices) -> Stamps:
-        """For each sample a number that changes with its file."""
-        return self._records.stamps(indices)
 
     def read(self, indices: Indices, out: Out) -> None:
         check_read(len(self), self.spec, indices, out)
