@@ -15,6 +15,7 @@ import signal
 import statistics
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -49,6 +50,29 @@ class MissingError(Exception):
 
 # Runs the epoch of that number; the flag says whether it is the warm-up, which is to be checked.
 RunEpoch = Callable[[int, bool], Pass]
+
+
+def in_threads(work: Callable[[int, bool, list[float], list[int]], None], threads: int) -> RunEpoch:
+    """An epoch of `work(thread, check, finished, sums)` in threads of its own.
+
+    Each appends when its first batch was finished, unless another did, and what is to be checked.
+    """
+
+    def run(_epoch: int, check: bool) -> Pass:
+        started = time.perf_counter()
+        finished: list[float] = []
+        sums: list[int] = []
+        workers = [
+            threading.Thread(target=work, args=(first, check, finished, sums))
+            for first in range(threads)
+        ]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+        return Pass(finished[0] - started, float(sum(sums)))
+
+    return run
 
 
 def consume(batches: Iterable[Any], check: bool) -> Pass:

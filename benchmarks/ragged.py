@@ -8,7 +8,6 @@ it has neither an order to make nor anyone to hand batches to.
 """
 
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -18,7 +17,7 @@ from typing import Any
 import numpy as np
 
 import parts
-from measuring import MissingError, Numbers, Pass, RunEpoch, measure, measure_in_turns
+from measuring import MissingError, Numbers, Pass, RunEpoch, in_threads, measure, measure_in_turns
 
 BATCH_SIZE = 128
 SCRIPT = Path(__file__).resolve()
@@ -84,21 +83,7 @@ def concatenate(samples: int, threads: int) -> Iterator[RunEpoch]:
             if check:
                 sums.append(sum(int(piece[0]) for piece in pieces))
 
-    def run(_epoch: int, check: bool) -> Pass:
-        started = time.perf_counter()
-        finished: list[float] = []
-        sums: list[int] = []
-        workers = [
-            threading.Thread(target=work, args=(first, check, finished, sums))
-            for first in range(threads)
-        ]
-        for worker in workers:
-            worker.start()
-        for worker in workers:
-            worker.join()
-        return Pass(finished[0] - started, float(sum(sums)))
-
-    yield run
+    yield in_threads(work, threads)
 
 
 @contextmanager

@@ -8,7 +8,6 @@ again and again, or newly allocated for each, and hands nothing over.
 """
 
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -17,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 import parts
-from measuring import Numbers, Pass, RunEpoch, consume, measure, measure_in_turns
+from measuring import Numbers, Pass, RunEpoch, consume, in_threads, measure, measure_in_turns
 
 BATCH_SIZE = 128
 SCRIPT = Path(__file__).resolve()
@@ -60,21 +59,7 @@ def take(path: str, place: str, threads: int, reuse: bool) -> Iterator[RunEpoch]
             if check:
                 sums.append(int(out[:, 0].sum()))
 
-    def run(_epoch: int, check: bool) -> Pass:
-        started = time.perf_counter()
-        finished: list[float] = []
-        sums: list[int] = []
-        workers = [
-            threading.Thread(target=work, args=(first, check, finished, sums))
-            for first in range(threads)
-        ]
-        for worker in workers:
-            worker.start()
-        for worker in workers:
-            worker.join()
-        return Pass(finished[0] - started, float(sum(sums)))
-
-    yield run
+    yield in_threads(work, threads)
 
 
 @contextmanager
