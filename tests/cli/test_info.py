@@ -99,7 +99,7 @@ def test_nothing_there(tmp_path):
 
 def test_the_rate_is_that_of_the_batches_that_were_read(folder):
     reader = hr.NpyFiles(folder)
-    epoch, warned, _ = measure(reader, batch_size=7, seconds=0.05)
+    epoch, warned, _ = measure(reader, batch_size=7, seconds=0.05, nbytes=4)
     assert warned == []
     assert epoch.samples_read >= 7
     assert epoch.seconds * epoch.samples_per_second == pytest.approx(30)
@@ -112,7 +112,7 @@ class TestAdvice:
         for index in range(1000):
             (root / f"{index}.npy").touch()
         np.save(root / "0.npy", np.zeros(3, "f4"))
-        advice = advise(str(root), open_reader(str(root)))
+        advice = advise(str(root), open_reader(str(root)), 4)
         assert any(f"headrace pack {root}" in advised for advised in advice)
 
     def test_of_small_files_of_several_arrays_can_be_followed(self, tmp_path):
@@ -120,19 +120,19 @@ class TestAdvice:
         root.mkdir()
         for index in range(1000):
             np.savez(root / f"{index}.npz", x=np.zeros(2, "f4"), y=index)
-        (advised, *_) = advise(str(root), open_reader(str(root)))
+        (advised, *_) = advise(str(root), open_reader(str(root)), 4)
         assert f"headrace pack '{root}' '{root}.zarr'" in advised
 
     def test_of_float64_can_be_followed(self, tmp_path):
         np.save(tmp_path / "x.npy", np.zeros((10, 3)))
         path = str(tmp_path / "x.npy")
-        advised = " ".join(advise(path, open_reader(path)))
+        advised = " ".join(advise(path, open_reader(path), 4))
         assert "float64" in advised
         assert "--dtype" not in advised
         (tmp_path / "data").mkdir()
         np.savez(tmp_path / "data" / "0.npz", x=np.zeros(3), y=1)
         path = str(tmp_path / "data")
-        (advised, *_) = advise(path, open_reader(path))
+        (advised, *_) = advise(path, open_reader(path), 4)
         assert "dtype={'x': 'float32'}" in advised
         assert "--dtype" not in advised
 
@@ -142,10 +142,10 @@ class TestAdvice:
             rows = np.zeros((4000, 100), "f4")
             file.create_dataset("x", data=rows, chunks=(200, 100), compression="gzip")
         reader = hr.Hdf5(tmp_path / "x.h5", cache_bytes=4 * 80_000)
-        epoch, (warned,), _ = measure(reader, batch_size=16, seconds=0.05)
+        epoch, (warned,), _ = measure(reader, batch_size=16, seconds=0.05, nbytes=4)
         assert epoch.samples_read >= 16
         assert "shuffle=hr.BlockShuffle(block=200" in warned
 
     def test_none_where_nothing_would_help(self, tmp_path):
         np.save(tmp_path / "x.npy", np.zeros((10, 3), "f4"))
-        assert advise("x.npy", Opened(hr.NpyFile(tmp_path / "x.npy"), formats()["npy"])) == []
+        assert advise("x.npy", Opened(hr.NpyFile(tmp_path / "x.npy"), formats()["npy"]), 4) == []

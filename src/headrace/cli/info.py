@@ -19,9 +19,9 @@ from headrace.cli.transfer import clock
 from headrace.formats import Opened
 from headrace.packing import parts_of
 from headrace.pytree import named_leaves
-from headrace.readers.access import access_of, lengths_of
+from headrace.readers.access import access_of
 from headrace.readers.reader import Spec, is_ragged
-from headrace.readers.shared.samples.mean_lengths import mean_sample_nbytes
+from headrace.readers.shared.samples.mean_lengths import known_lengths, mean_sample_nbytes
 from headrace.storage.opening import is_url
 
 _SECONDS = 2.0
@@ -66,15 +66,16 @@ def run_info(
     opened = open_reader(path, format_name, options)
     arrays = arrays_of(opened.reader)
     report = Report()
-    nbytes = mean_sample_nbytes(opened.reader)
+    of_all = known_lengths(opened.reader)
+    nbytes = mean_sample_nbytes(opened.reader, of_all)
     n = len(opened.reader)
     epoch, advice = None, []
     lengths: dict[str, Lengths] = {}
     if n:
         with report.status("reading batches"):
-            epoch, warned, read = measure(opened.reader, batch_size, _SECONDS)
-        advice = warned + advise(path, opened)
-        known = dict(parts_of(lengths_of(opened.reader)))
+            epoch, warned, read = measure(opened.reader, batch_size, _SECONDS, nbytes)
+        advice = warned + advise(path, opened, nbytes)
+        known = dict(parts_of(of_all))
         for name, some in read.items():
             every = known[name]
             lengths[name] = lengths_found(some if every is None else every, epoch.batch_size)
@@ -143,15 +144,18 @@ def arrays_of(reader: hr.Reader) -> dict[str, _Array]:
 
 
 def measure(
-    reader: hr.Reader, batch_size: int, seconds: float
+    reader: hr.Reader, batch_size: int, seconds: float, nbytes: int
 ) -> tuple[Epoch, list[str], dict[str, Indices]]:
     """Reads shuffled batches for a while.
+
+    Args:
+        nbytes: of a sample, on average.
 
     Returns:
         How long an epoch takes; what the loader warns of; and how long samples of any length are,
         among those that were read.
     """
-    n, nbytes = len(reader), mean_sample_nbytes(reader)
+    n = len(reader)
     batch_size = max(1, min(batch_size, n, _MOST_BATCH_BYTES // nbytes))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -186,10 +190,10 @@ def _lengths_in(batch: object) -> dict[str, Indices]:
     return {name: part.lengths for name, part in parts_of(batch) if isinstance(part, hr.Ragged)}
 
 
-def advise(path: str, opened: Opened) -> list[str]:
-    """What would make reading faster or smaller."""
+def advise(path: str, opened: Opened, nbytes: int) -> list[str]:
+    """What would make reading faster or smaller, of samples of so many bytes on average."""
     reader, advice = opened.reader, []
-    n, nbytes = len(reader), mean_sample_nbytes(reader)
+    n = len(reader)
     many = opened.format.sample_suffix is not None and n >= _MANY_FILES
     if many and nbytes < _SMALL_FILE_BYTES:
         # A packed target is on this machine, and one .npy file holds one array.

@@ -20,6 +20,9 @@ class RangedFile(io.RawIOBase):
         size: its bytes.
         pieces: bytes of it that are here already, by where they begin.
         least_fetched_bytes: so much is fetched at once, and kept until something else is.
+
+    Attributes:
+        size: as given.
     """
 
     def __init__(
@@ -31,7 +34,7 @@ class RangedFile(io.RawIOBase):
         *,
         least_fetched_bytes: int = 0,
     ) -> None:
-        self._storage, self._name, self._size = storage, name, size
+        self._storage, self._name, self.size = storage, name, size
         self._pieces = dict(pieces or {})
         self._least_fetched_bytes = least_fetched_bytes
         self._fetched = memoryview(b"")
@@ -45,7 +48,7 @@ class RangedFile(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        origin = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        origin = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self.size}[whence]
         self._at = origin + offset
         return self._at
 
@@ -61,7 +64,7 @@ class RangedFile(io.RawIOBase):
     def view(self, nbytes: int) -> memoryview:
         """The next bytes, without a copy; fewer only at the end of the file."""
         start = self._at
-        stop = min(start + nbytes, self._size)
+        stop = min(start + nbytes, self.size)
         if start >= stop:
             return memoryview(b"")
         self._at = stop
@@ -69,7 +72,7 @@ class RangedFile(io.RawIOBase):
             if begin <= start and stop <= begin + len(data):
                 return data[start - begin : stop - begin]
         if start < self._fetched_at or stop > self._fetched_at + len(self._fetched):
-            end = min(self._size, max(stop, start + self._least_fetched_bytes))
+            end = min(self.size, max(stop, start + self._least_fetched_bytes))
             ((_, self._fetched),) = self._storage.fetch([Request(self._name, start, end)])
             self._fetched_at = start
         return self._fetched[start - self._fetched_at : stop - self._fetched_at]

@@ -35,7 +35,7 @@ class TestContractFarAway(TestContract):
 
 
 class TestContractOfAnyLength(RaggedReaderContract):
-    knows_lengths = False
+    knows_lengths = False  # which only decoding tells
 
     def make_reader(self, folder, samples):
         for index, sample in enumerate(samples):
@@ -93,6 +93,7 @@ def test_bytes_may_stay_as_they_are(tmp_path):
     write(tmp_path, a=1, b=[2, 3])
     far = FarFolder(tmp_path)
     reader = hr.Files(far, decode=False)
+    assert reader.sample_lengths().tolist() == [1, 6]
     assert far.asked == []
     assert reader.spec == hr.Spec((None,), np.dtype("uint8"))
     assert [one.tobytes() for one in read_batch(reader, np.arange(2))] == [b"1", b"[2, 3]"]

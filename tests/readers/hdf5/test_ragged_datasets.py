@@ -20,7 +20,6 @@ def write_rows(file, name, rows, dtype=None, **options):
 class TestChunks(RaggedReaderContract):
     dtypes = ("int32", "float16")
     elements = ((),)
-    knows_lengths = False
 
     def make_reader(self, folder, samples):
         with h5py.File(folder / "a.h5", "w") as file:
@@ -79,3 +78,21 @@ def test_a_damaged_row_is_an_error_of_its_sample(tmp_path):
     with pytest.raises(hr.SampleFormatError, match=r"sample 2 .*'x'") as caught:
         read_batch(reader, np.array([2]))
     assert caught.value.index == 2
+    assert reader.sample_lengths().tolist() == [50] * 4  # which are not beside the rows
+
+
+@pytest.mark.parametrize("options", [{}, {"chunks": 4}, {"chunks": 4, "compression": "lzf"}])
+@pytest.mark.parametrize("userblock", [0, 512])
+def test_lengths_are_those_of_the_rows(tmp_path, options, userblock):
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w", userblock_size=userblock) as file:
+        write_rows(file, "x", [np.arange(i % 5, dtype="int32") for i in range(10)], **options)
+        # Of the last chunk, nothing was ever written.
+        sparse = file.create_dataset("sparse", 10, h5py.string_dtype(), **options)
+        sparse[:5] = ["zwölf", "", "a", "b" * 300, "c"]
+        file["label"] = np.arange(10)
+    lengths = hr.Hdf5(path, ragged=True).sample_lengths()
+    assert lengths["x"].tolist() == [i % 5 for i in range(10)]
+    read = hr.Hdf5(path, "sparse", ragged=True)
+    assert lengths["sparse"].tolist() == read_batch(read, np.arange(10)).lengths.tolist()
+    assert lengths["label"] is None

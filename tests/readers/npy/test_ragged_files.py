@@ -11,7 +11,6 @@ from headrace.testing import RaggedReaderContract
 
 class TestNpyFiles(RaggedReaderContract):
     dtypes = ("int32", "float16", "bool")
-    knows_lengths = False
 
     def make_reader(self, folder, samples):
         for index, sample in enumerate(samples):
@@ -23,7 +22,6 @@ class TestNpyFiles(RaggedReaderContract):
 class TestNpzFilesFarAway(RaggedReaderContract):
     dtypes = ("int32",)
     elements = ((), (2, 1))
-    knows_lengths = False
 
     def make_reader(self, folder, samples):
         for index, sample in enumerate(samples):
@@ -72,10 +70,37 @@ def test_a_file_that_was_cut_is_an_error_of_its_sample(tmp_path):
     reader = hr.NpyFiles(tmp_path, ragged=True)
     with pytest.raises(hr.SampleFormatError, match=r"sample 1 .*header promises"):
         read_batch(reader, np.array([0, 1]))
+    with pytest.raises(hr.SampleFormatError, match=r"sample 1 .*1\.npy.*header promises"):
+        reader.sample_lengths()
     loader = hr.Loader(reader, 2, shuffle=False, on_error="replace", max_bad_samples=1)
     with pytest.warns(hr.BadSampleWarning, match="sample 1"):
         (batch,) = loader
     assert batch.lengths.tolist() == [2, 2]
+
+
+@pytest.mark.parametrize("far", [False, True], ids=["here", "far"])
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_lengths_of_archives_are_read_without_values(tmp_path, save, far):
+    rng = np.random.default_rng(0)
+    for index in range(3):
+        image = rng.integers(256, size=200_000, dtype="uint8")
+        save(tmp_path / f"{index}.npz", boxes=np.zeros((index, 4)), image=image, label=index)
+        data = bytearray((tmp_path / f"{index}.npz").read_bytes())
+        data[90_000] ^= 1  # of the image
+        (tmp_path / f"{index}.npz").write_bytes(data)
+    reader = hr.NpzFiles(FarFolder(tmp_path) if far else tmp_path, ragged=True)
+    lengths = reader.sample_lengths()
+    assert lengths["boxes"].tolist() == [0, 1, 2]
+    assert lengths["image"].tolist() == [200_000] * 3
+    assert lengths["label"] is None
+    with pytest.raises(hr.SampleFormatError, match=r"'image'"):
+        read_batch(reader, np.array([1]))
+    (tmp_path / "1.npz").write_bytes(data[:-30])
+    with pytest.raises(hr.SampleFormatError, match=r"sample 1 .*1\.npz.*zip archive"):
+        reader.sample_lengths()
+    (tmp_path / "1.npz").unlink()
+    with pytest.raises(hr.SampleNotFoundError, match="sample 1 does not exist"):
+        reader.sample_lengths()
 
 
 @pytest.mark.fault("arrays of other lengths, without `ragged=True`", "error", "npy-files")

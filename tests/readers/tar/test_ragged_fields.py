@@ -17,6 +17,11 @@ def npy(array):
     return file.getvalue()
 
 
+def with_long_header(data):
+    header = data[10:127] + b" " * 2000 + b"\n"
+    return data[:8] + len(header).to_bytes(2, "little") + header + data[128:]
+
+
 def write_tar(path, members):
     with tarfile.open(path, "w") as tar:
         for name, data in members.items():
@@ -28,10 +33,10 @@ def write_tar(path, members):
 class TestContract(RaggedReaderContract):
     dtypes = ("int32", "float16")
     elements = ((), (2, 1))
-    knows_lengths = False
 
     def make_reader(self, folder, samples):
         members = {f"{index:03}.npy": npy(sample) for index, sample in enumerate(samples)}
+        members["001.npy"] = with_long_header(members["001.npy"])
         write_tar(folder / "a.tar", members)
         return hr.TarFiles(folder, "npy", ragged=True)
 
@@ -52,6 +57,9 @@ def test_an_image_and_its_boxes(tmp_path):
     assert batch["boxes.npy"].lengths.tolist() == [0, 1, 2]
     assert [text.tobytes() for text in batch["txt"]] == [b"", b"ab", b"abab"]
     assert batch["npy"][:, 0, 0].tolist() == batch["cls"].tolist() == [0, 1, 2]
+    lengths = reader.sample_lengths()
+    assert lengths.pop("boxes.npy").tolist() == [0, 1, 2]
+    assert list(lengths.values()) == [None] * 3
     with pytest.raises(hr.SampleFormatError, match=r"sample 1 .*pass ragged=True"):
         read_batch(hr.TarFiles(tmp_path, "boxes.npy"), np.arange(2))
     with pytest.raises(hr.ArgumentError, match="'cls' is one number"):
@@ -64,5 +72,7 @@ def to_bytes(data):
 
 def test_other_axes_may_not_differ(tmp_path):
     write_tar(tmp_path / "a.tar", {"0.npy": npy(np.zeros((1, 4))), "1.npy": npy(np.zeros((1, 5)))})
-    with pytest.raises(hr.SampleFormatError, match=r"sample 1 .*\(1, 5\).*\(None, 4\)"):
-        read_batch(hr.TarFiles(tmp_path, "npy", ragged=True), np.arange(2))
+    reader = hr.TarFiles(tmp_path, "npy", ragged=True)
+    for read in (lambda: read_batch(reader, np.arange(2)), reader.sample_lengths):
+        with pytest.raises(hr.SampleFormatError, match=r"sample 1 .*\(1, 5\).*\(None, 4\)"):
+            read()

@@ -14,10 +14,9 @@ from headrace.arrays import Indices, fingerprint
 from headrace.errors import bad_type, bad_value, missing_extra
 from headrace.ragged import RaggedOut
 from headrace.readers.arrow.table_reader import BlockValues, TableReader, open_files
-from headrace.readers.arrow.values import RaggedValues, Wanted
+from headrace.readers.arrow.values import Wanted
 from headrace.readers.reader import Out
 from headrace.readers.shared.block_cache import DEFAULT_CACHE_BYTES, BlockCache
-from headrace.readers.shared.format_error import FormatError
 from headrace.readers.shared.named_arrays import DTypes, check_chosen, part_of
 from headrace.readers.shared.samples.ragged_parts import check_ragged
 from headrace.storage.opening import Root, is_url
@@ -122,19 +121,6 @@ class Arrow(TableReader):
         rows = [int(of_file.sum()) for of_file in self._tables.rows]
         columns = sorted(self._column_names.values())
         return fingerprint(repr((self._tables.names, rows, columns)))
-
-    def _lengths(self, key: str) -> Indices | None:
-        tables, lengths = self._tables, [np.empty(0, np.int64)]
-        for block, start in enumerate(self._blocks.starts[:-1].tolist()):
-            file, number = self._file_and_number(block)
-            with self._explained(block, start):
-                values = tables.in_place(file, number).get(key) if tables.mapped[file] else None
-                if not isinstance(values, RaggedValues):
-                    return None
-                lengths.append(values.lengths())
-                if lengths[-1].min(initial=0) < 0:
-                    raise FormatError("it has lists of less than no values")
-        return np.concatenate(lengths)
 
     def _read_together(self, indices: Indices, blocks: Indices, out: Out) -> set[str]:
         if not self._tables.maps_lists:

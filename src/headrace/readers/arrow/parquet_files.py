@@ -3,7 +3,9 @@
 Requires pyarrow.
 """
 
+import copy
 from collections.abc import Callable
+from typing import Self
 
 import numpy as np
 import pyarrow as pa
@@ -75,8 +77,19 @@ class ParquetFiles(Tables):
         locations = [self.storage.location(name) for name in self.names]
         lengths = [int(rows.sum()) for rows in self.rows]
         self.columns = columns_of_files(wanted, schemas, locations, lengths, first_rows)
+        self._number()
+
+    def _number(self) -> None:
         names = self._column_names(0)
         self._numbers = [column_numbers(footer, names) for footer in self._footers]
+
+    def only(self, keys: set[str]) -> Self:
+        files = copy.copy(self)
+        files.columns = [[one for one in columns if one.key in keys] for columns in self.columns]
+        files._number()
+        # Of fewer columns, which does not tell of the others.
+        files._checked = [np.zeros(len(rows), np.bool_) for rows in self.rows]
+        return files
 
     def table(self, file: int, number: int, names: list[str]) -> pa.Table:
         return self._row_group(file, number, names, {})

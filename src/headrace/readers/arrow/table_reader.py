@@ -10,14 +10,16 @@ columns of each block that it needs, with numpy: several times faster than `pyar
 """
 
 import contextlib
+import copy
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, Self, TypeAlias
 
 import numpy as np
 
 from headrace.arrays import Indices
 from headrace.errors import ArgumentError, MissingExtraError, SampleFormatError, StorageError
-from headrace.pytree import Tree, map_leaves
+from headrace.pytree import Tree, leaves, map_leaves
 from headrace.readers.arrow.folders.folder_columns import (
     FolderColumn,
     folder_column,
@@ -25,7 +27,7 @@ from headrace.readers.arrow.folders.folder_columns import (
 )
 from headrace.readers.arrow.folders.table_files import table_files
 from headrace.readers.arrow.values import Column, RaggedValues, Values, Wanted
-from headrace.readers.reader import Arrays, Out, Spec, Specs, check_read
+from headrace.readers.reader import Arrays, Out, Specs, check_read
 from headrace.readers.shared.block_cache import BlockCache, rows_of_blocks
 from headrace.readers.shared.format_error import (
     FormatError,
@@ -72,6 +74,10 @@ class Tables(Protocol):
             wanted: what is asked for.
             first_rows: gives some columns of the first rows of all, to tell the length of lists.
         """
+        ...
+
+    def only(self, keys: set[str]) -> Self:
+        """The same files, of which only the columns of these keys are read."""
         ...
 
     def table(self, file: int, number: int, names: list[str]) -> "pa.Table":
@@ -150,18 +156,41 @@ class TableReader:
         return f"{type(self).__name__}({root!r}, files={files}, n={len(self)}, {self.spec})"
 
     def sample_lengths(self) -> Tree[Indices | None]:
-        """How long each sample is, where that is known; as `lengths_of` says."""
-        names = iter(self._column_names)  # in the order of the specs
+        """How long each sample is; as `lengths_of` says.
 
-        def of_part(spec: Spec) -> Indices | None:
-            key = next(names)
-            return self._lengths(key) if spec.ragged else None
+        Of columns that lie in a file as they are, offsets alone are read. Others are decoded once,
+        a block at a time, with none but the columns of samples of any length.
 
-        return map_leaves(of_part, self._spec)
+        Raises:
+            SampleFormatError, StorageError: as for reading them.
+        """
+        keys = list(self._column_names)  # in the order of the specs
+        specs = zip(keys, leaves(self._spec), strict=True)
+        lengths = {key: np.empty(len(self), np.int64) for key, spec in specs if spec.ragged}
+        if lengths:
+            self._only(set(lengths))._find_lengths(lengths)
+        names = iter(keys)
+        return map_leaves(lambda _: lengths.get(next(names)), self._spec)
 
-    def _lengths(self, key: str) -> Indices | None:
-        """The lengths of the samples in a column that may have any, if they are known."""
-        return None
+    def _only(self, keys: set[str]) -> Self:
+        """A reader of the same rows that decodes these columns alone, and keeps none of them."""
+        reader = copy.copy(self)
+        reader._tables = self._tables.only(keys)
+        reader._cache = BlockCache(1)
+        return reader
+
+    def _find_lengths(self, lengths: dict[str, Indices]) -> None:
+        starts = self._blocks.starts.tolist()
+        bounds = enumerate(itertools.pairwise(starts))
+        needed = {block: start for block, (start, stop) in bounds if start < stop}
+        for block, values in self._values(needed):
+            for key, of_column in values.items():
+                assert isinstance(of_column, RaggedValues)
+                with self._explained(block, starts[block]):
+                    found = of_column.lengths()
+                    if found.min(initial=0) < 0:
+                        raise FormatError("it has lists of less than no values")
+                lengths[key][starts[block] : starts[block + 1]] = found
 
     def stamps(self, indices: Indices) -> Stamps:
         """For each sample a number that changes with its file."""

@@ -8,6 +8,7 @@ import numpy as np
 from headrace.arguments import check_ids
 from headrace.arrays import Array, Indices, fingerprint
 from headrace.errors import ArgumentError, bad_type, bad_value
+from headrace.pytree import Tree, map_leaves
 from headrace.readers.access import decode_fingerprint_of
 from headrace.readers.reader import Out, Spec, Specs, check_read
 from headrace.readers.shared.listing import counted, samples_below, suffix_of
@@ -126,6 +127,12 @@ class Files:
     def stamps(self, indices: Indices) -> Stamps:
         """For each sample a number that changes with its file."""
         return self._files.stamps(indices)
+
+    def sample_lengths(self) -> Tree[Indices | None]:
+        """With `decode=False`, the bytes of all files, int64; else None, as `decode` tells."""
+        if self._decode is not _as_bytes:
+            return map_leaves(lambda _: None, self.spec)
+        return self._files.sizes()
 
     def read(self, indices: Indices, out: Out) -> None:
         check_read(len(self), self.spec, indices, out)

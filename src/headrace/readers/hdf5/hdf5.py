@@ -6,6 +6,7 @@ Requires h5py, imported when a reader is made.
 import functools
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,8 +14,9 @@ from headrace.arguments import check_path
 from headrace.arrays import Indices
 from headrace.errors import bad_value, missing_extra
 from headrace.per_process import PerProcess
+from headrace.pytree import Tree
 from headrace.ragged import Ragged, RaggedOut, gather
-from headrace.readers.hdf5.layout import FAILURES, ByBlock, BySample
+from headrace.readers.hdf5.layout import FAILURES, ByBlock, BySample, RaggedThroughH5py
 from headrace.readers.reader import Batched, Out, Specs, check_read
 from headrace.readers.shared.block_cache import (
     DEFAULT_CACHE_BYTES,
@@ -27,6 +29,9 @@ from headrace.readers.shared.named_arrays import ChosenArrays, DTypes, check_cho
 from headrace.readers.shared.samples.ragged_parts import check_ragged
 from headrace.storage.opening import is_url
 from headrace.storage.stamps import Stamps, stamp_of_path
+
+if TYPE_CHECKING:
+    from headrace.readers.hdf5.opened import Opened
 
 
 class Hdf5:
@@ -123,12 +128,42 @@ class Hdf5:
         """For each sample a number that changes with the file."""
         return np.full(len(indices), stamp_of_path(self._path), np.uint64)
 
-    def read(self, indices: Indices, out: Out) -> None:
-        check_read(len(self), self.spec, indices, out)
+    def sample_lengths(self) -> Tree[Indices | None]:
+        """How long each sample is; as `lengths_of` says.
+
+        The file has lengths beside the places of rows, which are not read; but of datasets that are
+        compressed with another filter than gzip, all rows are.
+
+        Raises:
+            SampleFormatError: as for reading them.
+        """
+        known: dict[str, Tree[Indices | None]] = {
+            key: self._lengths(key, data) if isinstance(data, RaggedThroughH5py) else None
+            for key, data in self._open().data.items()
+        }
+        return known if isinstance(self.spec, dict) else next(iter(known.values()))
+
+    def _lengths(self, key: str, data: RaggedThroughH5py) -> Indices:
+        lengths, at = np.empty(len(self), np.int64), 0
+        try:
+            for found in data.lengths():
+                lengths[at : at + len(found)] = found
+                at += len(found)
+        except FAILURES as error:
+            name = self._arrays.found[key].name
+            raise sample_error(error, at, self._path, f"dataset {name!r}") from error
+        return lengths
+
+    def _open(self) -> "Opened":
         opened = self._opened.get()
         cut = opened.cut()
         if cut is not None:
             raise bad_file(cut, "it has become shorter since it was opened")
+        return opened
+
+    def read(self, indices: Indices, out: Out) -> None:
+        check_read(len(self), self.spec, indices, out)
+        opened = self._open()
         for key, part in self._arrays.parts(out):
             data = opened.data[key]
             if isinstance(data, BySample):

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from headrace.arrays import Array, DType, Indices
 from headrace.ragged import Ragged
 from headrace.readers.array import take_rows
+from headrace.readers.hdf5.row_lengths import rows_at_once, stored_lengths
 from headrace.readers.shared.block_cache import copy_rows, rows_of_blocks
 from headrace.readers.shared.format_error import FormatError
 
@@ -97,7 +98,17 @@ class RaggedThroughH5py:
     def load(self, block: int) -> Ragged:
         """The samples of a block."""
         start = block * self.block
-        rows = self._dataset[start : start + self.block]
+        return self._rows(start, start + self.block)
+
+    def lengths(self) -> Iterator[Indices]:
+        """The lengths of all samples, some at a time; what does not tell them is read."""
+        start, step = 0, rows_at_once(self._dataset)
+        for found in stored_lengths(self._dataset):
+            yield self._rows(start, start + step).lengths if found is None else found
+            start += step
+
+    def _rows(self, start: int, stop: int) -> Ragged:
+        rows = self._dataset[start:stop]
         return Ragged.of(
             [np.frombuffer(row, np.uint8) if isinstance(row, bytes) else row for row in rows]
         )

@@ -7,6 +7,7 @@ and scalars such as np.int64(4), which numpy 2 writes where they are in a shape,
 """
 
 import functools
+import io
 import math
 import re
 from typing import Any, BinaryIO, NamedTuple, TypeAlias
@@ -16,8 +17,9 @@ import numpy as np
 from headrace.arrays import DType
 from headrace.readers.shared.format_error import FormatError
 
-# The longest header, with what precedes its text.
+# The longest header, with what precedes its text; and as much as almost any has.
 MAX_START_BYTES = 12 + 65536
+USUAL_START_BYTES = 1024
 
 _MAGIC = b"\x93NUMPY"
 _MAX_HEADER_BYTES = 65536
@@ -54,7 +56,7 @@ class NpyLayout(NamedTuple):
         return self.data_offset_bytes + self.data_nbytes
 
 
-def read_header(file: BinaryIO) -> bytes:
+def read_header(file: BinaryIO | io.RawIOBase) -> bytes:
     """All bytes before the data of the .npy file that `file` stands at the beginning of."""
     start = _read_exactly(file, 8)
     if start[:6] != _MAGIC:
@@ -102,8 +104,8 @@ def parse_header(header: bytes) -> NpyLayout:
     return NpyLayout(dtype, shape, fields["fortran_order"], len(header))
 
 
-def _read_exactly(file: BinaryIO, size: int) -> bytes:
-    data = file.read(size)
+def _read_exactly(file: BinaryIO | io.RawIOBase, size: int) -> bytes:
+    data = file.read(size) or b""
     if len(data) < size:
         raise FormatError("it ends within its header")
     return data

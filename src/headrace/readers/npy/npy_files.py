@@ -19,13 +19,14 @@ from headrace.arguments import check_bool, check_dtype
 from headrace.arrays import Array, Indices
 from headrace.errors import bad_type
 from headrace.readers.npy.decoder import NpyDecoder, check_size
-from headrace.readers.npy.header import parse_header, read_header
+from headrace.readers.npy.header import USUAL_START_BYTES, parse_header, read_header
 from headrace.readers.reader import Out, Spec, check_read
 from headrace.readers.shared.format_error import FormatError, sample_error
 from headrace.readers.shared.sample_files import SampleFiles
 from headrace.storage.local.folder import Folder
 from headrace.storage.local.regular import opener
 from headrace.storage.opening import Root
+from headrace.storage.ranged_file import RangedFile
 from headrace.storage.stamps import Stamps
 
 _SUFFIX = ".npy"
@@ -139,6 +140,23 @@ class NpyFiles:
     def stamps(self, indices: Indices) -> Stamps:
         """For each sample a number that changes with its file."""
         return self._files.stamps(indices)
+
+    def sample_lengths(self) -> Indices | None:
+        """The lengths of all samples, int64, of their headers alone; None if all have one shape.
+
+        Raises:
+            SampleNotFoundError, SampleFormatError, StorageError: as for reading them.
+        """
+        if not self.spec.ragged:
+            return None
+
+        def length(file: RangedFile) -> int:
+            layout = self._decoder.layout(read_header(file))
+            check_size(file.size, layout)
+            return layout.shape[0]
+
+        found = self._files.looked_at(lambda size: (0, min(size, USUAL_START_BYTES)), length)
+        return np.fromiter(found, np.int64, len(self))
 
     def read(self, indices: Indices, out: Out) -> None:
         check_read(len(self), self.spec, indices, out)

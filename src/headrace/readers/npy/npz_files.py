@@ -11,20 +11,28 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
 from headrace.arguments import check_dtype, check_ids
 from headrace.arrays import Array, DType, Indices, fingerprint
-from headrace.errors import bad_type, bad_value
+from headrace.errors import StorageError, bad_type, bad_value
+from headrace.pytree import Tree
 from headrace.readers.npy.decoder import NpyDecoder
-from headrace.readers.npy.header import MAX_START_BYTES, parse_header, read_header
+from headrace.readers.npy.header import (
+    MAX_START_BYTES,
+    USUAL_START_BYTES,
+    parse_header,
+    read_header,
+)
 from headrace.readers.reader import Arrays, Specs, check_read
 from headrace.readers.shared.format_error import FormatError
 from headrace.readers.shared.named_arrays import DTypes, dtypes_by_key, part_of
 from headrace.readers.shared.sample_files import SampleFiles
 from headrace.readers.shared.samples.ragged_parts import check_ragged, with_any_length
 from headrace.storage.opening import Root
+from headrace.storage.ranged_file import RangedFile
 from headrace.storage.stamps import Stamps
 
 _SUFFIX = ".npz"
@@ -32,8 +40,8 @@ _LOCAL_HEADER = struct.Struct("<4s22xHH")
 _ENCRYPTED = 1
 # Deflate packs at most 258 bytes into 2 bits.
 _MOST_DEFLATED = 1032
-# As much as almost any header has; of a longer one more is unpacked.
-_USUAL_START_BYTES = 1024
+# Where most tables of contents lie whole, at the end of an archive.
+_USUAL_END_BYTES = 2**16
 
 
 class NpzFiles:
@@ -141,6 +149,28 @@ class NpzFiles:
         """For each sample a number that changes with its file."""
         return self._files.stamps(indices)
 
+    def sample_lengths(self) -> Tree[Indices | None]:
+        """How long each array of each sample is, as `lengths_of` says.
+
+        Of each file, the table of contents and the headers of arrays of any length are read.
+
+        Raises:
+            SampleNotFoundError, SampleFormatError, StorageError: as for reading them.
+        """
+        ragged = {key: one for key, one in self._decoders.items() if one.spec.ragged}
+        lengths = np.empty((len(self), len(ragged)), np.int64)
+
+        def look(file: RangedFile) -> list[int]:
+            archive = _Archive(file)
+            return [archive.length(key, decoder) for key, decoder in ragged.items()]
+
+        found = self._files.looked_at(lambda size: (max(0, size - _USUAL_END_BYTES), size), look)
+        for index, of_sample in enumerate(found if ragged else ()):
+            lengths[index] = of_sample
+        by_key = dict(zip(ragged, np.ascontiguousarray(lengths.T), strict=True))
+        known: dict[str, Tree[Indices | None]] = {key: by_key.get(key) for key in self._decoders}
+        return next(iter(known.values())) if self._is_one else known
+
     def read(self, indices: Indices, out: Arrays) -> None:
         check_read(len(self), self.spec, indices, out)
         arrays = {key: part_of(out, key) for key in self._decoders}
@@ -163,17 +193,25 @@ class NpzFiles:
 
 
 class _Archive:
-    """The arrays in the bytes of an .npz file, as `members`, by name.
+    """The arrays in an .npz file, as `members`, by name.
+
+    Args:
+        data: the file, or its bytes.
 
     Raises:
         FormatError: it is damaged.
     """
 
-    def __init__(self, data: memoryview) -> None:
+    def __init__(self, data: memoryview | RangedFile) -> None:
         self._data = data
+        self._size = data.nbytes if isinstance(data, memoryview) else data.size
         try:
-            with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            # The typing of zipfile knows no raw files, of which it needs no more than these have.
+            file: Any = data if isinstance(data, RangedFile) else io.BytesIO(data)
+            with zipfile.ZipFile(file) as archive:
                 members = archive.infolist()
+        except StorageError:
+            raise
         except Exception as error:  # zipfile raises whatever its many steps meet
             raise FormatError(f"it is not a zip archive that can be read: {error}") from None
         self.members = {
@@ -204,6 +242,15 @@ class _Archive:
         with _naming(key):
             return decoder.array(self._data_of(member, decoder))
 
+    def length(self, key: str, decoder: NpyDecoder) -> int:
+        """That of the array of that name, as its header says."""
+        member = self._member(key)
+        with _naming(key):
+            header = self._header(member)
+            layout = decoder.layout(header)
+            _check_claim(member, header)
+            return layout.shape[0]
+
     def _member(self, key: str) -> zipfile.ZipInfo:
         member = self.members.get(key)
         if member is None:
@@ -225,26 +272,38 @@ class _Archive:
         return data
 
     def _header(self, member: zipfile.ZipInfo) -> bytes:
-        start = self._unpacked(member, _USUAL_START_BYTES)
-        if len(start) >= _USUAL_START_BYTES:
-            start = self._unpacked(member, MAX_START_BYTES)
-        return read_header(io.BytesIO(start))
+        start = self._unpacked(member, USUAL_START_BYTES)
+        try:
+            return read_header(io.BytesIO(start))
+        except FormatError:
+            if len(start) <= USUAL_START_BYTES:
+                raise
+        return read_header(io.BytesIO(self._unpacked(member, MAX_START_BYTES)))
+
+    def _piece(self, begin: int, size: int, needed: int = 0) -> memoryview:
+        """Bytes of the archive; of one that is not in memory, no more than are needed."""
+        if isinstance(self._data, memoryview):
+            return self._data[max(0, begin) : max(0, begin + size)]
+        self._data.seek(begin)
+        return self._data.view(min(size, needed or size)) if begin >= 0 else memoryview(b"")
 
     def _unpacked(self, member: zipfile.ZipInfo, most: int) -> memoryview:
         """The first bytes of a member, at most one more than `most`."""
         begin, size = member.header_offset, member.compress_size
         if member.flag_bits & _ENCRYPTED:
             raise FormatError("it is encrypted")
-        local = self._data[begin : begin + _LOCAL_HEADER.size]
+        local = self._piece(begin, _LOCAL_HEADER.size)
         if begin < 0 or len(local) < _LOCAL_HEADER.size:
             raise FormatError("it lies outside of the file")
         magic, name_bytes, extra_bytes = _LOCAL_HEADER.unpack(local)
         if magic != b"PK\3\4":
             raise FormatError(f"its entry begins with {magic!r}")
         begin += len(local) + name_bytes + extra_bytes
-        packed = self._data[begin : begin + size]
-        if len(packed) < size:
-            raise FormatError(f"the file has {len(packed)} of its {size} bytes")
+        there = max(0, min(size, self._size - begin))
+        if there < size:
+            raise FormatError(f"the file has {there} of its {size} bytes")
+        # Packed, bytes are hardly ever more than they were.
+        packed = self._piece(begin, size, 2 * most + USUAL_START_BYTES)
         if member.compress_type == zipfile.ZIP_STORED:
             return packed[: most + 1]
         if member.compress_type != zipfile.ZIP_DEFLATED:

@@ -8,15 +8,19 @@ import numpy as np
 from headrace.arrays import Array, Indices
 from headrace.errors import FileMissingError, SampleFormatError, SampleNotFoundError
 from headrace.readers.npy.decoder import check_size
-from headrace.readers.npy.header import MAX_START_BYTES, NpyLayout, parse_header, read_header
+from headrace.readers.npy.header import (
+    MAX_START_BYTES,
+    USUAL_START_BYTES,
+    NpyLayout,
+    parse_header,
+    read_header,
+)
 from headrace.readers.shared.format_error import FormatError, bad_file
 from headrace.readers.shared.names import Names
 from headrace.readers.shared.sample_files import fetched
 from headrace.storage.coalesce import coalesce
 from headrace.storage.storage import Request, Storage
 
-# As much as almost any header has; of a longer one the rest is fetched after it.
-_USUAL_START_BYTES = 1024
 # Rows nearer than that are fetched together with what lies between, as bytes come faster than
 # requests; but not more in one request, as several bring more at once.
 _MOST_BYTES_BETWEEN = 2**16
@@ -33,7 +37,7 @@ def read_layouts(storage: Storage, names: list[str]) -> list[NpyLayout]:
     """
     try:
         sizes = storage.sizes(names)
-        ends = [min(size, _USUAL_START_BYTES) for size in sizes]
+        ends = [min(size, USUAL_START_BYTES) for size in sizes]
         starts: dict[int, memoryview] = dict(
             storage.fetch([Request(name, 0, end) for name, end in zip(names, ends, strict=True)])
         )

@@ -3,7 +3,12 @@
 What readers of such files have in common: each adds how the bytes of a file become a sample.
 """
 
+import contextlib
+import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
+
+import numpy as np
 
 from headrace.arrays import Indices
 from headrace.errors import FileMissingError, SampleNotFoundError, StorageError
@@ -12,8 +17,14 @@ from headrace.readers.shared.listing import samples_below
 from headrace.readers.shared.names import Names, check_names
 from headrace.readers.shared.near_names import instead_of_missing
 from headrace.storage.opening import Root, open_storage
+from headrace.storage.ranged_file import RangedFile
 from headrace.storage.stamps import Stamps, stamps_of_files
 from headrace.storage.storage import Request, Storage
+
+T = TypeVar("T")
+
+# So many files are looked at together, and so many that are far away at once.
+_LOOKED_AT_TOGETHER, _FAR_AT_ONCE = 1024, 32
 
 
 class SampleFiles:
@@ -70,6 +81,56 @@ class SampleFiles:
                 while_reading(error, index, f", {self.location(index)!r}")
                 raise
 
+    def sizes(self) -> Indices:
+        """The bytes of each file: int64, shape (n,); raises as `read` does."""
+        sizes = np.empty(len(self), np.int64)
+        for indices in self._together():
+            names = self.names.at(indices)
+            with _of_samples(self.storage, names.__getitem__, indices):
+                sizes[indices] = self.storage.sizes(names)
+        return sizes
+
+    def looked_at(
+        self, piece: Callable[[int], tuple[int, int]], look: Callable[[RangedFile], T]
+    ) -> Iterator[T]:
+        """`look(file)` of each file, in order; raises as `read` does.
+
+        Args:
+            piece: of a file of so many bytes, where the part begins and ends that is fetched
+                before, for many files at once. What else is looked at is fetched then.
+        """
+        for indices in self._together():
+            names = self.names.at(indices)
+            with _of_samples(self.storage, names.__getitem__, indices):
+                sizes = self.storage.sizes(names)
+            requests = [
+                Request(name, *piece(size)) for name, size in zip(names, sizes, strict=True)
+            ]
+            pieces = dict(fetched(self.storage, requests, indices))
+            files = [
+                RangedFile(self.storage, name, size, {requests[row].start: pieces[row]})
+                for row, (name, size) in enumerate(zip(names, sizes, strict=True))
+            ]
+            look_at = functools.partial(self._look_at, look)
+            if self.storage.local_path() is not None:
+                yield from map(look_at, indices.tolist(), files)
+                continue
+            from concurrent.futures import ThreadPoolExecutor  # which imports logging
+
+            with ThreadPoolExecutor(_FAR_AT_ONCE) as threads:
+                yield from threads.map(look_at, indices.tolist(), files)
+
+    def _look_at(self, look: Callable[[RangedFile], T], index: int, file: RangedFile) -> T:
+        try:
+            return look(file)
+        except (FormatError, StorageError) as error:
+            raise sample_error(error, index, self.location(index)) from error.__cause__
+
+    def _together(self) -> Iterator[Indices]:
+        n = len(self)
+        for begin in range(0, n, _LOOKED_AT_TOGETHER):
+            yield np.arange(begin, min(n, begin + _LOOKED_AT_TOGETHER))
+
 
 def fetched(
     storage: Storage, requests: Sequence[Request], indices: Indices
@@ -78,11 +139,20 @@ def fetched(
 
     What it raises names the sample.
     """
-    try:
+    with _of_samples(storage, lambda position: requests[position].name, indices):
         yield from storage.fetch(requests)
+
+
+@contextlib.contextmanager
+def _of_samples(
+    storage: Storage, name_at: Callable[[int], str], indices: Indices
+) -> Iterator[None]:
+    """What the storage raises within over a file names its sample, `indices[position]`."""
+    try:
+        yield
     except FileMissingError as error:
         index = _index_of(error, indices)
-        path = storage.local_path(requests[error.position or 0].name)
+        path = storage.local_path(name_at(error.position or 0))
         there = "" if path is None else instead_of_missing(path)
         raise SampleNotFoundError.at(
             index, f"sample {index} does not exist: {error}{there}"

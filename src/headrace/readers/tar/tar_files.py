@@ -1,14 +1,23 @@
 """TarFiles: samples in tar shards, read at random through an index, without extraction."""
 
+import io
 import os
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
-from headrace.arrays import Array, Indices, fingerprint
+from headrace.arrays import Array, DType, Indices, fingerprint
 from headrace.errors import ArgumentError, SampleFormatError
+from headrace.pytree import Tree
 from headrace.readers.access import decode_fingerprint_of
+from headrace.readers.npy.decoder import check_size
+from headrace.readers.npy.header import (
+    MAX_START_BYTES,
+    USUAL_START_BYTES,
+    parse_header,
+    read_header,
+)
 from headrace.readers.reader import Out, Spec, Specs, check_read
 from headrace.readers.shared.format_error import FormatError, bad_sample
 from headrace.readers.shared.listing import samples_below
@@ -23,7 +32,7 @@ from headrace.readers.shared.samples.ragged_parts import (
 from headrace.readers.shared.sharded.index_file import same_shards
 from headrace.readers.shared.sharded.pieces import read_pieces
 from headrace.readers.shared.sharded.shards import check_shards
-from headrace.readers.tar.fields import check_fields
+from headrace.readers.tar.fields import check_fields, decode_npy
 from headrace.readers.tar.index import TarIndex
 from headrace.readers.tar.scan import BLOCK_BYTES
 from headrace.storage.opening import Root, open_storage
@@ -31,6 +40,8 @@ from headrace.storage.stamps import Stamps, stamps_of_files
 from headrace.storage.storage import Storage
 
 _SUFFIX = ".tar"
+# Headers of so many samples are read together.
+_LOOKED_AT_TOGETHER = 1024
 
 
 class TarFiles:
@@ -163,40 +174,110 @@ class TarFiles:
         """For each sample a number that changes with its file."""
         return stamps_of_files(self._storage, self._index.shards)[self._index.shard[indices]]
 
+    def sample_lengths(self) -> Tree[Indices | None]:
+        """How long each array of each sample is, as `lengths_of` says.
+
+        Of .npy files it is known of their headers, which are read; of others only what decodes them
+        knows.
+
+        Raises:
+            SampleFormatError, StorageError: as for reading them.
+        """
+        known: dict[str, Tree[Indices | None]] = {
+            field.name: self._lengths(number)
+            if spec.ragged and field.function is decode_npy
+            else None
+            for number, (field, spec) in enumerate(zip(self._fields, self._specs, strict=True))
+        }
+        return known if len(known) > 1 else known[self._fields[0].name]
+
+    def _lengths(self, field: int) -> Indices:
+        lengths = np.empty(len(self), np.int64)
+        left = np.arange(len(self))
+        for most_bytes in (USUAL_START_BYTES, MAX_START_BYTES):
+            longer: list[int] = []
+            for begin in range(0, len(left), _LOOKED_AT_TOGETHER):
+                indices = left[begin : begin + _LOOKED_AT_TOGETHER]
+                self._look_at(field, indices, most_bytes, lengths, longer)
+            left = np.array(sorted(longer), np.int64)
+        return lengths
+
+    def _look_at(
+        self, field: int, indices: Indices, most_bytes: int, lengths: Indices, longer: list[int]
+    ) -> None:
+        """Finds the lengths of samples in so many bytes; or that their headers are `longer`."""
+        nbytes = self._index.nbytes[self._members[indices, field]]
+
+        def put(row: int, _: int, data: bytes) -> None:
+            try:
+                header = read_header(io.BytesIO(data))
+            except FormatError:
+                if not len(data) == most_bytes < MAX_START_BYTES:
+                    raise
+                longer.append(int(indices[row]))
+                return
+            layout = parse_header(header)
+            check_size(int(nbytes[row]), layout)
+            self._check(field, layout.shape, layout.dtype)
+            lengths[indices[row]] = layout.shape[0]
+
+        self._read(indices, put, [field], most_bytes)
+
     def read(self, indices: Indices, out: Out) -> None:
         check_read(len(self), self.spec, indices, out)
         arrays = [part_of(out, field.name) for field in self._fields]
 
         def put(row: int, field: int, data: bytes) -> None:
-            array, spec = self._fields[field].decode(data), self._specs[field]
-            shape = (None, *array.shape[1:]) if spec.ragged and array.ndim else array.shape
-            if shape != spec.shape or array.dtype.newbyteorder("=") != spec.dtype:
-                remedy = f". {REMEDY}" if differ_in_length(array.shape, spec.shape) else ""
-                raise FormatError(
-                    f"it has shape {array.shape} and dtype {array.dtype}; expected are "
-                    f"{spec.shape} and {spec.dtype}, those of the first whole sample{remedy}"
-                )
+            array = self._fields[field].decode(data)
+            self._check(field, array.shape, array.dtype)
             arrays[field][row] = array
 
         self._read(indices, put)
 
-    def _read(self, indices: Indices, put: Callable[[int, int, bytes], None]) -> None:
-        """Calls `put(row, field, data of the member)` for each field of each row, in any order."""
+    def _check(self, field: int, shape: tuple[int, ...], dtype: DType) -> None:
+        """Raises a `FormatError` unless an array of that shape and dtype fits the spec."""
+        spec = self._specs[field]
+        as_spec = (None, *shape[1:]) if spec.ragged and shape else shape
+        if as_spec != spec.shape or dtype.newbyteorder("=") != spec.dtype:
+            remedy = f". {REMEDY}" if differ_in_length(shape, spec.shape) else ""
+            raise FormatError(
+                f"it has shape {shape} and dtype {dtype}; expected are "
+                f"{spec.shape} and {spec.dtype}, those of the first whole sample{remedy}"
+            )
+
+    def _read(
+        self,
+        indices: Indices,
+        put: Callable[[int, int, bytes], None],
+        fields: Sequence[int] | None = None,
+        most_bytes: int | None = None,
+    ) -> None:
+        """Calls `put(row, field, data of the member)` for each field of each row, in any order.
+
+        Args:
+            fields: which of them. Default: all.
+            most_bytes: of the data. Default: all.
+        """
+        wanted = range(len(self._fields)) if fields is None else fields
         members = self._members[indices]
+        if fields is not None:
+            members = members[:, fields]
         if members.size and members.min() < 0:
-            row, field = np.argwhere(members < 0)[0]
-            raise self._error(int(indices[row]), self._lacks(int(indices[row]), int(field)))
-        flat, n_fields = members.reshape(-1), len(self._fields)
-        starts = self._index.start[flat]
+            row, column = np.argwhere(members < 0)[0]
+            lacks = self._lacks(int(indices[row]), wanted[column])
+            raise self._error(int(indices[row]), lacks)
+        flat, n_fields = members.reshape(-1), len(wanted)
+        starts, nbytes = self._index.start[flat], self._index.nbytes[flat]
         for position, data in read_pieces(
             self._storage,
             self._index.shards,
             np.repeat(self._index.shard[indices], n_fields),
             starts - BLOCK_BYTES,  # with the header
-            starts + self._index.nbytes[flat],
+            starts + (nbytes if most_bytes is None else np.minimum(nbytes, most_bytes)),
             np.repeat(indices, n_fields),
         ):
-            row, field = divmod(position, n_fields)
+            row, column = divmod(position, n_fields)
+            field = wanted[column]
             try:
                 if zlib.crc32(data[:BLOCK_BYTES]) != self._index.checksum[flat[position]]:
                     raise FormatError(

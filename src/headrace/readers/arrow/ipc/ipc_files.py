@@ -3,9 +3,10 @@
 Requires pyarrow.
 """
 
+import copy
 import mmap
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 import pyarrow as pa
@@ -90,6 +91,15 @@ class IpcFiles(Tables):
             self.maps_lists = self.maps_lists or any(one.spec.ragged for one in mapped)
             self.mapped.append(mapped)
             self.decoded.append(decoded)
+
+    def only(self, keys: set[str]) -> Self:
+        files = copy.copy(self)
+        files.mapped, files.decoded = (
+            [[one for one in columns if one.key in keys] for columns in of_files]
+            for of_files in (self.mapped, self.decoded)
+        )
+        files._maps = {}
+        return files
 
     def table(self, file: int, number: int, names: list[str]) -> pa.Table:
         found = self._files[file]

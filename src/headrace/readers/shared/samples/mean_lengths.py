@@ -1,36 +1,46 @@
 """How long samples of any length are, on average: known, or told from some of them."""
 
+import contextlib
+
 import numpy as np
 
 from headrace.arrays import Indices
-from headrace.pytree import leaves, map_leaves, nbytes
+from headrace.errors import SampleError, StorageError
+from headrace.pytree import Tree, leaves, map_leaves, nbytes
 from headrace.ragged import Ragged
-from headrace.readers.access import lengths_of
+from headrace.readers.access import access_of, lengths_of
 from headrace.readers.reader import Reader, is_ragged, read_batch, sample_nbytes
 
 _SAMPLES = 32
+# Of more samples, whose lengths are not in memory, those of some will do.
+_MOST_LOOKED_AT = 100_000
 
 
-def known_lengths(reader: Reader) -> list[Indices] | None:
-    """The lengths of all samples, for each part that may have any; None if they are not known."""
-    found = [lengths for lengths in leaves(lengths_of(reader)) if lengths is not None]
-    ragged = sum(spec.ragged for spec in leaves(reader.spec))
-    return found if len(found) == ragged else None
+def known_lengths(reader: Reader) -> Tree[Indices | None]:
+    """As `lengths_of`, if that takes little time, and no sample is bad; else, none are known."""
+    if len(reader) <= _MOST_LOOKED_AT or access_of(reader).in_memory:
+        with contextlib.suppress(SampleError, StorageError):
+            return lengths_of(reader)
+    return map_leaves(lambda _: None, reader.spec)
 
 
-def mean_sample_nbytes(reader: Reader) -> int:
+def mean_sample_nbytes(reader: Reader, known: Tree[Indices | None] | None = None) -> int:
     """The bytes of a sample of the reader; of any length, on average, and 1 at least.
 
     Where lengths are not known, some samples are read, the same ones each time; bad ones among them
     do not count.
+
+    Args:
+        known: the lengths that are. Default: as `known_lengths` has them.
     """
     spec, n = reader.spec, len(reader)
     if not is_ragged(spec) or not n:
         return max(1, sample_nbytes(spec))
-    known = known_lengths(reader)
-    if known is not None:
-        means = iter([float(lengths.mean()) for lengths in known])
-        parts = leaves(spec)
+    parts = list(leaves(spec))
+    found = leaves(known_lengths(reader) if known is None else known)
+    lengths = [one for one in found if one is not None]
+    if len(lengths) == sum(part.ragged for part in parts):
+        means = iter([float(one.mean()) for one in lengths])
         return max(1, int(sum(part.nbytes * (next(means) if part.ragged else 1) for part in parts)))
     sizes = []
     for index in np.unique(np.linspace(0, n - 1, _SAMPLES).astype(np.int64)):
