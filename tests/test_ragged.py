@@ -104,13 +104,13 @@ def test_a_reader_that_leaves_something_out_is_told():
         out.allocate(np.array([1, 2]))
 
 
-@pytest.mark.parametrize("mean", [1, 200], ids=["by element", "by sample"])
+@pytest.mark.parametrize("mean", [1, 200, 600], ids=["by element", "as bytes", "by sample"])
 @pytest.mark.parametrize("layout", ["plain", "strided", "converted"])
 def test_samples_are_gathered_from_anywhere(mean, layout):
     rng = np.random.default_rng(0)
     lengths = rng.integers(0, 2 * mean + 1, 30)
     starts = rng.integers(0, 1000, 30)
-    values = rng.integers(100, size=(2000, 2)).astype("int16")
+    values = rng.integers(100, size=(2200, 2)).astype("int16")
     out = RaggedOut(30, (2,), np.dtype("int32" if layout == "converted" else "int16"))
     gather(np.repeat(values, 2, 0)[::2] if layout == "strided" else values, starts, lengths, out)
     for sample, start, length in zip(out.result, starts, lengths, strict=True):

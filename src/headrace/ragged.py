@@ -17,6 +17,9 @@ Empty = Callable[[tuple[int, ...], DType], Array]
 
 # Samples of less elements on average are gathered element by element.
 _LEAST_COPIED_BY_SAMPLE = 48
+# Those of less bytes are joined as bytes, which takes half as long for each as slices of an array.
+# For longer ones, the copy more that it takes weighs more.
+_LEAST_BYTES_SLICED = 2048
 # Memory for so many sizes in each doubling, so that memory of another batch can be used again.
 _SIZES_IN_A_DOUBLING = 8
 
@@ -231,10 +234,18 @@ def gather(values: Array, starts: Indices, lengths: Indices, out: RaggedOut) -> 
 
 def fill(values: Array, starts: Indices, lengths: Indices, target: Ragged) -> None:
     """Fills `target`, of these lengths, with the elements `values[start : start + length]`."""
-    total = len(target.values)
-    if not total:
+    total, n = len(target.values), len(lengths)
+    if not target.values.nbytes:
         return
-    if total >= _LEAST_COPIED_BY_SAMPLE * len(lengths) or values.dtype != target.dtype:
+    alike = values.dtype == target.dtype
+    if total >= _LEAST_COPIED_BY_SAMPLE * n or not alike:
+        if alike and values.flags.c_contiguous and target.values.nbytes < _LEAST_BYTES_SLICED * n:
+            size = target.values.nbytes // total
+            every, starts = _bytes_of(values), starts * size
+            stops = (starts + lengths * size).tolist()
+            joined = b"".join([every[a:b] for a, b in zip(starts.tolist(), stops, strict=True)])
+            _bytes_of(target.values)[:] = joined
+            return
         stops = (starts + lengths).tolist()
         pieces = [values[a:b] for a, b in zip(starts.tolist(), stops, strict=True)]
         np.concatenate(pieces, out=target.values, casting="same_kind")
@@ -244,6 +255,11 @@ def fill(values: Array, starts: Indices, lengths: Indices, target: Ragged) -> No
         np.asarray(values).take(elements, 0, target.values, "clip")
     else:
         target.values[...] = values[elements]
+
+
+def _bytes_of(values: Array) -> memoryview:
+    """Those of a C-contiguous array, also of a dtype that a memoryview has no letter for."""
+    return np.asarray(values).reshape(-1).view(np.uint8).data
 
 
 def check_offsets(values: Array, offsets: Indices) -> Indices:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 import headrace as hr
 from headrace.arrays import address
+from headrace.batching.feed import feed_of
 
 N = 1000
 
@@ -190,3 +191,21 @@ def test_what_is_counted_is_what_was_handed_over():
             pass
         stats = loader.stats()
     assert (stats.batches, stats.samples, stats.nbytes) == (30, 120, 30 * 64)
+
+
+def test_samples_of_any_length_come_in_blocks_and_are_counted_as_they_are():
+    offsets = np.cumsum([0, *np.random.default_rng(0).integers(0, 40, N)])
+    source = hr.RaggedArray(np.arange(offsets[-1]), offsets), np.arange(N)
+    with hr.Loader(source, batch_size=8, executor=threads()) as loader:
+        assert feed_of(loader).maker.reads_together
+        kept = list(loader)
+        for step, (ragged, index) in enumerate(kept):
+            expected, of_index = loader.batch(0, step)
+            assert (index == of_index).all()
+            assert (ragged.offsets == expected.offsets).all()
+            assert (ragged.values == expected.values).all()
+            assert address(ragged.values) % 64 == 0
+            ragged.values[:] = 0  # which the batches after it must not see
+        stats = loader.stats()
+    nbytes = sum(ragged.nbytes + index.nbytes for ragged, index in kept)
+    assert (stats.batches, stats.nbytes) == (len(kept), nbytes)

@@ -3,9 +3,10 @@
 It is all that is sent to workers: it knows no position, no executor and no framework.
 """
 
+import functools
 import time
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 
@@ -20,9 +21,10 @@ from headrace.readers.reader import (
     Batched,
     Reader,
     Spec,
+    is_ragged,
     read_batch,
-    sample_nbytes,
 )
+from headrace.readers.shared.samples.mean_lengths import mean_sample_nbytes
 from headrace.sampling.keys import BatchKey, Block, padding_weights
 
 # Batches that together are no larger are views of one array: reading into it takes one call. A
@@ -36,7 +38,7 @@ class BlockResult(NamedTuple):
     Attributes:
         batches: none, if some are left.
         samples: in each batch, without padding.
-        batch_nbytes: bytes of each batch.
+        batch_nbytes: bytes of each batch; None where they differ.
         reading_s, transforming_s: seconds that it took.
         left: the keys of the batches that are left, as making them together has failed.
         bad_samples: that were replaced, if there is a single batch.
@@ -45,7 +47,7 @@ class BlockResult(NamedTuple):
 
     batches: list[Batch]
     samples: int
-    batch_nbytes: int
+    batch_nbytes: int | None
     reading_s: float
     transforming_s: float
     left: Sequence[BatchKey] = ()
@@ -55,6 +57,8 @@ class BlockResult(NamedTuple):
     @property
     def nbytes(self) -> int:
         """The bytes of all batches."""
+        if self.batch_nbytes is None:
+            return sum(map(nbytes, self.batches))
         return len(self.batches) * self.batch_nbytes
 
 
@@ -99,7 +103,9 @@ class BatchMaker:
         except Exception:  # so that each failure comes at its turn
             return BlockResult([], 0, 0, 0.0, 0.0, list(block.batch_keys()))
         read = time.perf_counter()
-        return BlockResult(batches, block.n_valid, nbytes(batches[0]), read - started, 0.0)
+        differ = any(is_ragged(reader.spec) for reader in leaves(self._readers))
+        size = None if differ else nbytes(batches[0])
+        return BlockResult(batches, block.n_valid, size, read - started, 0.0)
 
     def make(self, key: BatchKey) -> BlockResult:
         """The batch of a key."""
@@ -137,17 +143,19 @@ class BatchMaker:
             and not self._weighted
             and not self.with_indices
             and all(
-                access_of(reader).in_memory
-                and isinstance(reader.spec, Spec)
-                and not reader.spec.ragged
+                access_of(reader).in_memory and isinstance(reader.spec, Spec)
                 for reader in leaves(self._readers)
             )
         )
 
-    @property
+    @functools.cached_property
     def sample_nbytes(self) -> int:
-        """The bytes of one sample as it is read."""
-        return sum(sample_nbytes(reader.spec) for reader in leaves(self._readers))
+        """The bytes of one sample as it is read; about, where samples may have any length."""
+
+        def of_some(reader: Reader) -> int:  # as the lengths of all would take time
+            return mean_sample_nbytes(reader, map_leaves(lambda _: None, reader.spec))
+
+        return sum(map(of_some, leaves(self._readers)))
 
     def release_memory(self) -> None:
         """Frees the memory that is kept for later batches."""
@@ -166,11 +174,14 @@ class BatchMaker:
             return list(zip(*rows, strict=True))
         return [map_leaves(lambda leaf, i=i: leaf[i], rows) for i in range(len(indices))]
 
-    def _read_rows(self, reader: Reader, indices: Indices) -> Sequence[Array]:
-        """An array for each row of `indices`, each of which begins at an aligned address."""
+    def _read_rows(self, reader: Reader, indices: Indices) -> Sequence[Batched]:
+        """A batch for each row of `indices`, each of which begins at an aligned address."""
         steps, samples = indices.shape
         spec = reader.spec
         assert isinstance(spec, Spec), "only plain arrays are read together"
+        if spec.ragged:
+            empty = self._memory.empty
+            return [cast("Ragged", read_batch(reader, row, empty)) for row in indices]
         nbytes = samples * spec.nbytes
         together = 1 if nbytes % ALIGNMENT_BYTES else max(1, _MOST_BYTES_TOGETHER // max(1, nbytes))
         rows: list[Array] = []

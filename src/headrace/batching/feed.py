@@ -18,6 +18,7 @@ from headrace.batching.transforms import Batch
 from headrace.errors import ExecutorClosedError, stopped_early
 from headrace.executors.executor import Executor, Results, map_checked
 from headrace.executors.inline import Inline
+from headrace.pytree import nbytes
 from headrace.sampling.batch_sampler import BatchSampler
 from headrace.sampling.keys import BatchKey, Block, Place
 
@@ -202,14 +203,16 @@ class Batches(Iterator[Batch]):
         self._meter = meter
         self._bad_samples = bad_samples
         self._batches: list[Batch] = []  # of the present block, the next one last
-        self._samples = self._nbytes = 0
+        self._samples = 0
+        self._nbytes: int | None = 0  # of each of those batches; None where they differ
         self._copied_s = 0.0
         self._left: list[BatchKey] = []
 
     def __next__(self) -> Batch:
         if not self._batches:
             self._take_block()
-        self._meter.count_batch(self._samples, self._nbytes)
+        size = self._nbytes
+        self._meter.count_batch(self._samples, nbytes(self._batches[-1]) if size is None else size)
         return self._batches.pop()  # with no name for it here, it is the consumer's alone
 
     def _take_block(self) -> None:
