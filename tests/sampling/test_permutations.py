@@ -53,7 +53,7 @@ def test_any_positions_of_any_of_them_give_what_they_give_alone(data):
 
 
 def test_large_ranges_do_not_collide():
-    for size in (2**40 + 1, 2**62):
+    for size in (2**32, 2**32 + 1, 2**40 + 1, 2**62):
         permutations = Permutations(np.array([size]), np.random.SeedSequence(1))
         positions = np.concatenate([np.arange(5000), size - 1 - np.arange(5000)])
         zeros = np.zeros_like(positions)

@@ -44,7 +44,7 @@ class Balanced:
     `samples_per_class`. Classes come in passes, too: where `classes_per_batch` does not divide
     their number, each pass leaves the remainder out, in turn.
 
-    It takes 8 bytes a sample.
+    It takes 4 bytes a sample, 8 from 2**31 samples on.
 
     Args:
         labels: of the samples, in their order: numbers or strings, shape (n,).
@@ -78,7 +78,8 @@ class Balanced:
         # The samples of the first class, then those of the second, and so on.
         # Of 16 bits, numpy sorts in linear time.
         narrow = classes.astype(np.uint16) if len(self._counts) <= 2**16 else classes
-        self._members = np.argsort(narrow, kind="stable")
+        kind = np.int32 if len(classes) < 2**31 else np.int64
+        self._members: Array = np.argsort(narrow, kind="stable").astype(kind)
         most = len(self._counts)
         if classes_per_batch is None:
             classes_per_batch = most
@@ -113,7 +114,7 @@ class BalancedOrder:
     """The order of a `Balanced`. All epochs are one run of blocks, drawn from the seed alone.
 
     Args:
-        members: the samples of each class, one class after the other, int64.
+        members: the samples of each class, one class after the other.
         counts: samples of each class, int64.
         seed: of the permutations.
         classes_per_batch, samples_per_class: of a block.
@@ -124,7 +125,7 @@ class BalancedOrder:
 
     def __init__(
         self,
-        members: Indices,
+        members: Array,
         counts: Indices,
         seed: int,
         classes_per_batch: int,
@@ -175,8 +176,8 @@ class BalancedOrder:
         spans, counts = numbers // self._span_of[classes], self._count_of[classes]
         found = self._samples(classes, spans * self._classes + classes, numbers % counts)
         found += self._start_of[classes]
-        samples: Indices = self._members[found].reshape(positions.shape)
-        return samples
+        samples: Indices = self._members[found].astype(np.int64)
+        return samples.reshape(positions.shape)
 
     def describe(self) -> str:
         return (
@@ -204,7 +205,7 @@ class BalancedOrder:
             table = np.stack([_shuffle(row, size, self._seed) for row in rows.tolist()])
         else:
             table = _shuffles(rows, size, self._seed)
-        shuffled: Indices = table[passes, slots]
+        shuffled: Indices = table.reshape(-1)[passes * size + slots]  # faster than by two indices
         return shuffled
 
 

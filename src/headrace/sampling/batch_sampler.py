@@ -39,7 +39,7 @@ from headrace.sampling.rank_part import part_of_rank, rank_and_row
 
 # A permutation costs 100 us for a call and 15 ns for an index, so a run of batches is mapped at
 # once.
-_WINDOW_SAMPLES = 16384
+_WINDOW_SAMPLES = 32768
 
 
 class BatchSampler:
@@ -265,8 +265,8 @@ class BatchSampler:
 
     def keys(self, place: Place, steps: int | None = None) -> Iterator[BatchKey]:
         """The keys from `place` to the end of its epoch, or at most `steps` of them."""
-        for block in self.blocks(place, steps):
-            yield block.key(0)
+        for block in self.blocks(place, steps, most=MAX_SAMPLES):
+            yield from block.batch_keys()
 
     def blocks(
         self, place: Place, steps: int | None = None, *, most: int = 1, at_once: bool = False

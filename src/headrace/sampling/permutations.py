@@ -7,16 +7,20 @@ computed with the positions, in arrays.
 Requires numpy. Promises what `Permutation` does, for each of the permutations.
 """
 
+from typing import TypeAlias
+
 import numpy as np
 import numpy.typing as npt
 
 from headrace.arrays import Indices
 
 _U64 = np.uint64
+# Of 32 bits, or of 64.
+_Words: TypeAlias = npt.NDArray[np.unsignedinteger]
 # As many as in `Permutation`. With 8, one in a hundred tests fails: docs/decisions/permutation.md
 _ROUNDS = 10
-# Positions that are mapped at a time, so that what is computed for them stays in the CPU's cache.
-_AT_ONCE = 16384
+# Positions and words that are computed at a time, so that they stay in the CPU's cache.
+_AT_ONCE = 8192
 
 
 class Permutations:
@@ -34,9 +38,11 @@ class Permutations:
 
     def __init__(self, sizes: Indices, seed: np.random.SeedSequence) -> None:
         bits = [max(1, (size - 1).bit_length()) for size in sizes.tolist()]
-        self._sizes = sizes.astype(_U64)
-        self._masks = np.array([(1 << count) - 1 for count in bits], _U64)
-        self._shifts = np.array([max(1, count // 2) for count in bits], _U64)
+        # As in `Permutation`, numbers of 32 bits give the same, if there are no larger ones.
+        kind = np.uint32 if max(bits) <= 32 else np.uint64
+        self._lasts = (sizes - 1).astype(kind)
+        self._masks: _Words = np.array([(1 << count) - 1 for count in bits], kind)
+        self._shifts: _Words = np.array([max(1, count // 2) for count in bits], kind)
         self._start = seed.generate_state(1, _U64)[0]
 
     def __call__(self, which: Indices, numbers: Indices, positions: Indices) -> Indices:
@@ -50,24 +56,17 @@ class Permutations:
         Returns:
             int64, of the same length.
         """
-        found = np.empty(len(positions), np.int64)
-        for begin in range(0, len(positions), _AT_ONCE):
-            part = slice(begin, begin + _AT_ONCE)
-            found[part] = self._map(which[part], numbers[part], positions[part])
-        return found
-
-    def _map(self, which: Indices, numbers: Indices, positions: Indices) -> npt.NDArray[_U64]:
         keys = _hashed(numbers.astype(_U64) * _U64(_GOLDEN) + self._start)
-        mapped = positions.astype(_U64)
-        sizes, masks, shifts = self._sizes[which], self._masks[which], self._shifts[which]
+        mapped = positions.astype(self._lasts.dtype)
+        lasts, masks, shifts = self._lasts[which], self._masks[which], self._shifts[which]
         _scramble(mapped, keys, masks, shifts)
-        outside = np.flatnonzero(mapped >= sizes)
+        outside = np.flatnonzero(mapped > lasts)
         while outside.size:  # cycle walking, as in `Permutation`
             walkers = mapped[outside]
             _scramble(walkers, keys[outside], masks[outside], shifts[outside])
             mapped[outside] = walkers
-            outside = outside[walkers >= sizes[outside]]
-        return mapped
+            outside = outside[walkers > lasts[outside]]
+        return mapped.astype(np.int64)
 
 
 def _hashed(words: npt.NDArray[_U64]) -> npt.NDArray[_U64]:
@@ -80,28 +79,37 @@ def _hashed(words: npt.NDArray[_U64]) -> npt.NDArray[_U64]:
 
 
 _GOLDEN = 0x9E3779B97F4A7C15
-# What keys are multiplied by in each round: odd numbers without a pattern.
-_FACTORS = _hashed(np.arange(1, _ROUNDS + 1, dtype=_U64) * _U64(_GOLDEN)) | _U64(1)
+# What keys are multiplied by in each round, in a row of its own: odd numbers without a pattern.
+_FACTORS = (_hashed(np.arange(1, _ROUNDS + 1, dtype=_U64) * _U64(_GOLDEN)) | _U64(1))[:, None]
 
 
-def _scramble(
-    numbers: npt.NDArray[_U64],
-    keys: npt.NDArray[_U64],
-    masks: npt.NDArray[_U64],
-    shifts: npt.NDArray[_U64],
-) -> None:
-    """A bijection of range(2**bits) for each of the keys, in place."""
-    word = np.empty_like(keys)
-    for factor in _FACTORS:
-        np.multiply(keys, factor, out=word)
-        word >>= _U64(32)  # the low bits of a product depend on few of the key's
-        numbers += word
-        word >>= _U64(9)
-        word |= _U64(1)
-        numbers *= word
-        numbers &= masks
-        np.right_shift(numbers, shifts, out=word)
-        numbers ^= word
+def _scramble(numbers: _Words, keys: npt.NDArray[_U64], masks: _Words, shifts: _Words) -> None:
+    """A bijection of range(2**bits) for each of the keys, in place.
+
+    The numbers, masks and shifts are of 32 bits or of 64, all of them alike.
+    """
+    for begin in range(0, len(numbers), _AT_ONCE):
+        part = slice(begin, begin + _AT_ONCE)
+        _scramble_part(numbers[part], keys[part], masks[part], shifts[part])
+
+
+def _scramble_part(numbers: _Words, keys: npt.NDArray[_U64], masks: _Words, shifts: _Words) -> None:
+    kind = numbers.dtype.type
+    shifted = np.empty_like(numbers)
+    # The words of several rounds in one call, as a few positions cost little else.
+    rounds = max(1, _AT_ONCE // len(numbers))
+    for first in range(0, _ROUNDS, rounds):
+        words = keys * _FACTORS[first : first + rounds]
+        words >>= _U64(32)  # the low bits of a product depend on few of the key's
+        adds = words.astype(kind)
+        multipliers = adds >> kind(9)
+        multipliers |= kind(1)
+        for add, multiplier in zip(adds, multipliers, strict=True):
+            numbers += add
+            numbers *= multiplier
+            numbers &= masks
+            np.right_shift(numbers, shifts, out=shifted)
+            numbers ^= shifted
 
 
 def shuffled_rows(size: int, numbers: Indices, start: _U64) -> Indices:
