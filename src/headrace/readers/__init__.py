@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from headrace.readers.npy.npy_files import NpyFiles
     from headrace.readers.npy.npy_shards import NpyShards
     from headrace.readers.npy.npz_files import NpzFiles
+    from headrace.readers.npy.ragged_folder import RaggedFolder
     from headrace.readers.ragged_array import RaggedArray
     from headrace.readers.reader import Reader, Spec, check_read
     from headrace.readers.shared.block_cache import BlockCache
@@ -61,6 +62,7 @@ else:
             "headrace.readers.npy.npy_files": ["NpyFiles"],
             "headrace.readers.npy.npy_shards": ["NpyShards"],
             "headrace.readers.npy.npz_files": ["NpzFiles"],
+            "headrace.readers.npy.ragged_folder": ["RaggedFolder"],
             "headrace.readers.ragged_array": ["RaggedArray"],
             "headrace.readers.reader": ["Reader", "Spec", "check_read"],
             "headrace.readers.shared.block_cache": ["BlockCache"],
@@ -102,6 +104,7 @@ __all__ = [
     "Packed",
     "Parquet",
     "RaggedArray",
+    "RaggedFolder",
     "RandomClip",
     "Reader",
     "SampleFiles",

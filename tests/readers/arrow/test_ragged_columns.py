@@ -83,6 +83,7 @@ TEXTS = ["a", "", "zwölf", "bc"]
         pa.array(TEXTS, pa.large_string()),
         pa.array([text.encode() for text in TEXTS], pa.large_binary()),
         pa.array(["cut off", *TEXTS]).slice(1).dictionary_encode(),
+        pa.array(["cut off, and longer than a view", *TEXTS], pa.string_view()).slice(1),
     ],
     ids=lambda array: str(array.type),
 )
@@ -127,6 +128,14 @@ def test_lists_within_lists_have_the_length_of_the_first(tmp_path, kind):
         kind.open(empty, ragged=True)
 
 
+def test_views_of_lists_within_lists(tmp_path, kind):
+    inner = pa.ListViewArray.from_arrays([2, 0, 1], [2, 2, 2], pa.array([1, 2, 3, 4], pa.int32()))
+    stored = pa.LargeListViewArray.from_arrays([1, 3, 0], [2, 0, 1], inner)
+    path = kind.write(tmp_path, "a", {"x": stored})
+    assert read(kind.open(path, ragged=True), [2, 0, 1]) == [[[3, 4]], [[1, 2], [2, 3]], []]
+    assert kind.open(kind.write(tmp_path, "b", {"x": inner}), "x").spec.shape == (2,)
+
+
 @pytest.mark.parametrize(
     "stored",
     [
@@ -135,6 +144,13 @@ def test_lists_within_lists_have_the_length_of_the_first(tmp_path, kind):
         pa.array([[[1]], [], [[4], None], [[2], [3]]], pa.list_(pa.list_(pa.int64(), 1))),
         pa.array(["a", "", None, "bc"]),
         pa.array(["a", "", None, "bc"]).dictionary_encode(),
+        pa.array([b"a", b"", None, b"bc"], pa.binary_view()),
+        pa.ListViewArray.from_arrays(
+            [2, 1, 0, 0],
+            [1, 0, 2, 2],
+            pa.array([5, 6, 7]),
+            mask=pa.array([False] * 2 + [True, False]),
+        ),
     ],
     ids=lambda array: str(array.type),
 )

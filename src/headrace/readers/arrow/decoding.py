@@ -1,6 +1,6 @@
 """Arrays of Arrow's as numpy arrays. Requires pyarrow.
 
-Nothing is copied but what Arrow stores in another form than numpy: dictionaries.
+Nothing is copied but what Arrow stores in another form than numpy: dictionaries and views.
 """
 
 import math
@@ -10,7 +10,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from headrace.arrays import Array, DType, Indices
-from headrace.readers.arrow.types import is_bytes, is_list
+from headrace.ragged import offsets_of
+from headrace.readers.arrow.types import is_bytes, is_list, is_list_of_views, is_view
 from headrace.readers.arrow.values import (
     NULL,
     OTHER_LENGTH,
@@ -47,6 +48,8 @@ def _of_any_length(array: pa.Array, column: Column) -> RaggedValues:
         elif pa.types.is_dictionary(array.type):
             array.validate(full=True)  # its indices, which decoding trusts
             array = array.dictionary_decode()
+        elif is_view(array.type) or is_list_of_views(array.type):
+            array = _in_order(array)
         else:
             break
     if not n:
@@ -106,6 +109,8 @@ def _of_one_shape(array: pa.Array, column: Column) -> Values:
         elif pa.types.is_dictionary(kind):
             array.validate(full=True)  # its indices, which decoding trusts
             array = array.dictionary_decode()
+        elif is_list_of_views(kind):
+            array = _in_order(array)
         elif pa.types.is_fixed_size_list(kind):
             width *= kind.list_size
             array = _cut(array.values, array.offset * kind.list_size, n * width)
@@ -127,6 +132,17 @@ def _of_one_shape(array: pa.Array, column: Column) -> Values:
     return Values(data, faults)
 
 
+def _in_order(array: pa.Array) -> pa.Array:
+    """An array of views as one of lists or binaries, whose values lie in their order."""
+    array.validate(full=True)  # where they lie, which is trusted below
+    if is_view(array.type):
+        return array.cast(pa.large_binary())
+    null = array.is_null().to_numpy(zero_copy_only=False)
+    lengths = np.where(null, 0, array.sizes.to_numpy(zero_copy_only=False)).astype(np.int64)
+    offsets = pa.array(offsets_of(lengths))
+    return pa.LargeListArray.from_arrays(offsets, array.flatten(), mask=pa.array(null))
+
+
 def whole(column: pa.ChunkedArray) -> pa.Array:
     """A column of a table as one array."""
     if column.num_chunks == 1:
@@ -142,10 +158,14 @@ def shape_of_first(array: pa.Array, ragged: bool = False) -> tuple[int | None, .
         while not is_list(array.type):
             extended = isinstance(array.type, pa.BaseExtensionType)
             array = array.storage if extended else array.dictionary_decode()
+        if is_list_of_views(array.type):
+            array = _in_order(array)
         return (None, *shape_of_first(array.flatten()))
     shape: list[int | None] = []
     array = array.slice(0, 1)
     while True:
+        if is_list_of_views(array.type):
+            array = _in_order(array)
         if isinstance(array.type, pa.FixedShapeTensorType):
             return (*shape, *array.type.shape)
         if isinstance(array.type, pa.BaseExtensionType):

@@ -73,7 +73,7 @@ def _dtype_of(kind: pa.DataType) -> DType:
 
 def is_list(kind: pa.DataType) -> bool:
     """Whether values of that type are lists of any length."""
-    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind))
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or is_list_of_views(kind))
 
 
 def is_bytes(kind: pa.DataType) -> bool:
@@ -84,7 +84,18 @@ def is_bytes(kind: pa.DataType) -> bool:
         or types.is_large_string(kind)
         or types.is_binary(kind)
         or types.is_large_binary(kind)
+        or is_view(kind)
     )
+
+
+def is_view(kind: pa.DataType) -> bool:
+    """Whether values of that type are strings or binaries, and lie anywhere, in any order."""
+    return bool(pa.types.is_string_view(kind) or pa.types.is_binary_view(kind))
+
+
+def is_list_of_views(kind: pa.DataType) -> bool:
+    """Whether values of that type are lists whose elements lie anywhere, in any order."""
+    return bool(pa.types.is_list_view(kind) or pa.types.is_large_list_view(kind))
 
 
 def has_any_length(kind: pa.DataType) -> bool:
@@ -105,10 +116,12 @@ def _unwrapped(kind: pa.DataType) -> pa.DataType:
     return kind
 
 
-def has_dictionary(kind: pa.DataType) -> bool:
-    """Whether values of that type, or values in its lists, are dictionary-encoded."""
+def is_encoded(kind: pa.DataType) -> bool:
+    """Whether values of that type, or values in its lists, are dictionary-encoded, or views."""
     if isinstance(kind, pa.BaseExtensionType):
-        return has_dictionary(kind.storage_type)
+        return is_encoded(kind.storage_type)
+    if is_list_of_views(kind):
+        return True
     if pa.types.is_fixed_size_list(kind) or is_list(kind):
-        return has_dictionary(kind.value_type)
-    return bool(pa.types.is_dictionary(kind))
+        return is_encoded(kind.value_type)
+    return bool(pa.types.is_dictionary(kind) or is_view(kind))

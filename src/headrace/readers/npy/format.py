@@ -7,6 +7,7 @@ from headrace.errors import bad_type
 from headrace.readers.format import Format, Options, with_manifest
 from headrace.readers.npy.ragged_folder import open_ragged_folder
 from headrace.readers.reader import Reader
+from headrace.storage.opening import is_url
 
 
 def _open_file(path: str, options: Options) -> Reader:
@@ -25,7 +26,7 @@ def _open_shards(path: str, options: Options) -> Reader:
 
 
 def _open_ragged(path: str, options: Options) -> Reader:
-    return open_ragged_folder(path)
+    return readers.RaggedFolder(with_manifest(path)) if is_url(path) else open_ragged_folder(path)
 
 
 def _open_archives(path: str, options: Options) -> Reader:

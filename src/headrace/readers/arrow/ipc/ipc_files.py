@@ -18,7 +18,7 @@ from headrace.readers.arrow.decoding import decode
 from headrace.readers.arrow.ipc.file_lists import FileLists
 from headrace.readers.arrow.ipc.ipc_file import scan
 from headrace.readers.arrow.table_reader import BlockValues, Tables
-from headrace.readers.arrow.types import has_dictionary
+from headrace.readers.arrow.types import is_encoded
 from headrace.readers.arrow.values import Column, RaggedValues, Wanted
 from headrace.readers.shared.format_error import FormatError
 from headrace.storage.storage import Storage
@@ -32,7 +32,7 @@ class IpcFiles(Tables):
 
     Attributes:
         mapped: of each file, the columns that are read in place.
-        decoded: of each file, those that are not, as they are compressed or dictionary-encoded.
+        decoded: of each file, those that are not: compressed, dictionary-encoded, or views.
         maps_lists: whether samples of any length are among those that are mapped.
     """
 
@@ -80,13 +80,13 @@ class IpcFiles(Tables):
             mapped: list[Column] = []
             decoded: list[Column] = []
             for column in columns if length else ():
-                encoded = file.compressed or has_dictionary(schema.field(column.name).type)
+                encoded = file.compressed or is_encoded(schema.field(column.name).type)
                 (decoded if encoded else mapped).append(column)
             if decoded and file.is_stream:
                 raise ArgumentError(
-                    f"columns must not be dictionary-encoded in a stream, but {decoded[0].name!r} "
-                    f"is in {file.path!r}. Store its values, or write a file with "
-                    "pyarrow.ipc.new_file."
+                    "columns must not be views or dictionary-encoded in a stream, but "
+                    f"{decoded[0].name!r} is in {file.path!r}. Store its values, or write a file "
+                    "with pyarrow.ipc.new_file."
                 )
             self.maps_lists = self.maps_lists or any(one.spec.ragged for one in mapped)
             self.mapped.append(mapped)
