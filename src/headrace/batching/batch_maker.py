@@ -148,6 +148,11 @@ class BatchMaker:
             )
         )
 
+    @property
+    def keeps_shapes(self) -> bool:
+        """Whether all batches have the same shapes, but for the number of samples."""
+        return self._transform is None
+
     @functools.cached_property
     def sample_nbytes(self) -> int:
         """The bytes of one sample as it is read; about, where samples may have any length."""
@@ -213,6 +218,10 @@ class ReadyBatches:
 
     @property
     def reads_together(self) -> bool:
+        return False
+
+    @property
+    def keeps_shapes(self) -> bool:
         return False
 
     @property

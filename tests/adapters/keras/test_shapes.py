@@ -61,7 +61,27 @@ class Undeclared(keras.Model):
         self.dense = keras.layers.Dense(3, activation="softmax")
 
     def call(self, x):
+        if isinstance(x, dict):
+            x = x["values"] * keras.ops.cast(x["mask"], "float32")[..., None]
         return self.dense(x)
+
+
+class Unrolled(Undeclared):
+    """One whose length has to be a number."""
+
+    def call(self, x):
+        return keras.ops.stack([self.dense(x[:, step]) for step in range(x.shape[1])], 1)
+
+
+class OwnStep(Undeclared):
+    """One that may do anything with a batch."""
+
+    def train_step(self, *args):
+        return super().train_step(*args)
+
+
+def sequential():
+    return keras.Sequential([keras.layers.Dense(4), keras.layers.Dense(3, activation="softmax")])
 
 
 # The first batches may agree, by which Keras would take their length for that of all.
@@ -78,11 +98,27 @@ def test_a_model_with_an_open_axis_trains(lengths, tail):
     model.predict(dataset(5, 5, 5), verbose=0)
 
 
+def with_mask(batch, rng):
+    x, y = batch
+    return {"values": x, "mask": np.cumsum(x[..., 0] > 0.5, axis=1) > 0}, y
+
+
 @pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS)
-def test_a_model_that_declares_nothing_trains_with_named_shapes(lengths):
-    given = dataset(*lengths, shapes=((None, None, 3), (None, None)))
-    history = compiled(Undeclared()).fit(given, verbose=0).history
-    assert np.isfinite(history["loss"]).all()
+@pytest.mark.parametrize("make", [Undeclared, sequential, "with a mask"])
+def test_a_model_that_declares_nothing_trains_as_with_named_shapes(make, lengths):
+    x = (None, None, 3)
+    transform = [Cropped(*lengths)]
+    if make == "with a mask":  # of as many steps as the values beside it
+        transform.append(with_mask)
+        make, x = Undeclared, {"values": x, "mask": (None, None)}
+    losses = []
+    for shapes in (None, (x, (None, None))):
+        keras.utils.set_random_seed(0)
+        loader = hr.Loader((X, Y), 4, shuffle=False, transform=transform)
+        history = compiled(make()).fit(loader.to_keras(shapes=shapes), epochs=2, verbose=0).history
+        losses.append(history["loss"])
+    assert losses[0] == losses[1]
+    assert np.isfinite(losses).all()
 
 
 @needs_shapes
@@ -130,9 +166,11 @@ def test_named_inputs_and_outputs_have_their_own_open_axes():
 
 
 @needs_shapes
-@pytest.mark.parametrize("make", [lambda: compiled(Undeclared()), lambda: model_of(5)])
+@pytest.mark.parametrize("make", [Unrolled, OwnStep, "functional"])
 def test_other_batches_are_refused_before_training_where_the_first_ones_differ(make):
-    model = make()
+    inputs = keras.Input((5, 3))
+    model = keras.Model(inputs, sequential()(inputs)) if make == "functional" else make()
+    compiled(model)
     before = model.get_weights()
     said = r"x has the shape \(4, 3, 3\) after \(None, 5, 3\)\. Give the model keras\.Input"
     with pytest.raises(hr.ArgumentError, match=said):
@@ -144,7 +182,7 @@ def test_other_batches_are_refused_before_training_where_the_first_ones_differ(m
 def test_and_where_others_do_at_their_turn():
     given = dataset(5, 5, 3)
     with pytest.raises(Exception, match=r"has the shape \(4, 3, 3\) after \(None, 5, 3\)"):
-        compiled(Undeclared()).fit(given, verbose=0)
+        compiled(Unrolled()).fit(given, verbose=0)
     assert given.loader.place == (0, 8)
 
 

@@ -19,6 +19,8 @@ except ModuleNotFoundError as error:
 from headrace.adapters.keras import frames
 from headrace.adapters.keras.backend_arrays import as_backend_takes_it
 from headrace.adapters.keras.checks import check_distribution
+from headrace.adapters.keras.frames import PassKind
+from headrace.adapters.keras.open_axes import open_shapes
 from headrace.adapters.keras.padding import PaddingWeights, check_takes_ragged
 from headrace.adapters.keras.passes import Passes
 from headrace.adapters.keras.shapes import Shapes
@@ -43,9 +45,11 @@ class KerasDataset(keras.utils.PyDataset):  # type: ignore[misc]
     With `with_indices=True`, Keras gets a batch without the indices: it would take them for sample
     weights. `trained_indices` has those of the batch that `fit` trained on last.
 
-    On tensorflow, batches may have different lengths on the axes that the model leaves open, as
-    `keras.Input((None, 3))` does, in its inputs and outputs; and on those that `shapes` names. A
-    batch that differs in another axis is an error there. Other backends take any shapes.
+    On tensorflow, batches may have different lengths on the axes that the model leaves open in its
+    inputs and outputs: as `keras.Input((None, 3))` does, or, for a model that declares nothing, as
+    it turns out when it is called symbolically with other lengths. A model with a `train_step` of
+    its own needs `shapes`, which names them. A batch that differs in another axis is an error
+    there. Other backends take any shapes.
 
     On tensorflow, samples of any length come as a `tf.RaggedTensor`, which Keras hands to the model
     as it is; its layers say what they can't do with one. On other backends they are an error, which
@@ -120,15 +124,20 @@ class KerasDataset(keras.utils.PyDataset):  # type: ignore[misc]
         if frames.peeking():
             found = frames.pass_above(frames.caller_of("_of_known_shapes"))
             method = None if found is None else found[1].f_locals
+            model, open_axes = None if method is None else method["self"], {}
             if found is not None and index == 0:
                 x, y, _ = keras.utils.unpack_x_y_sample_weight(batch)
                 predicts = found[1].f_code.co_name == "predict"
-                check_takes_ragged(found[1].f_locals["self"], x, None if predicts else y)
+                y = None if predicts else y
+                check_takes_ragged(model, x, y)
+                if not (self._feed.maker.keeps_shapes or self._shapes.are_given):
+                    open_axes = open_shapes(model, x, y, found[0] is PassKind.TRAIN)
             return self._shapes.told(
                 batch,
-                None if method is None else method["self"],
+                model,
                 first=index == 0,
                 keep_y=method is not None and method.get("class_weight") is not None,
+                found=open_axes,
             )
         if frames.generator_above(self) is not None:
             self._shapes.check(batch)

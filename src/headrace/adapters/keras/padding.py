@@ -136,7 +136,7 @@ def check_takes_ragged(model: keras.Model, x: object, y: object) -> None:
     if y is not None and (losses is None or type(model).train_step is not keras.Model.train_step):
         return
     try:
-        _Probe(model).compute_output_spec(x, y)
+        Probe(model).compute_output_spec(x, y)
     except Exception as error:
         raise _takes_no_ragged(error) from error
 
@@ -151,8 +151,8 @@ def _takes_no_ragged(error: Exception) -> ArgumentError:
 
 def _values(model: keras.Model, x: object, y: object) -> dict[Path, Value]:
     """What each loss of the model gives for the batch, by the path of its output."""
-    probe = _Probe(model)
-    specs = (map_leaves(_spec, x), map_leaves(_spec, y))
+    probe = Probe(model)
+    specs = (map_leaves(spec_of, x), map_leaves(spec_of, y))
     try:
         # Keras on numpy computes it with memory that holds anything.
         with np.errstate(all="ignore"):
@@ -167,7 +167,8 @@ def _values(model: keras.Model, x: object, y: object) -> dict[Path, Value]:
     return probe.found
 
 
-def _spec(leaf: Any) -> Any:
+def spec_of(leaf: Any) -> Any:
+    """What stands for an array of a batch where a model is called symbolically."""
     if is_ragged_tensor(leaf):
         # A stand-in of Keras' would have one shape for all samples, which a model may not take.
         return leaf
@@ -178,22 +179,25 @@ def _spec(leaf: Any) -> Any:
     return keras.KerasTensor(tuple(leaf.shape), "string" if text else dtype)
 
 
-class _Probe(keras.Operation):  # type: ignore[misc]
+class Probe(keras.Operation):  # type: ignore[misc]
     """Calls a model and its losses, and notes what they give. To be called symbolically."""
 
-    def __init__(self, model: keras.Model) -> None:
+    def __init__(self, model: keras.Model, training: bool = False) -> None:
         super().__init__()
         self._model = model
+        self._training = training
         self.found: dict[Path, Value] = {}
 
-    def call(self, x: object, y: object) -> Any:
+    def call(self, x: object, y: object, predicted: object = None) -> Any:
         # Stand-ins for the variables: on jax, those of a model that trains have no value meanwhile.
-        values = [(each, keras.ops.zeros(each.shape, each.dtype)) for each in self._model.variables]
+        variables = self._model.variables if keras.backend.backend() == "jax" else []
+        values = [(each, keras.ops.zeros(each.shape, each.dtype)) for each in variables]
         with keras.StatelessScope(state_mapping=values):
-            return self._called(x, y)
+            return self._called(x, y, predicted)
 
-    def _called(self, x: object, y: object) -> Any:
-        predicted = self._model(x, training=False)
+    def _called(self, x: object, y: object, predicted: object) -> Any:
+        if predicted is None:
+            predicted = self._model(x, training=self._training)
         if y is None:
             return predicted
         compiled = self._model._compile_loss

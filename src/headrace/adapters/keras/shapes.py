@@ -3,20 +3,21 @@
 It makes a `tf.data.Dataset` of one signature, and learns that of the first two batches: an axis on
 which these agree is fixed for all (`PyDatasetAdapter.get_tf_dataset`, keras#19748). So whether
 batches of different shapes train would depend on which come first. Here the axes that may vary are
-those that the model leaves open, with None, or those that the user names. All others are fixed, and
-a batch of another shape is an error that says what to do.
+those that the user names, and that the model declares with None; or, with neither, those that
+it takes in other lengths, as `open_axes` finds out. All others are fixed, and a batch of another
+shape is an error that says what to do.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import keras
 
 from headrace.adapters.keras.backend_arrays import is_ragged_tensor
+from headrace.adapters.keras.open_axes import Shape, with_open_axes
 from headrace.errors import ArgumentError, bad_value
 from headrace.pytree import map_leaves, named_leaves
 
-Shape = tuple[int | None, ...]
 _NAMES = ("x", "y", "sample_weight")
 
 
@@ -29,9 +30,17 @@ class Shapes:
 
     def __init__(self, given: object) -> None:
         self._given = None if given is None else dict(_named_shapes(given))
+        self.are_given: bool = given is not None
         self._told: dict[str, Shape] | None = None
 
-    def told(self, batch: object, model: keras.Model | None, first: bool, keep_y: bool) -> Any:
+    def told(
+        self,
+        batch: object,
+        model: keras.Model | None,
+        first: bool,
+        keep_y: bool,
+        found: Mapping[str, Shape],
+    ) -> Any:
         """The batch in the form that tells tensorflow which axes vary.
 
         Args:
@@ -39,13 +48,14 @@ class Shapes:
             model: that is to take them.
             first: whether it is the first one.
             keep_y: whether Keras computes with the targets already.
+            found: of the model, as `open_shapes` has it.
 
         Raises:
             ArgumentError: (a ValueError) it differs from the first one in an axis that is fixed.
         """
         if first:
             self._told = {
-                name: self._with_open_axes(name, tuple(leaf.shape), model)
+                name: self._with_open_axes(name, tuple(leaf.shape), model, found)
                 for name, leaf in _leaves(batch)
                 if hasattr(leaf, "shape")
             }
@@ -85,7 +95,9 @@ class Shapes:
                     "to_keras(shapes=...)."
                 )
 
-    def _with_open_axes(self, name: str, shape: Shape, model: keras.Model | None) -> Shape:
+    def _with_open_axes(
+        self, name: str, shape: Shape, model: keras.Model | None, found: Mapping[str, Shape]
+    ) -> Shape:
         """The shape with None for the axes that may vary."""
         if self._given is not None and name in self._given:
             given = self._given[name]
@@ -97,14 +109,7 @@ class Shapes:
         other = _shape_in_model(name, model)
         if len(other) < len(shape) and name.startswith("x"):
             other = ()
-        others = (*other, *shape[len(other) :])
-        return (
-            None,
-            *(
-                None if other is None else size
-                for size, other in zip(shape[1:], others[1:], strict=False)
-            ),
-        )
+        return with_open_axes(with_open_axes(shape, other), _shape_found(name, found))
 
 
 def _fits(shape: Shape, told: Shape) -> bool:
@@ -130,7 +135,8 @@ def _shape_in_model(name: str, model: keras.Model | None) -> Shape:
     if not tensors:
         return ()
     if part == name:  # the only one
-        return tuple(tensors[0].shape) if len(tensors) == 1 else _common(tensors)
+        shapes = [tuple(tensor.shape) for tensor in tensors]
+        return shapes[0] if len(shapes) == 1 else _common(shapes)
     key = name.rpartition("[")[2].rstrip("]").strip("'\"")
     names = model.output_names if part != "x" else [tensor.name for tensor in tensors]  # type: ignore[union-attr]
     if key in names:
@@ -140,9 +146,16 @@ def _shape_in_model(name: str, model: keras.Model | None) -> Shape:
     return ()
 
 
-def _common(tensors: Any) -> Shape:
+def _shape_found(name: str, found: Mapping[str, Shape]) -> Shape:
+    """The shape of the input or output that the array belongs to; nothing if that is not known."""
+    if not name.startswith("sample_weight"):
+        return found.get(name, ())
+    of_outputs = [shape for other, shape in found.items() if other.startswith("y")]
+    return found.get(name.replace("sample_weight", "y")) or _common(of_outputs)
+
+
+def _common(shapes: Iterable[Shape]) -> Shape:
     """The axes that are open in all: of weights that all outputs share."""
-    shapes = [tuple(tensor.shape) for tensor in tensors]
     return tuple(None if set(axis) == {None} else 0 for axis in zip(*shapes, strict=False))
 
 
