@@ -1,6 +1,7 @@
 """A batch is a pure function of (data, configuration, epoch, step)."""
 
 import contextlib
+import io
 import itertools
 import pickle
 import threading
@@ -9,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from batch_bytes import as_bytes
+from picklable import cropped, shifted
 from picklable import noisy_x as noisy
-from picklable import shifted
 
 import headrace as hr
 from headrace.testing.processes import eventually
@@ -46,6 +47,16 @@ def joined(source):
     return hr.Subset(hr.Concat(source, source), range(N // 2, 2 * N))
 
 
+def encoded_pictures(_):
+    """Pictures as the bytes of files, in place of the source."""
+    image = pytest.importorskip("PIL.Image", reason="needs headrace[images]")
+    files = [io.BytesIO() for _ in range(N)]
+    for number, file in enumerate(files):
+        image.linear_gradient("L").rotate(number).resize((40, 30 + number)).save(file, "JPEG")
+    files = hr.Ragged.of([np.frombuffer(file.getvalue(), np.uint8) for file in files])
+    return hr.RaggedArray(files.values, files.offsets)
+
+
 CONFIGURATIONS = {
     "plain": {},
     "in order": {"shuffle": False},
@@ -66,6 +77,7 @@ CONFIGURATIONS = {
     "two transforms": {"transform": [hr.per_sample(noisy), hr.per_sample(noisy)]},
     "per sample": {"transform": hr.per_sample(noisy)},
     "whole batch": {"transform": shifted},
+    "crops": {"view": encoded_pictures, "transform": hr.per_sample(cropped)},
 }
 EXECUTORS = {
     "inline": hr.Inline,

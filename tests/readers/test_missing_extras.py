@@ -25,6 +25,7 @@ except hr.MissingExtraError as error:
         ("hr.Zarr", "zarr", "zarr", "hr.Zarr(sys.prefix)"),
         ("Decoding images", "Pillow", "images", "hr.Images(sys.prefix, size=8)"),
         ("Decoding images", "Pillow", "images", "hr.ImageDecoder(8)"),
+        ("Decoding images", "Pillow", "images", "hr.CenterCrop(8)"),
         ("Decoding audio", "soundfile", "audio", "hr.AudioFiles(sys.prefix)"),
         ("Decoding audio", "soundfile", "audio", "hr.RandomClip(8, rate=1)"),
         ("decoder='turbo'", "simplejpeg", "turbo", "hr.ImageDecoder(8, decoder='turbo')"),

@@ -27,6 +27,11 @@ def shifted(batch, rng):
     return map_leaves(lambda array: array + rng.integers(1000), batch)
 
 
+def cropped(sample, rng):
+    """A random crop of an encoded picture."""
+    return hr.RandomResizedCrop(16, flip=0.5)(sample, rng)
+
+
 def as_dict(batch):
     """The arrays of a batch (number, label) by name."""
     return {"number": batch[0], "label": batch[1]}

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from headrace.readers.files.files import Files
     from headrace.readers.getitem import GetItem
     from headrace.readers.hdf5.hdf5 import Hdf5
+    from headrace.readers.images.crops.center_crop import CenterCrop
+    from headrace.readers.images.crops.random_crop import RandomCrop
+    from headrace.readers.images.crops.random_resized_crop import RandomResizedCrop
     from headrace.readers.images.decoder import ImageDecoder
     from headrace.readers.images.image_folder import ImageFolder
     from headrace.readers.images.image_table import ImageTable
@@ -52,6 +55,9 @@ else:
             "headrace.readers.files.files": ["Files"],
             "headrace.readers.getitem": ["GetItem"],
             "headrace.readers.hdf5.hdf5": ["Hdf5"],
+            "headrace.readers.images.crops.center_crop": ["CenterCrop"],
+            "headrace.readers.images.crops.random_crop": ["RandomCrop"],
+            "headrace.readers.images.crops.random_resized_crop": ["RandomResizedCrop"],
             "headrace.readers.images.decoder": ["ImageDecoder"],
             "headrace.readers.images.image_folder": ["ImageFolder"],
             "headrace.readers.images.image_table": ["ImageTable"],
@@ -86,6 +92,7 @@ __all__ = [
     "AudioFiles",
     "BlockCache",
     "Cached",
+    "CenterCrop",
     "Concat",
     "Files",
     "FormatError",
@@ -106,6 +113,8 @@ __all__ = [
     "RaggedArray",
     "RaggedFolder",
     "RandomClip",
+    "RandomCrop",
+    "RandomResizedCrop",
     "Reader",
     "SampleFiles",
     "Spec",

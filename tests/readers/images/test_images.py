@@ -20,7 +20,7 @@ from web_server import FileServer
 import headrace as hr
 from headrace.readers.shared.format_error import FormatError
 from headrace.storage.passed_over import PassedOverWarning
-from headrace.testing import ReaderContract
+from headrace.testing import RaggedReaderContract, ReaderContract
 
 RED = (200, 30, 40)
 
@@ -68,6 +68,34 @@ class TestContractOfFolder(TestContract):
 class TestContractFarAway(TestContract):
     def open(self, folder, size, **options):
         return hr.Images(FarFolder(folder), size=size, **options)
+
+
+class TestContractEncoded(RaggedReaderContract):
+    """Bytes of files, which need be no images before something decodes them."""
+
+    dtypes = ("uint8",)
+    elements = ((),)
+
+    def make_reader(self, folder, samples):
+        for index, sample in enumerate(samples):
+            (folder / f"{index:04}.jpg").write_bytes(sample.tobytes())
+        return hr.Images(folder, decode=False)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "said"),
+    [
+        ({}, TypeError, "size must be an int, or .* Or pass decode=False"),
+        ({"decode": False, "size": 8}, ValueError, "decode must be True with size, but False"),
+        ({"decode": False, "channels": 1}, ValueError, "decode must be True with channels"),
+        ({"decode": None}, TypeError, "decode must be True or False"),
+    ],
+    ids=str,
+)
+def test_size_and_options_are_for_what_decodes(tmp_path, options, error, said):
+    (tmp_path / "a.png").touch()
+    with pytest.raises(error, match=said):
+        hr.Images(tmp_path, **options)
 
 
 def decode(data, size=None, **options):

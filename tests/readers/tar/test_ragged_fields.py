@@ -50,15 +50,18 @@ def test_an_image_and_its_boxes(tmp_path):
         members[f"{index}.cls"] = str(index).encode()
         members[f"{index}.txt"] = b"ab" * index
     write_tar(tmp_path / "a.tar", members)
-    fields = {"npy": None, "boxes.npy": None, "cls": None, "txt": to_bytes}
+    fields = {"npy": None, "boxes.npy": None, "cls": None, "txt": to_bytes, "text;txt": False}
     reader = hr.TarFiles(tmp_path, fields, ragged=["boxes.npy", "txt"])
-    assert [spec.shape for spec in reader.spec.values()] == [(2, 2), (None, 4), (), (None,)]
+    shapes = [spec.shape for spec in reader.spec.values()]
+    assert shapes == [(2, 2), (None, 4), (), (None,), (None,)]
     batch = hr.Loader(reader, 3, shuffle=False).batch(0, 0)
     assert batch["boxes.npy"].lengths.tolist() == [0, 1, 2]
-    assert [text.tobytes() for text in batch["txt"]] == [b"", b"ab", b"abab"]
+    for name in ("txt", "text"):
+        assert [text.tobytes() for text in batch[name]] == [b"", b"ab", b"abab"]
     assert batch["npy"][:, 0, 0].tolist() == batch["cls"].tolist() == [0, 1, 2]
     lengths = reader.sample_lengths()
     assert lengths.pop("boxes.npy").tolist() == [0, 1, 2]
+    assert lengths.pop("text").tolist() == [0, 2, 4]
     assert list(lengths.values()) == [None] * 3
     with pytest.raises(hr.SampleFormatError, match=r"sample 1 .*pass ragged=True"):
         read_batch(hr.TarFiles(tmp_path, "boxes.npy"), np.arange(2))

@@ -6,13 +6,13 @@ from typing import Literal
 import numpy as np
 
 from headrace.arguments import check_ids
-from headrace.arrays import Array, Indices, fingerprint
+from headrace.arrays import Indices, fingerprint
 from headrace.errors import ArgumentError, bad_type, bad_value
 from headrace.pytree import Tree, map_leaves
 from headrace.readers.access import decode_fingerprint_of
-from headrace.readers.reader import Out, Spec, Specs, check_read
+from headrace.readers.reader import Out, Specs, check_read
 from headrace.readers.shared.listing import counted, samples_below, suffix_of
-from headrace.readers.shared.sample_files import SampleFiles
+from headrace.readers.shared.sample_files import ENCODED, SampleFiles, as_bytes
 from headrace.readers.shared.samples.calling import (
     Decode,
     SampleWriter,
@@ -82,7 +82,7 @@ class Files:
         if decode is False:
             if spec is not None or ragged is not False:
                 raise bad_value("spec and ragged", (spec, ragged), "left out with decode=False")
-            decode, spec = _as_bytes, Spec((None,), np.dtype(np.uint8))
+            decode, spec = as_bytes, ENCODED
         check_decode("decode", decode)
         if not isinstance(version, str):
             raise bad_type("version", version, "a str, such as '2'")
@@ -130,19 +130,18 @@ class Files:
 
     def sample_lengths(self) -> Tree[Indices | None]:
         """With `decode=False`, the bytes of all files, int64; else None, as `decode` tells."""
-        if self._decode is not _as_bytes:
+        if self._decode is not as_bytes:
             return map_leaves(lambda _: None, self.spec)
         return self._files.sizes()
 
     def read(self, indices: Indices, out: Out) -> None:
         check_read(len(self), self.spec, indices, out)
+        if self._decode is as_bytes:
+            self._files.read_encoded(indices, out)
+            return
         self._files.read(
             indices, lambda data, row: self._writer.write(call(self._decode, bytes(data)), out, row)
         )
-
-
-def _as_bytes(data: bytes) -> Array:
-    return np.frombuffer(data, np.uint8)
 
 
 def _check_suffixes(suffixes: str | Iterable[str]) -> tuple[str, ...]:

@@ -27,24 +27,29 @@ _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 _NAMED_CHANNELS = {"grayscale": 1, "rgb": 3, "rgba": 4, "indices": 1}
 _INTERPOLATIONS = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
 _WITHOUT_ANTIALIAS = ("nearest", "bilinear", "bicubic")
-_MAX_SIDE = 2**16
+MAX_SIDE = 2**16
 _MAX_PIXELS = 2**26
 
 
-class ImageOptions(TypedDict, total=False):
-    """What all readers of images pass on to `ImageDecoder`, which describes it."""
+class PixelOptions(TypedDict, total=False):
+    """What readers of images and crops pass on to `ImageDecoder`, which describes it."""
 
     channels: Channels
     layout: Layout
     dtype: Literal["uint8", "uint16", "float32"]
     interpolation: Interpolation
     antialias: bool
-    crop_to_aspect_ratio: bool
     exif_orientation: bool
     jpeg_scaling: bool
     max_pixels: int
     decoder: Decoder
     fast_dct: bool
+
+
+class ImageOptions(PixelOptions, total=False):
+    """What all readers of images pass on."""
+
+    crop_to_aspect_ratio: bool
 
 
 class ImageDecoder:
@@ -184,12 +189,8 @@ class ImageDecoder:
         Raises:
             FormatError: as for a call.
         """
-        try:
+        with pillow.decoding():
             pixels = self._pixels(data, out)
-        except (FormatError, MemoryError):
-            raise
-        except Exception as error:  # Pillow raises whatever its many parsers meet
-            raise FormatError(f"it can't be decoded: {error or type(error).__name__}") from None
         if pixels is not out:
             out[...] = pixels if self._layout == "HWC" else pixels.transpose(2, 0, 1)
 
@@ -203,7 +204,8 @@ class ImageDecoder:
             pixels = self._of_jpeg(data, out)
             if pixels is not None:
                 return pixels
-        image = self._image(data)
+        image = self._opened(data)
+        image = self._loaded(image, data, self._least_size(image.size) if self._scales else None)
         orientation = pillow.orientation(image) if self._turns else 1
         image = pillow.turned(self._converted(image), orientation)
         box = self._box(image.size)
@@ -235,16 +237,21 @@ class ImageDecoder:
         left, top, right, bottom = self._box(pixels.shape[1::-1])
         return self._resized(pixels[top:bottom, left:right])
 
-    def _image(self, data: bytes) -> "PIL.Image.Image":
-        """The image, decoded by Pillow."""
-        from PIL import ImageChops
-
+    def _opened(self, data: bytes) -> "PIL.Image.Image":
+        """The image, to be decoded by Pillow, if it is not too large."""
         image: PIL.Image.Image = pillow.opened(data)
         self._check_pixels(image.width, image.height)
+        return image
+
+    def _loaded(
+        self, image: "PIL.Image.Image", data: bytes, least_size: tuple[int, int] | None
+    ) -> "PIL.Image.Image":
+        """The image, decoded; a JPEG scaled, if to no less than (width, height)."""
+        from PIL import ImageChops
+
         if image.format == "JPEG":
             # A JPEG stores grey apart from the colours, which need not be decoded then.
-            mode = "L" if self._channels == 1 else None
-            image.draft(mode, self._least_size(image.size) if self._scales else None)
+            image.draft("L" if self._channels == 1 else None, least_size)
         elif image.format == "PNG":
             pillow.check_png(memoryview(data))
         elif image.format == "TIFF":
@@ -309,9 +316,7 @@ class ImageDecoder:
             return pillow.nearest(pixels, self._size)
         if self._resizes_arrays():
             return turbo.resized(pixels, self._size, self._interpolation, self._antialias)
-        from PIL import Image
-
-        image = Image.fromarray(pixels if self._channels == 3 else pixels[..., 0])
+        image = pillow.as_image(pixels)
         image = pillow.resized(image, self._size, self._interpolation, self._antialias)
         return np.asarray(image).reshape(*self._size, self._channels)
 
@@ -336,5 +341,5 @@ def _check_size(size: int | tuple[int, int]) -> tuple[int, int]:
     sides = (size, size) if isinstance(size, int) else size
     if not isinstance(sides, tuple | list) or len(sides) != 2:
         raise bad_value("size", size, "an int, or a tuple of two ints, (height, width)")
-    height, width = (check_int("size", side, 1, _MAX_SIDE) for side in sides)
+    height, width = (check_int("size", side, 1, MAX_SIDE) for side in sides)
     return height, width

@@ -1,6 +1,6 @@
 """ImageFolder: images in a folder for each class, as Keras takes them.
 
-Requires Pillow, imported when a reader is made.
+Requires Pillow, imported when a reader is made that decodes.
 """
 
 import os
@@ -60,6 +60,7 @@ class ImageFolder(Images):
         suffixes: what the names of images end with, in lower or upper case. Keras passes over
             .webp; leave it out for the same split where there are some. Name those of TIFFs:
             [".tif", ".tiff"].
+        decode: False for the bytes of the files, as samples of any length: see `Images`.
         **options: as those of `Images`: see `ImageDecoder`.
 
     Attributes:
@@ -91,7 +92,7 @@ class ImageFolder(Images):
     def __init__(
         self,
         root: Root,
-        size: int | tuple[int, int],
+        size: int | tuple[int, int] | None = None,
         *,
         class_names: Sequence[str] | None = None,
         validation_split: float | None = None,
@@ -101,6 +102,7 @@ class ImageFolder(Images):
         seed: int | None = None,
         follow_links: bool = False,
         suffixes: Sequence[str] = SUFFIXES,
+        decode: bool = True,
         **options: Unpack[ImageOptions],
     ) -> None:
         _check_split(validation_split, subset, check_bool("shuffle", shuffle), seed)
@@ -117,7 +119,8 @@ class ImageFolder(Images):
                 # Keras' own generator, as the split must be Keras'.
                 np.random.RandomState(check_int("seed", seed, 0, 2**32 - 1)).shuffle(order)
             order = _subset(order, validation_split, subset)
-        super().__init__(storage, [names[index] for index in order.tolist()], size=size, **options)
+        chosen = [names[index] for index in order.tolist()]
+        super().__init__(storage, chosen, size=size, decode=decode, **options)
         self._classes: npt.NDArray[np.int32] = classes[order]
 
     def labels(self, mode: LabelMode = "int") -> Labels:

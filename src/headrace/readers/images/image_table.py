@@ -1,6 +1,6 @@
 """ImageTable: images that a table lists, with their labels in other columns.
 
-Requires Pillow, imported when a reader is made.
+Requires Pillow, imported when a reader is made that decodes.
 """
 
 import os
@@ -51,6 +51,7 @@ class ImageTable(Images):
         separator: what parts the classes of a row that has several, such as " ". In a DataFrame,
             such a cell may also be a list.
         delimiter: what parts the cells of a CSV file, such as "\\t".
+        decode: False for the bytes of the files, as samples of any length: see `Images`.
         **options: as those of `Images`: see `ImageDecoder`.
 
     Raises:
@@ -79,7 +80,7 @@ class ImageTable(Images):
     def __init__(
         self,
         table: Table,
-        size: int | tuple[int, int],
+        size: int | tuple[int, int] | None = None,
         root: Root | None = None,
         *,
         files: str = "filename",
@@ -90,6 +91,7 @@ class ImageTable(Images):
         seed: int = 0,
         separator: str | None = None,
         delimiter: str = ",",
+        decode: bool = True,
         **options: Unpack[ImageOptions],
     ) -> None:
         self._label_columns = [labels] if isinstance(labels, str) else check_ids(labels, "labels")
@@ -112,7 +114,7 @@ class ImageTable(Images):
         }
         chosen = [names[row] for row in rows.tolist()]
         _check_there(self._table, chosen, storage)
-        super().__init__(storage, chosen, size=size, **options)
+        super().__init__(storage, chosen, size=size, decode=decode, **options)
 
     @property
     def class_names(self) -> Any:

@@ -1,18 +1,18 @@
 """Images: one image file for each sample.
 
-Requires Pillow, imported when a reader is made.
+Requires Pillow, imported when a reader is made that decodes.
 """
 
 from collections.abc import Iterable, Sequence
 from typing import Unpack
 
-from headrace.arguments import check_ids
-from headrace.arrays import Array, Indices, fingerprint
-from headrace.errors import bad_value
+from headrace.arguments import check_bool, check_ids
+from headrace.arrays import Indices, fingerprint
+from headrace.errors import bad_type, bad_value
 from headrace.readers.images.decoder import ImageDecoder, ImageOptions
-from headrace.readers.reader import Spec, check_read
+from headrace.readers.reader import Out, Spec, check_read
 from headrace.readers.shared.listing import samples_below
-from headrace.readers.shared.sample_files import SampleFiles
+from headrace.readers.shared.sample_files import ENCODED, SampleFiles
 from headrace.storage.opening import Root, open_storage
 from headrace.storage.stamps import Stamps
 
@@ -28,6 +28,9 @@ class Images:
             the samples. Default: all that end with one of `suffixes`, sorted; those whose name, or
             that of a folder, begins with a dot or an underscore are passed over.
         size: (height, width) of the samples, or one int for both.
+        decode: False for the bytes of the files, as samples of any length, of dtype uint8: what
+            augments pictures has to see the original, as `RandomResizedCrop` does in a transform.
+            `size` and the options are then its own, and left out here.
         suffixes: what the names of images end with, in lower or upper case. Name those of TIFFs:
             [".tif", ".tiff"].
         **options: channels, layout, dtype, interpolation, antialias, crop_to_aspect_ratio,
@@ -36,6 +39,7 @@ class Images:
     Raises:
         ArgumentError: (a ValueError) there is no such folder or no image, or an option is not
             allowed.
+        ArgumentTypeError: (a TypeError) there is no size.
         MissingExtraError: (an ImportError) Pillow is not installed.
         SampleNotFoundError: (a FileNotFoundError) a file does not exist.
         SampleFormatError: (a ValueError) a file is damaged, or no image.
@@ -60,11 +64,12 @@ class Images:
         root: Root,
         ids: Iterable[str | int] | None = None,
         *,
-        size: int | tuple[int, int],
+        size: int | tuple[int, int] | None = None,
+        decode: bool = True,
         suffixes: Sequence[str] = SUFFIXES,
         **options: Unpack[ImageOptions],
     ) -> None:
-        self._decoder = ImageDecoder(size, **options)
+        self._decoder = _decoder(size, check_bool("decode", decode), options)
         endings = check_suffixes(suffixes)
         storage = open_storage(root)
         if ids is None:
@@ -73,7 +78,7 @@ class Images:
 
     @property
     def spec(self) -> Spec:
-        return self._decoder.spec
+        return ENCODED if self._decoder is None else self._decoder.spec
 
     @property
     def ids(self) -> list[str]:
@@ -91,20 +96,44 @@ class Images:
 
     def fingerprint(self) -> str:
         """A hash of the names of the files, and of what decodes them if that is not Pillow."""
-        names, decoder = self._files.names, self._decoder.fingerprint()
+        names = self._files.names
+        decoder = "" if self._decoder is None else self._decoder.fingerprint()
         return fingerprint(names.encoded, decoder.encode()) if decoder else names.fingerprint()
 
     def stamps(self, indices: Indices) -> Stamps:
         """For each sample a number that changes with its file."""
         return self._files.stamps(indices)
 
-    def read(self, indices: Indices, out: Array) -> None:
+    def sample_lengths(self) -> Indices | None:
+        """With `decode=False`, the bytes of all files, int64; else None."""
+        return self._files.sizes() if self._decoder is None else None
+
+    def read(self, indices: Indices, out: Out) -> None:
         check_read(len(self), self.spec, indices, out)
+        decoder = self._decoder
+        if decoder is None:
+            self._files.read_encoded(indices, out)
+        else:
+            self._files.read(indices, lambda data, row: decoder.decode_into(data, out[row]))
 
-        def decode(data: memoryview, row: int) -> None:
-            self._decoder.decode_into(data, out[row])
 
-        self._files.read(indices, decode)
+def _decoder(
+    size: int | tuple[int, int] | None, decode: bool, options: ImageOptions
+) -> ImageDecoder | None:
+    """What decodes, if that is wanted."""
+    if decode:
+        if size is None:
+            raise bad_type("size", None, "an int, or (height, width)", "Or pass decode=False.")
+        return ImageDecoder(size, **options)
+    given = [*([] if size is None else ["size"]), *options]
+    if given:
+        raise bad_value(
+            "decode",
+            False,
+            f"True with {', '.join(given)}",
+            "Pass these to what decodes the samples, such as hr.RandomResizedCrop.",
+        )
+    return None
 
 
 def is_image(name: str, suffixes: tuple[str, ...]) -> bool:

@@ -3,20 +3,25 @@
 Why Pillow: docs/decisions/image_decoder.md.
 """
 
+import contextlib
 import functools
 import io
 import zlib
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from headrace.arrays import Array
-from headrace.errors import missing_extra
+from headrace.errors import HeadraceError, missing_extra
 from headrace.readers.shared.format_error import FormatError
 
 if TYPE_CHECKING:
     import PIL.Image
     import PIL.ImageFile
+
+# Left, top, right and bottom of a part of an image, also between its pixels.
+Box = tuple[float, float, float, float]
 
 # What undoes them, as Pillow calls it: the orientations 2 to 8 of EXIF data.
 _TURNS = (
@@ -56,6 +61,17 @@ def openers() -> "dict[bytes, type[PIL.ImageFile.ImageFile]]":
     }
 
 
+@contextlib.contextmanager
+def decoding() -> Iterator[None]:
+    """What is raised within over an image comes as a `FormatError`."""
+    try:
+        yield
+    except (FormatError, HeadraceError, MemoryError):
+        raise
+    except Exception as error:  # Pillow raises whatever its many parsers meet
+        raise FormatError(f"it can't be decoded: {error or type(error).__name__}") from None
+
+
 def opened(data: bytes) -> "PIL.ImageFile.ImageFile":
     """The image, with its header read and its pixels yet to be decoded."""
     for start, opener in openers().items():
@@ -90,9 +106,13 @@ def turned_pixels(pixels: Array, said: int) -> Array:
     """The same of an array of shape (height, width, channels)."""
     if said >= 5:
         pixels = pixels.transpose(1, 0, 2)
-    rows = slice(None, None, -1 if said in (3, 4, 7, 8) else 1)
-    columns = slice(None, None, -1 if said in (2, 3, 6, 7) else 1)
+    rows, columns = (slice(None, None, -1 if each else 1) for each in mirrored(said))
     return pixels[rows, columns]
+
+
+def mirrored(said: int) -> tuple[bool, bool]:
+    """Whether turning an image reverses the order of its rows, and of its columns."""
+    return said in (3, 4, 7, 8), said in (2, 3, 6, 7)
 
 
 def check_jpeg(data: bytes) -> None:
@@ -170,24 +190,34 @@ def indices(image: "PIL.Image.Image") -> Array:
     return np.asarray(image).astype(np.uint8)
 
 
+def as_image(pixels: Array) -> "PIL.Image.Image":
+    """An image of pixels of shape (height, width, channels)."""
+    from PIL import Image
+
+    return Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+
+
 def resized(
-    image: "PIL.Image.Image", size: tuple[int, int], interpolation: str, antialias: bool
+    image: "PIL.Image.Image",
+    size: tuple[int, int],
+    interpolation: str,
+    antialias: bool,
+    box: Box | None = None,
 ) -> "PIL.Image.Image":
-    """The image at another size, (height, width)."""
+    """The image at another size, (height, width); of a box of it, with what is round it."""
     from PIL import Image
 
     if image.mode.startswith("I;16"):
         exact = Image.fromarray(np.asarray(image).astype(np.float32))
-        found = np.asarray(resized(exact, size, interpolation, antialias))
+        found = np.asarray(resized(exact, size, interpolation, antialias, box))
         return Image.fromarray(np.rint(found).clip(0, 2**16 - 1).astype(np.uint16))
     wanted = size[1], size[0]
     resampling = Image.Resampling[interpolation.upper()]
     if antialias:
-        return image.resize(wanted, resampling)
+        return image.resize(wanted, resampling, box)
     # Band by band, as Keras does: Pillow would weigh the colours by the opacity.
-    whole = (0, 0, *image.size)
     bands = [
-        band.transform(wanted, Image.Transform.EXTENT, whole, resampling)
+        band.transform(wanted, Image.Transform.EXTENT, box or (0, 0, *image.size), resampling)
         for band in ([image] if image.mode != "RGBA" else image.split())
     ]
     return bands[0] if len(bands) == 1 else Image.merge(image.mode, bands)

@@ -12,6 +12,7 @@ import numpy as np
 
 from headrace.arrays import Array
 from headrace.errors import missing_extra
+from headrace.readers.images.pillow import Box
 
 # By the name of the filter, and whether it is as wide as a pixel of the result.
 FILTERS = {
@@ -78,23 +79,39 @@ def decode_jpeg(
     return pixels if buffer is None else buffer
 
 
-def resized(pixels: Array, size: tuple[int, int], interpolation: str, antialias: bool) -> Array:
-    """Pixels of uint8, shape (height, width, 1 or 3), at another size, by one of `FILTERS`."""
-    options = _options(FILTERS[interpolation, antialias], antialias)
-    if pixels.size <= _PART_BYTES:
-        return _resized(pixels, size, options)
+def resized(
+    pixels: Array,
+    size: tuple[int, int],
+    interpolation: str,
+    antialias: bool,
+    box: Box | None = None,
+) -> Array:
+    """Pixels of uint8, shape (height, width, 1 or 3), at another size, by one of `FILTERS`.
+
+    Of a box of them, with what is round it.
+    """
+    chosen = FILTERS[interpolation, antialias], antialias
     height, width, channels = pixels.shape
+    left, top, right, bottom = box or (0, 0, width, height)
+    if pixels.size <= _PART_BYTES:
+        return _resized(pixels, size, chosen, (left, top, right, bottom))
     narrow = np.empty((height, size[1], channels), np.uint8)
     rows = max(1, _PART_BYTES // (width * channels))
-    for top in range(0, height, rows):
-        part = pixels[top : top + rows]
-        narrow[top : top + rows] = _resized(part, (len(part), size[1]), options)
-    return _resized(narrow, size, options)
+    for first in range(0, height, rows):
+        part = pixels[first : first + rows]
+        columns = left, 0, right, len(part)
+        narrow[first : first + rows] = _resized(part, (len(part), size[1]), chosen, columns)
+    return _resized(narrow, size, chosen, (0, top, size[1], bottom))
 
 
-def _resized(pixels: Array, size: tuple[int, int], options: object) -> Array:
+def _resized(pixels: Array, size: tuple[int, int], chosen: tuple[str, bool], box: Box) -> Array:
     _, resizer = libraries()
+    options = _options(*chosen)
     height, width, channels = pixels.shape
+    if box != (0, 0, width, height):
+        left, top, right, bottom = box
+        options = options.copy()
+        options.crop_box = resizer.CropBox(left, top, right - left, bottom - top)
     kind = {1: resizer.PixelType.U8, 3: resizer.PixelType.U8x3}[channels]
     result = resizer.ImageData(size[1], size[0], kind)
     image = resizer.ImageData(width, height, kind, pixels.tobytes())

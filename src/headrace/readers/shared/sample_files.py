@@ -10,8 +10,10 @@ from typing import TypeVar
 
 import numpy as np
 
-from headrace.arrays import Indices
+from headrace.arrays import Array, Indices
 from headrace.errors import FileMissingError, SampleNotFoundError, StorageError
+from headrace.ragged import RaggedOut
+from headrace.readers.reader import Spec
 from headrace.readers.shared.format_error import FormatError, sample_error, while_reading
 from headrace.readers.shared.listing import samples_below
 from headrace.readers.shared.names import Names, check_names
@@ -25,6 +27,9 @@ T = TypeVar("T")
 
 # So many files are looked at together, and so many that are far away at once.
 _LOOKED_AT_TOGETHER, _FAR_AT_ONCE = 1024, 32
+
+# Of samples that are the bytes of files, which are not decoded.
+ENCODED = Spec((None,), np.dtype(np.uint8))
 
 
 class SampleFiles:
@@ -130,6 +135,23 @@ class SampleFiles:
         n = len(self)
         for begin in range(0, n, _LOOKED_AT_TOGETHER):
             yield np.arange(begin, min(n, begin + _LOOKED_AT_TOGETHER))
+
+    def read_encoded(self, indices: Indices, out: RaggedOut) -> None:
+        """Writes the bytes of the files into `out`, whose samples are as `ENCODED`.
+
+        Raises:
+            SampleNotFoundError, StorageError: as of `read`.
+        """
+
+        def put(data: memoryview, row: int) -> None:
+            out[row] = as_bytes(data)
+
+        self.read(indices, put)
+
+
+def as_bytes(data: bytes | memoryview) -> Array:
+    """The bytes of a file as a sample."""
+    return np.frombuffer(data, np.uint8)
 
 
 def fetched(

@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from headrace.errors import ArgumentError, bad_type, bad_value
 from headrace.readers.npy.decoder import array_in
 from headrace.readers.npy.header import parse_header, read_header
 from headrace.readers.shared.format_error import FormatError
+from headrace.readers.shared.sample_files import as_bytes
 from headrace.readers.shared.samples.calling import Decode, call
 
 
@@ -39,7 +40,9 @@ class Field(NamedTuple):
         return array
 
 
-def check_fields(fields: str | Iterable[str] | Mapping[str, Decode | None]) -> list[Field]:
+def check_fields(
+    fields: str | Iterable[str] | Mapping[str, Decode | Literal[False] | None],
+) -> list[Field]:
     """The fields that a user names."""
     if isinstance(fields, str):
         fields = [fields]
@@ -52,12 +55,13 @@ def check_fields(fields: str | Iterable[str] | Mapping[str, Decode | None]) -> l
         extensions = [one.lower().removeprefix(".") for one in name.split(";")]
         kinds = {one.rpartition(".")[2] for one in extensions}  # that of "seg.npy" is "npy"
         known = _DECODERS.get(kinds.pop()) if len(kinds) == 1 else None
-        decode = known if given is None else given
+        decode = known if given is None else as_bytes if given is False else given
         if decode is None:
             raise ArgumentError(
                 f"fields must say what decodes {name!r}, which ends in none of "
                 f"{', '.join(_DECODERS)}. "
-                f"Pass a dict, such as {{{name!r}: hr.ImageDecoder(size)}} for images."
+                f"Pass a dict, such as {{{name!r}: hr.ImageDecoder(size)}} for images, or False in "
+                "it for the bytes."
             )
         if not callable(decode):
             raise bad_type(f"fields[{name!r}]", decode, "a function of the bytes of a file")

@@ -4,6 +4,7 @@ import io
 import os
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from headrace.readers.reader import Out, Spec, Specs, check_read
 from headrace.readers.shared.format_error import FormatError, bad_sample
 from headrace.readers.shared.listing import samples_below
 from headrace.readers.shared.named_arrays import part_of
+from headrace.readers.shared.sample_files import ENCODED, as_bytes
 from headrace.readers.shared.samples.calling import Decode
 from headrace.readers.shared.samples.ragged_parts import (
     REMEDY,
@@ -55,7 +57,8 @@ class TarFiles:
         fields: the extensions of the files that make a sample, and what turns the bytes of one into
             an array or a number, such as {"jpg": hr.ImageDecoder((224, 224)), "cls": int}. None
             will do for "npy" and for whole numbers as text in "cls", "index" and "id", and for
-            what ends in these, such as "mask.npy"; and a list of extensions, or a single one, if
+            what ends in these, such as "mask.npy"; False for the bytes of the file as they are, of
+            any length; and a list of extensions, or a single one, if
             all are of these. "jpg;jpeg;png" takes whichever there is. With several fields a sample
             is a dict with the extension, the first of such several, as key; with one it is the
             array.
@@ -93,7 +96,7 @@ class TarFiles:
     def __init__(
         self,
         root: Root,
-        fields: str | Iterable[str] | Mapping[str, Decode | None],
+        fields: str | Iterable[str] | Mapping[str, Decode | Literal[False] | None],
         *,
         shards: str | Iterable[str] | None = None,
         index: str | os.PathLike[str] | None = None,
@@ -128,7 +131,10 @@ class TarFiles:
             field.name: Spec(array.shape, array.dtype.newbyteorder("="))
             for field, array in zip(self._fields, first, strict=True)
         }
-        self._specs = list(with_any_length(any_length, specs).values())
+        told = with_any_length(any_length, specs)
+        self._specs = [
+            ENCODED if field.function is as_bytes else told[field.name] for field in self._fields
+        ]
 
     @property
     def spec(self) -> Specs:
@@ -177,19 +183,29 @@ class TarFiles:
     def sample_lengths(self) -> Tree[Indices | None]:
         """How long each array of each sample is, as `lengths_of` says.
 
-        Of .npy files it is known of their headers, which are read; of others only what decodes them
-        knows.
+        Of .npy files it is known of their headers, which are read, and of bytes; of others only
+        what decodes them knows.
 
         Raises:
             SampleFormatError, StorageError: as for reading them.
         """
         known: dict[str, Tree[Indices | None]] = {
-            field.name: self._lengths(number)
+            field.name: self._nbytes(number)
+            if field.function is as_bytes
+            else self._lengths(number)
             if spec.ragged and field.function is decode_npy
             else None
             for number, (field, spec) in enumerate(zip(self._fields, self._specs, strict=True))
         }
         return known if len(known) > 1 else known[self._fields[0].name]
+
+    def _nbytes(self, field: int) -> Indices:
+        members = self._members[:, field]
+        if members.min(initial=0) < 0:
+            index = int(np.argmax(members < 0))
+            raise self._error(index, self._lacks(index, field))
+        nbytes: Indices = self._index.nbytes[members].astype(np.int64)
+        return nbytes
 
     def _lengths(self, field: int) -> Indices:
         lengths = np.empty(len(self), np.int64)

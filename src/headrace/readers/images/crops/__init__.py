@@ -1,0 +1,1 @@
+"""Crops of pictures, for transforms: the part that is taken, and its pixels."""
