@@ -112,14 +112,16 @@ def targets(results: parts.Results) -> list[Numbers]:
     for kind in FORMATS:
         for ours in (MEMORY, FOLDER):
             for epoch, rival, bound in ((FIRST, WITHOUT, ">= 0.9"), (LATER, ARRAY, ">= 0.8")):
-                names = named(kind, ours, epoch), named(kind, rival, epoch)
+                kept, other = named(kind, ours, epoch), named(kind, rival, epoch)
                 # Of what runs on a busy machine, this varies less.
-                cpu = parts.ratio(results, *reversed(names), "cpu_s_per_epoch")
+                cpu = parts.ratio(results, other, kept, "cpu_s_per_epoch")
                 note = "" if cpu is None else f"{cpu:.2f} in CPU time"
                 if epoch == FIRST and kind not in DECODED:
                     bound = ""
                 work = f"{kind} kept {ours}, {epoch}"
-                made.append(parts.target(work, rival, bound, parts.ratio(results, *names), note))
+                made.append(
+                    parts.target(work, rival, bound, parts.ratio(results, kept, other), note)
+                )
     return made
 
 
