@@ -289,7 +289,8 @@ class Loader(Resumable, Generic[B]):
 
         Of this loader's batch size and number of ranks, on all of them. Empty where it does not
         come: it fills no batch, its step is left out, or the order has no place for it in that
-        epoch. A shuffle finds it at once; an order that repeats samples is gone through.
+        epoch. Orders compute it; `Weighted`, and one of your own that can't search, go through the
+        epoch. With replacement, a million positions take about 0.3 s.
 
         Args:
             sample: its index in the source.

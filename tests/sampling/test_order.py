@@ -27,7 +27,10 @@ def weighted(n, seed, **options):
 
 
 def balanced(n, seed):
-    return hr.Balanced(np.arange(n) ** 2 % 7).order(n, seed)
+    """Of up to four classes, of which passes may leave some out, and samples may come twice."""
+    labels = np.arange(n) ** 2 % 7
+    classes = len(np.unique(labels))
+    return hr.Balanced(labels, 1 + seed % classes, 1 + seed % 5).order(n, seed)
 
 
 def mixed(n, seed):
@@ -35,7 +38,8 @@ def mixed(n, seed):
     parts = [(n // 2, 1, ""), (n - n // 2, 3, ""), (0, 1, "")]
     shuffle = hr.BlockShuffle(3, 2) if seed % 2 else True
     stages = [(n + 5, [1, 1, 0])]
-    return hr.Mix([0.3, 0.7, 0], 2 * n, stages, shuffle=shuffle).order_of_parts(parts, seed)
+    passes = [3 if seed % 3 else None, None, None]
+    return hr.Mix([0.3, 0.7, 0], 2 * n, stages, passes, shuffle).order_of_parts(parts, seed)
 
 
 ORDERS = {

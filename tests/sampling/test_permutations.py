@@ -50,6 +50,7 @@ def test_any_positions_of_any_of_them_give_what_they_give_alone(data):
         permutations(*(a[i : i + 1] for a in (which, numbers, places))) for i in range(len(which))
     ]
     assert found.tolist() == [int(one[0]) for one in alone]
+    assert permutations.positions(which, numbers, found).tolist() == places.tolist()
 
 
 def test_large_ranges_do_not_collide():
@@ -61,6 +62,7 @@ def test_large_ranges_do_not_collide():
         assert found.min() >= 0
         assert found.max() < size
         assert len(np.unique(found)) == len(found)
+        assert (permutations.positions(zeros, zeros + 7, found) == positions).all()
 
 
 def test_they_are_the_same_in_every_release():

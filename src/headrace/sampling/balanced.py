@@ -27,6 +27,8 @@ from headrace.sampling.permutations import Permutations, shuffled_rows
 
 # Integer labels in a range no wider than this, or than their number, need not be sorted.
 _AT_MOST = 2**16
+# Places in shuffles of classes that are looked through at a time.
+_AT_ONCE = 2**16
 # Of shuffles of so many classes or more, recent ones are kept.
 _LARGE = 4096
 
@@ -179,6 +181,38 @@ class BalancedOrder:
         samples: Indices = self._members[found].astype(np.int64)
         return samples.reshape(positions.shape)
 
+    def positions(self, epoch: int, sample: int) -> Indices:
+        # By `indices` backwards, over all visits to the class in the epoch.
+        epoch %= MAX_SAMPLES // (self._blocks * self._of_block * self._of_class)
+        member = int((self._members == sample).argmax())
+        [which] = np.flatnonzero(
+            (self._start_of <= member) & (member < self._start_of + self._count_of)
+        ).tolist()
+        first_block = epoch * self._blocks
+        last_pass = (first_block + self._blocks - 1) // self._blocks_of_pass
+        first, last = (
+            number - (number * self._left_out + self._classes - 1 - which) // self._classes
+            for number in (first_block // self._blocks_of_pass, last_pass)
+        )
+        # One permutation is of `span` samples of the class, in some passes over them.
+        span, count = int(self._span_of[which]), int(self._count_of[which])
+        spans = np.arange(first * self._of_class // span, last * self._of_class // span + 1)
+        whiches = np.full_like(spans, which)
+        within = np.full_like(spans, member - self._start_of[which])
+        offsets = self._samples.positions(whiches, spans * self._classes + which, within)
+        numbers = (spans * span + offsets)[:, None] + np.arange(0, span, count)
+        visits, row = np.divmod(numbers.reshape(-1), self._of_class)
+        inside = (visits >= first) & (visits <= last)
+        visits, row = visits[inside], row[inside]
+        passes = visits
+        if self._left_out:  # as often as the class was left out by then, its passes are later
+            behind = (visits + 1) * self._left_out - which
+            passes = visits + np.maximum(0, -(-behind // (self._classes - self._left_out)))
+        slots = self._slots_of((which - (passes + 1) * self._left_out) % self._classes, passes)
+        blocks = passes * self._blocks_of_pass - first_block
+        found = (blocks * self._of_block + slots) * self._of_class + row
+        return found[(found >= 0) & (found < self._length)]
+
     def describe(self) -> str:
         return (
             f"balanced({self._hash}, {self._of_block} classes of {self._of_class}, "
@@ -189,6 +223,16 @@ class BalancedOrder:
     def _hash(self) -> str:
         parts = (part.astype("<i8", copy=False) for part in (self._counts, self._members))
         return fingerprint(*(part.view(np.uint8).data for part in parts))
+
+    def _slots_of(self, shuffled: Indices, passes: Indices) -> Indices:
+        """The slots that `_shuffled` gives for these passes; of one that none gives, any."""
+        size = self._blocks_of_pass * self._of_block
+        slots = np.empty_like(passes)
+        at_once = max(1, _AT_ONCE // size)
+        for part in (slice(i, i + at_once) for i in range(0, len(passes), at_once)):
+            table = _shuffles(passes[part], size, self._seed)
+            slots[part] = (table == shuffled[part, None]).argmax(axis=1)
+        return slots
 
     def _shuffled(self, passes: Indices, slots: Indices) -> Indices:
         """The slots of passes, those of each pass shuffled."""

@@ -7,6 +7,7 @@ computed with the positions, in arrays.
 Requires numpy. Promises what `Permutation` does, for each of the permutations.
 """
 
+from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
 import numpy as np
@@ -17,6 +18,7 @@ from headrace.arrays import Indices
 _U64 = np.uint64
 # Of 32 bits, or of 64.
 _Words: TypeAlias = npt.NDArray[np.unsignedinteger]
+_Scramble: TypeAlias = Callable[[_Words, npt.NDArray[_U64], _Words, _Words], None]
 # As many as in `Permutation`. With 8, one in a hundred tests fails: docs/decisions/permutation.md
 _ROUNDS = 10
 # Positions and words that are computed at a time, so that they stay in the CPU's cache.
@@ -56,14 +58,24 @@ class Permutations:
         Returns:
             int64, of the same length.
         """
+        return self._walked(_scramble_part, which, numbers, positions)
+
+    def positions(self, which: Indices, numbers: Indices, found: Indices) -> Indices:
+        """Where numbers stand in permutations: the arguments and the result are as of a call."""
+        return self._walked(_unscramble_part, which, numbers, found)
+
+    def _walked(
+        self, scramble: _Scramble, which: Indices, numbers: Indices, positions: Indices
+    ) -> Indices:
+        """Scrambled until each is in its range: cycle walking, as in `Permutation`."""
         keys = _hashed(numbers.astype(_U64) * _U64(_GOLDEN) + self._start)
         mapped = positions.astype(self._lasts.dtype)
         lasts, masks, shifts = self._lasts[which], self._masks[which], self._shifts[which]
-        _scramble(mapped, keys, masks, shifts)
+        _in_parts(scramble, mapped, keys, masks, shifts)
         outside = np.flatnonzero(mapped > lasts)
-        while outside.size:  # cycle walking, as in `Permutation`
+        while outside.size:
             walkers = mapped[outside]
-            _scramble(walkers, keys[outside], masks[outside], shifts[outside])
+            _in_parts(scramble, walkers, keys[outside], masks[outside], shifts[outside])
             mapped[outside] = walkers
             outside = outside[walkers > lasts[outside]]
         return mapped.astype(np.int64)
@@ -83,33 +95,61 @@ _GOLDEN = 0x9E3779B97F4A7C15
 _FACTORS = (_hashed(np.arange(1, _ROUNDS + 1, dtype=_U64) * _U64(_GOLDEN)) | _U64(1))[:, None]
 
 
-def _scramble(numbers: _Words, keys: npt.NDArray[_U64], masks: _Words, shifts: _Words) -> None:
+def _in_parts(
+    scramble: _Scramble, numbers: _Words, keys: npt.NDArray[_U64], masks: _Words, shifts: _Words
+) -> None:
+    for begin in range(0, len(numbers), _AT_ONCE):
+        part = slice(begin, begin + _AT_ONCE)
+        scramble(numbers[part], keys[part], masks[part], shifts[part])
+
+
+def _scramble_part(numbers: _Words, keys: npt.NDArray[_U64], masks: _Words, shifts: _Words) -> None:
     """A bijection of range(2**bits) for each of the keys, in place.
 
     The numbers, masks and shifts are of 32 bits or of 64, all of them alike.
     """
-    for begin in range(0, len(numbers), _AT_ONCE):
-        part = slice(begin, begin + _AT_ONCE)
-        _scramble_part(numbers[part], keys[part], masks[part], shifts[part])
-
-
-def _scramble_part(numbers: _Words, keys: npt.NDArray[_U64], masks: _Words, shifts: _Words) -> None:
-    kind = numbers.dtype.type
     shifted = np.empty_like(numbers)
-    # The words of several rounds in one call, as a few positions cost little else.
-    rounds = max(1, _AT_ONCE // len(numbers))
-    for first in range(0, _ROUNDS, rounds):
-        words = keys * _FACTORS[first : first + rounds]
-        words >>= _U64(32)  # the low bits of a product depend on few of the key's
-        adds = words.astype(kind)
-        multipliers = adds >> kind(9)
-        multipliers |= kind(1)
+    for adds, multipliers in _words(keys, numbers.dtype.type, range(_ROUNDS)):
         for add, multiplier in zip(adds, multipliers, strict=True):
             numbers += add
             numbers *= multiplier
             numbers &= masks
             np.right_shift(numbers, shifts, out=shifted)
             numbers ^= shifted
+
+
+def _unscramble_part(
+    numbers: _Words, keys: npt.NDArray[_U64], masks: _Words, shifts: _Words
+) -> None:
+    """The inverse of `_scramble_part`."""
+    kind = numbers.dtype.type
+    for adds, multipliers in _words(keys, kind, range(_ROUNDS)[::-1]):
+        # Each step of Newton's method makes twice as many bits of the inverses right, from 5 on.
+        inverses = multipliers * kind(3) ^ kind(2)
+        for _ in range(4):
+            inverses *= kind(2) - multipliers * inverses
+        for add, inverse in zip(adds, inverses, strict=True):
+            mixed = numbers.copy()
+            for _ in range(3):  # each time, as many more bits are right as it is shifted by
+                np.right_shift(numbers, shifts, out=numbers)
+                numbers ^= mixed
+            numbers *= inverse
+            numbers -= add
+            numbers &= masks
+
+
+def _words(
+    keys: npt.NDArray[_U64], kind: type[np.unsignedinteger], rounds: range
+) -> Iterator[tuple[_Words, _Words]]:
+    """What is added and multiplied in the rounds: of several in one call, as it costs the same."""
+    at_once = max(1, _AT_ONCE // len(keys))
+    for first in range(0, len(rounds), at_once):
+        words = keys * _FACTORS[rounds[first : first + at_once]]
+        words >>= _U64(32)  # the low bits of a product depend on few of the key's
+        adds: _Words = words.astype(kind)
+        multipliers = adds >> kind(9)
+        multipliers |= kind(1)
+        yield adds, multipliers
 
 
 def shuffled_rows(size: int, numbers: Indices, start: _U64) -> Indices:

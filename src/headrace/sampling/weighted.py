@@ -184,12 +184,18 @@ class WithoutReplacement(_ByWeight):
         self._latest: tuple[int, Array] | None = None
 
     def indices(self, epoch: int, positions: Indices) -> Indices:
+        samples: Indices = self._order(epoch)[positions].astype(np.int64)
+        return samples
+
+    def positions(self, epoch: int, sample: int) -> Indices:
+        return np.flatnonzero(self._order(epoch) == sample)
+
+    def _order(self, epoch: int) -> Array:
         latest = self._latest
         if latest is None or latest[0] != epoch:
             latest = epoch, self._samples(epoch)
             self._latest = latest  # one tuple, as threads may be at different epochs
-        samples: Indices = latest[1][positions].astype(np.int64)
-        return samples
+        return latest[1]
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_latest": None}

@@ -25,7 +25,7 @@ from headrace.errors import ArgumentError
 from headrace.sampling import streams
 from headrace.sampling.block_shuffle import BlockShuffle
 from headrace.sampling.mix.shares import Shares
-from headrace.sampling.order import Order, Parts, Sampling, order_of
+from headrace.sampling.order import Order, Parts, Sampling, order_of, positions_of
 from headrace.sampling.permutations import Permutations
 
 
@@ -112,6 +112,24 @@ class MixOrder:
         samples += self._starts[sources]
         return samples.reshape(positions.shape)
 
+    def positions(self, epoch: int, sample: int) -> Indices:
+        """The positions of the sample in each pass over its source that the epoch has part of."""
+        source = int(np.flatnonzero(self._starts <= sample)[-1])
+        begin = epoch % (MAX_SAMPLES // self._length) * self._length
+        found = [np.zeros(0, np.int64)]
+        for number, span in enumerate(self._spans):
+            later = [following.start for following in self._spans[number + 1 : number + 2]]
+            start, stop = max(begin, span.start), min([begin + self._length, *later])
+            if start >= stop or not span.shares.integers[source]:
+                continue
+            taken = int(span.taken[source])
+            first, end = (
+                taken + span.shares.counts(at - span.start)[source] for at in (start, stop)
+            )
+            numbers = self._numbers_of(source, sample - int(self._starts[source]), first, end)
+            found.append(span.start + span.shares.position(source, numbers - taken) - begin)
+        return np.concatenate(found)
+
     def describe(self) -> str:
         return self._described(len(self._hashes))
 
@@ -144,6 +162,22 @@ class MixOrder:
                 of_pass = rows[passes[rows] == number]
                 samples[of_pass] = self._orders[source].indices(number, offsets[of_pass])
         return samples
+
+    def _numbers_of(self, source: int, sample: int, first: int, end: int) -> Indices:
+        """Of the numbers of a source from `first` to before `end`, those that give a sample."""
+        size = int(self._sizes[source])
+        passes = np.arange(first // size, -(-end // size))
+        if self._orders is None:
+            sources = np.full_like(passes, source)
+            samples = np.full_like(passes, sample)
+            of_passes = passes * len(self._sizes) + sources
+            numbers = passes * size + self._permutations.positions(sources, of_passes, samples)
+        else:
+            order = self._orders[source]
+            numbers = np.concatenate(
+                [number * size + positions_of(order, number, sample) for number in passes.tolist()]
+            )
+        return numbers[(numbers >= first) & (numbers < end)]
 
 
 def _spans(

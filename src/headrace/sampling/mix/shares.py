@@ -21,7 +21,7 @@ import heapq
 import math
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -45,6 +45,7 @@ class _Node(NamedTuple):
 
 
 _Tree: TypeAlias = int | _Node
+_Count = TypeVar("_Count", int, Indices)
 
 
 class Shares:
@@ -70,14 +71,17 @@ class Shares:
         _count(self._tree, position, counts)
         return counts
 
-    def position(self, source: int, before: int) -> int:
-        """The position that a source gets after so many others."""
+    def position(self, source: int, before: _Count) -> _Count:
+        """The position that a source gets after so many others; of an array, int64 for each."""
         for node in reversed(_path(self._tree, source)):
+            left_share, right_share = node.left_share, node.both - node.left_share
+            # Whole multiples are apart, as the product with all of them might not fit.
             if _holds(node.left, source):  # the first position of which more go left
-                before = -((node.both // 2 - (before + 1) * node.both) // node.left_share) - 1
+                whole, rest = divmod(before + 1, left_share)
+                before = whole * node.both - (node.both // 2 - rest * node.both) // left_share - 1
             else:
-                right_share = node.both - node.left_share
-                before = (before * node.both + node.both // 2) // right_share
+                whole, rest = divmod(before, right_share)
+                before = whole * node.both + (rest * node.both + node.both // 2) // right_share
         return before
 
 
