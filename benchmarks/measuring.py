@@ -33,7 +33,8 @@ _DEADLINE_S = 300.0
 _LIBRARIES = (
     "headrace", "numpy", "keras", "torch", "torchdata", "jax", "tensorflow-cpu", "grain",
     "spdl-core", "mosaicml-streaming", "datasets", "ray", "h5py", "zarr", "pyarrow", "pillow",
-    "pandas", "soundfile", "google-crc32c",
+    "pandas", "soundfile", "google-crc32c", "litdata", "torchvision", "simplejpeg",
+    "cykooz.resizer",
 )  # fmt: skip
 
 
