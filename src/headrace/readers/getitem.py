@@ -3,6 +3,7 @@
 Datasets of PyTorch and Hugging Face, sources of Grain, and lists are such.
 """
 
+import contextlib
 import sys
 import threading
 from collections.abc import Mapping, Sequence
@@ -22,6 +23,7 @@ from headrace.readers.shared.samples.sample_values import (
     UnfitError,
     check_ragged,
     check_spec,
+    converted,
     fits,
     learned,
     write_sample,
@@ -247,9 +249,10 @@ class GetItem:
                 and values.shape == (len(numbers), *spec.shape)
                 and fits(values, spec, self._converts)
             ):
-                out[key][...] = values
-            else:
-                rows.append(key)
+                with contextlib.suppress(UnfitError):  # which then names the sample
+                    out[key][...] = converted(values, spec.dtype, key)
+                    continue
+            rows.append(key)
         for row, index in enumerate(numbers if rows else ()):
             try:
                 for key in rows:

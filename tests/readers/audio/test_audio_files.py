@@ -245,6 +245,8 @@ def test_a_bad_clip_may_be_replaced(folder):
         ({"clips": [("x.wav", 0, 9)]}, ValueError, r"clips\[0\] must be of one of the files"),
         ({"clips": [("a.wav", -1, 9)]}, ValueError, r"clips\[0\] must be .* no number below 0"),
         ({"clips": [("a.wav", 0.5, 9)]}, TypeError, r"clips\[0\] must be"),
+        ({"clips": [(["a.wav"], 0, 9)]}, TypeError, r"clips\[0\] must be"),
+        ({"clips": [("a.wav", 2**62, 2**62)]}, ValueError, r"clips\[0\] must be .* or too large"),
         (
             {"clips": [("a.wav", 999, 2)]},
             ValueError,
@@ -286,9 +288,36 @@ def test_files_of_upper_case_are_read(folder):
         assert hr.AudioFiles(folder).ids == ["C.WAV", "a.wav", "b.flac"]
 
 
-def test_a_flac_that_is_cut_is_an_error(tmp_path):
+@pytest.mark.parametrize(
+    ("kind", "subtype", "suffix"),
+    [
+        ("FLAC", "PCM_16", "flac"),
+        ("WAV", "PCM_16", "wav"),
+        ("WAV", "IMA_ADPCM", "wav"),
+        ("RF64", "PCM_16", "wav"),
+        ("AIFF", "PCM_24", "aiff"),
+        ("OGG", "VORBIS", "ogg"),
+        ("OGG", "OPUS", "opus"),
+        ("MP3", "MPEG_LAYER_III", "mp3"),
+    ],
+)
+def test_a_file_that_was_cut_short_is_an_error(tmp_path, kind, subtype, suffix):
     file = io.BytesIO()
-    sf.write(file, noise(50_000), RATE, format="FLAC", subtype="PCM_16")
-    (tmp_path / "a.flac").write_bytes(file.getvalue()[:30_000])
-    with pytest.raises(hr.SampleFormatError, match=r"sample 0 .*a\.flac"):
-        read_batch(hr.AudioFiles(tmp_path), np.array([0]))
+    sf.write(file, noise(50_000), RATE, format=kind, subtype=subtype)
+    data = file.getvalue()
+    name = f"a.{suffix}"
+    (tmp_path / name).write_bytes(data)
+    assert len(read_batch(hr.AudioFiles(tmp_path), np.array([0]))[0]) >= 50_000
+    (tmp_path / name).write_bytes(data[: len(data) * 3 // 5])
+    for root in (tmp_path, FarFolder(tmp_path)):
+        with pytest.raises(hr.SampleFormatError, match=rf"sample 0 .*a\.{suffix}"):
+            read_batch(hr.AudioFiles(root), np.array([0]))
+
+
+def test_a_size_that_a_program_could_not_fill_in_is_none(tmp_path):
+    path = write(tmp_path / "a.wav", noise(1000)) / "a.wav"
+    data = path.read_bytes()
+    at = data.index(b"data") + 4
+    path.write_bytes(data[:at] + b"\xff\xff\xff\xff" + data[at + 4 :])
+    found = read_batch(hr.AudioFiles(tmp_path), np.array([0]))
+    assert found[0].tolist() == noise(1000).tolist()

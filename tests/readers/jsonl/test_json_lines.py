@@ -144,6 +144,10 @@ def test_a_line_that_is_not_json_is_named(tmp_path):
         ('{"y": 2}', "it has no 'x', but 'y'"),
         ('{"x": [1, 2]}', r"it\['x'\] has the shape \(2,\); expected is \(\)"),
         ('{"x": 1.5}', r"it\['x'\] has the dtype float64; expected is int64"),
+        (
+            '{"x": [-1, 9223372036854775809]}',
+            "it.* no dtype holds 9223372036854775809",
+        ),
         ('{"x": null}', r"it\['x'\] is a NoneType"),
         ('{"x": 1e999}', r"it\['x'\] has the dtype float64"),
         ('{"x": "\ud800"}', "it is not JSON: .*utf-8"),
@@ -156,6 +160,33 @@ def test_a_line_that_differs_from_the_first_is_named(tmp_path, line, said):
     (tmp_path / "a.jsonl").write_bytes(data)
     with pytest.raises(hr.SampleFormatError, match=f"sample 1 .*a\\.jsonl', line 2: {said}"):
         read(hr.JsonLines(tmp_path, ["x"]))
+
+
+@pytest.mark.parametrize(
+    ("line", "dtype", "said"),
+    [
+        ("[1, 1e300]", "float32", r"it has 1e\+300, which float32 of spec can't hold"),
+        ("[0, 2147483648]", "int32", "it has 2147483648, which int32 of spec can't hold"),
+        ("[0, 16777217]", "float32", None),  # the next float is near enough
+    ],
+)
+def test_a_spec_holds_the_numbers(tmp_path, line, dtype, said):
+    (tmp_path / "a.jsonl").write_text(f"{line}\n")
+    reader = hr.JsonLines(tmp_path, spec=hr.Spec((2,), np.dtype(dtype)))
+    columns = hr.GetItem([{"x": np.array(json.loads(line))}], spec={"x": reader.spec})
+    if said is None:
+        assert read(reader, [0])[0, 1] == read(columns, [0])["x"][0, 1] == 16777216
+        return
+    with pytest.raises(hr.SampleFormatError, match=f"sample 0 .*: {said}"):
+        read(reader, [0])
+    with pytest.raises(hr.SampleFormatError, match=said.removeprefix("it")):
+        read(columns, [0])
+
+
+def test_an_empty_list_does_not_say_what_the_others_hold(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"x": []}\n{"x": [1, 2]}\n')
+    with pytest.raises(hr.SampleFormatError, match=r"it\['x'\] is an empty list.* Pass spec="):
+        hr.JsonLines(tmp_path, ragged=True)
 
 
 def test_a_function_that_fails_is_named(tmp_path):

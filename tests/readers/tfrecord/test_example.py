@@ -2,6 +2,7 @@
 
 import contextlib
 
+import hypothesis
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -44,7 +45,12 @@ FEATURES = st.dictionaries(
 )
 
 
+# Of ints that are not packed, 70000 has the bytes of two, with those around them.
+LONG, SHORT = np.array([70000, 1, 1]), np.array([1, 1, 1, 1])
+
+
 @settings(deadline=None, max_examples=60)
+@hypothesis.example([({"a": LONG}, False), ({"a": SHORT}, False)])
 @given(st.lists(st.tuples(FEATURES, st.booleans()), min_size=2, max_size=12))
 def test_one_parser_takes_examples_that_are_alike_or_not(written):
     """Whatever it has seen before, it finds what one that has seen nothing finds."""

@@ -10,6 +10,9 @@ from headrace.arguments import check_ids
 from headrace.arrays import Array, Indices
 from headrace.errors import ArgumentError, bad_type, bad_value
 
+# Of a file; so that the sum of two numbers of frames is one, too.
+MOST_FRAMES = 2**61
+
 
 class Clips(NamedTuple):
     """The samples, in order; each attribute has the shape (samples,).
@@ -63,6 +66,7 @@ class Clips(NamedTuple):
             try:
                 name, *ints = clip
                 row = [operator.index(number) for number in ints]
+                is_there = name in numbers
             except TypeError:
                 raise bad_type(where, clip, f"{wanted}, a str and ints") from None
             if length is not None:
@@ -70,10 +74,10 @@ class Clips(NamedTuple):
             if len(row) != 2:
                 remedy = "Leave frames= out for clips of several lengths." if length else ""
                 raise bad_value(where, clip, wanted, remedy)
-            if name not in numbers:
+            if not is_there:
                 raise bad_value(where, clip, f"of one of the files in {shown!r}")
-            if min(row) < 0:
-                raise bad_value(where, clip, f"{wanted}, and no number below 0")
+            if min(row) < 0 or max(row) > MOST_FRAMES:
+                raise bad_value(where, clip, f"{wanted}, and no number below 0 or too large")
             rows.append((numbers[name], *row))
         if not rows:
             raise bad_value("clips", clips, "at least one clip")

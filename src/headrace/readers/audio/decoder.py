@@ -6,6 +6,7 @@ Requires soundfile, imported when one is made.
 import contextlib
 import io
 import os
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
@@ -21,6 +22,12 @@ if TYPE_CHECKING:
 
 DTYPES = ("float32", "float64", "int16", "int32")
 MOST = 2**31 - 1
+# What libsndfile logs of a file whose header tells of more bytes than it has.
+_CUT_SHORT = re.compile(r"^\s*(?:data|SSND|Riff size) *: (\d+) \(should be (\d+)\)", re.MULTILINE)
+# Programs that write to a pipe can't go back to fill in the size, and leave a large one.
+_LEAST_UNKNOWN = 2**31 - 2**16
+_PAGE = re.compile(rb"OggS\0[\0-\7]")
+_MOST_PAGE_BYTES = 27 + 255 + 255 * 255
 
 
 class Header(NamedTuple):
@@ -92,6 +99,7 @@ class AudioDecoder:
         """
         with opened(file) as sound:
             self._check(sound)
+            _check_whole(sound, file)
             for number, (start, out) in enumerate(clips):
                 try:
                     self._read(sound, start, out)
@@ -133,6 +141,34 @@ class AudioDecoder:
             out[: len(found)] = found.mean(axis=1)
         if len(found) < n:
             raise FormatError(f"it ends after frame {start + len(found)} of {sound.frames}")
+
+
+def _check_whole(sound: "soundfile.SoundFile", file: BinaryIO) -> None:
+    """Raises a FormatError if the file was cut short, which libsndfile takes for its end."""
+    if sound.format == "OGG":
+        position = file.tell()
+        start = max(0, file.seek(0, io.SEEK_END) - _MOST_PAGE_BYTES)
+        file.seek(start)
+        tail = file.read()
+        file.seek(position)
+        pages = [match.start() for match in _PAGE.finditer(tail)]
+        if pages and _page_end(tail, pages[-1]) > len(tail):
+            raise FormatError("it was cut short: it ends within a page of Ogg")
+        return
+    found = _CUT_SHORT.search(sound.extra_info)
+    if found is not None and int(found[1]) < _LEAST_UNKNOWN:
+        raise FormatError(
+            f"it was cut short: it has {found[2]} of the {found[1]} bytes of sound in its header"
+        )
+
+
+def _page_end(data: bytes, page: int) -> int:
+    """Where a page of Ogg ends, of whose packets the sizes stand in its header (RFC 3533)."""
+    sizes = page + 27
+    if len(data) < sizes:
+        return sizes
+    stop = sizes + data[sizes - 1]
+    return stop + sum(data[sizes:stop])
 
 
 @contextlib.contextmanager

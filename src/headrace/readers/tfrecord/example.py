@@ -68,10 +68,11 @@ class ExampleParser:
         layout = self._layouts.get(len(data))
         if layout is None or not layout.fits(data):
             found = _found(data)
-            if len(data) in self._layouts:
-                self._layouts[len(data)] = _Layout(found, _around(data, found))
-            elif len(self._layouts) < _MOST_LAYOUTS:
-                self._layouts[len(data)] = None
+            if all(map(_ends_are_told, found)):
+                if len(data) in self._layouts:
+                    self._layouts[len(data)] = _Layout(found, _around(data, found))
+                elif len(self._layouts) < _MOST_LAYOUTS:
+                    self._layouts[len(data)] = None
         else:
             found = layout.features
         wanted = self._wanted
@@ -79,6 +80,11 @@ class ExampleParser:
             one.name: _values(data, one) if wanted is None or one.name in wanted else []
             for one in found
         }
+
+
+def _ends_are_told(feature: _Feature) -> bool:
+    """Whether the bytes around its values say where they end, not those of unpacked ints."""
+    return all(wire != _VARINT for wire, _, _ in feature.pieces)
 
 
 def _found(data: bytes) -> list[_Feature]:

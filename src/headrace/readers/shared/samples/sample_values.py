@@ -19,6 +19,8 @@ from headrace.readers.shared.samples.ragged_parts import REMEDY, differ_in_lengt
 # Which arrays may have any length: all, some in the structure of a sample, or some by their keys.
 RaggedLeaves: TypeAlias = Tree[bool] | list[str]
 
+# Up to here, float64 has all ints.
+_EXACT_INTS = 2**53
 _NUMBERS = int | float | complex | np.generic
 
 
@@ -60,6 +62,11 @@ def learned(sample: object, where: str, ragged: RaggedLeaves = False) -> Specs:
     array = array_of(sample, where)
     if not isinstance(ragged, bool):
         raise bad_value("ragged", ragged, f"in the structure of a sample: {where} is one array")
+    if ragged and isinstance(sample, list) and not sample:
+        raise UnfitError(
+            f"{where} is an empty list, which does not say what is in the others. Pass spec=, such "
+            "as headrace.Spec((None,), 'int64')"
+        )
     shape = (None, *array.shape[1:]) if ragged and array.ndim else array.shape
     return Spec(shape, array.dtype.newbyteorder("="))
 
@@ -123,7 +130,7 @@ def write_sample(
                 else f"; expected is {spec.dtype}. To convert numbers, pass spec= to the reader"
             )
             raise UnfitError(f"{where} has the dtype {array.dtype}{expected}")
-        out[row] = array
+        out[row] = converted(array, spec.dtype, where)
     elif isinstance(spec, dict):
         if not isinstance(sample, Mapping):
             raise UnfitError(f"{where} is a {type(sample).__name__}; expected is a dict")
@@ -168,9 +175,43 @@ def array_of(sample: object, where: str) -> Array:
         array = np.asarray(sample)
     except (ValueError, TypeError, RuntimeError, OverflowError) as error:
         raise UnfitError(f"{where} can't become an array: {error}") from None
+    if array.dtype == np.float64 and isinstance(sample, list):
+        _check_ints(sample, array, where)
     if array.dtype.hasobject or (array.dtype.kind in "UT" and not isinstance(sample, np.ndarray)):
         raise UnfitError(f"{where} can't become an array of numbers: it is {array.dtype}")
     return array
+
+
+def _check_ints(sample: list[Any], array: Array, where: str) -> None:
+    """Raises an `UnfitError` if numpy has made floats of ints, which are others then.
+
+    It does so where no integer dtype holds them all, such as of -1 and 2**63.
+    """
+    large = np.abs(array) >= _EXACT_INTS
+    if large.any():
+        found = np.array(sample, object)
+        ints = [value for value in found[large].tolist() if isinstance(value, int)]
+        if any(int(float(value)) != value for value in ints):
+            raise UnfitError(
+                f"{where} can't become an array: no dtype holds {ints[0]} and the rest"
+            )
+
+
+def converted(array: Array, dtype: np.dtype[Any], where: str) -> Array:
+    """The values for an array of another dtype; an `UnfitError` if it can't hold them."""
+    if np.can_cast(array.dtype, dtype, "safe"):
+        return array
+    with np.errstate(over="ignore"):
+        result = array.astype(dtype)
+    if dtype.kind in "fc":
+        held = np.isfinite(result) | ~np.isfinite(array)
+    elif dtype.kind in "iuSU":
+        held = result == array
+    else:
+        return result
+    if not held.all():
+        raise UnfitError(f"{where} has {array[~held].flat[0]}, which {dtype} of spec can't hold")
+    return result
 
 
 def fits(array: Array, spec: Spec, converts: bool) -> bool:
