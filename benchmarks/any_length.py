@@ -20,7 +20,7 @@ import numpy as np
 
 import parts
 import ragged
-from measuring import Numbers, Pass, RunEpoch, consume, measure, measure_in_turns
+from measuring import Numbers, Pass, RunEpoch, consume, epochs_of, measure, measure_in_turns
 from peers import needed
 
 SCRIPT = Path(__file__).resolve()
@@ -66,14 +66,8 @@ def headrace(samples: int, buckets: bool, workers: int) -> Iterator[tuple[RunEpo
         order = hr.Buckets(np.diff(offsets), LADDER, max_tokens=BUDGET)
         options = {"batch_size": SIZES[0], "shuffle": order, "transform": hr.pad(ladder=LADDER)}
     reader = hr.RaggedArray(values, offsets)
-    with hr.Loader(reader, tail="partial", executor=executor, **options) as loader:
-
-        def run(_epoch: int, check: bool) -> Pass:
-            outcome = watched.consume(loader, check)
-            if check:  # what the warm-up made ahead would be a head start
-                loader.close()
-            return outcome
-
+    loader = hr.Loader(reader, tail="partial", executor=executor, **options)
+    with epochs_of(loader, watched.consume) as run:
         yield run, watched
 
 

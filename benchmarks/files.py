@@ -35,7 +35,7 @@ from measuring import (
     Numbers,
     Pass,
     RunEpoch,
-    consume,
+    epochs_of,
     machine,
     measure,
     measure_apart,
@@ -94,14 +94,8 @@ def headrace(work: Workload, executor: str | None, *arguments: int) -> Iterator[
         if executor_class is None:
             raise MissingError(f"this version of headrace has no {executor}")
         options["executor"] = executor_class(*arguments)
-    with hr.Loader(files, batch_size=BATCH_SIZE, seed=0, **options) as loader:
-
-        def run(_epoch: int, check: bool) -> Pass:
-            outcome = consume(loader, check)
-            if check:  # what the warm-up made ahead for the next epoch would be a head start
-                loader.close()
-            return outcome
-
+    loader = hr.Loader(files, batch_size=BATCH_SIZE, seed=0, **options)
+    with epochs_of(loader) as run:
         yield run
 
 

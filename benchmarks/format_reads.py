@@ -24,7 +24,16 @@ import numpy as np
 
 import headrace as hr
 import parts
-from measuring import MissingError, Numbers, Pass, RunEpoch, consume, measure, measure_in_turns
+from measuring import (
+    MissingError,
+    Numbers,
+    Pass,
+    RunEpoch,
+    consume,
+    epochs_of,
+    measure,
+    measure_in_turns,
+)
 
 BATCH_SIZE = 64
 SCRIPT = Path(__file__).resolve()
@@ -93,14 +102,7 @@ def headrace(reader: Any, order: Any, executor: hr.Executor) -> Iterator[RunEpoc
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", hr.ReadAmplificationWarning)  # it is what is measured
         loader = hr.Loader(reader, BATCH_SIZE, shuffle=order, seed=0, executor=executor)
-    with loader:
-
-        def run(_epoch: int, check: bool) -> Pass:
-            outcome = consume(loader, check)
-            if check:  # what the warm-up made ahead would be a head start
-                loader.close()
-            return outcome
-
+    with epochs_of(loader) as run:
         yield run
 
 

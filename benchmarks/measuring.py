@@ -17,7 +17,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -88,6 +88,20 @@ def consume(batches: Iterable[Any], check: bool) -> Pass:
             checksum += float(batch.reshape(len(batch), -1)[:, 0].sum())
     assert first_batch_s is not None, "an epoch has at least one batch"
     return Pass(first_batch_s, checksum)
+
+
+@contextlib.contextmanager
+def epochs_of(loader: Any, take: Callable[[Any, bool], Pass] = consume) -> Iterator[RunEpoch]:
+    """Epochs of a loader of headrace, taken by `take(loader, check)`."""
+
+    def run(_epoch: int, check: bool) -> Pass:
+        outcome = take(loader, check)
+        if check:  # what the warm-up made ahead would be a head start
+            loader.close()
+        return outcome
+
+    with loader:
+        yield run
 
 
 def measure(run: RunEpoch, seconds: float, samples: int, nbytes: int, checksum: float) -> Numbers:

@@ -12,7 +12,7 @@ Requires headrace, pyarrow and grain. What is planned are lengths of the same ki
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 import parts
-from measuring import MissingError, Numbers, Pass, RunEpoch, measure, measure_in_turns
+from measuring import MissingError, Numbers, Pass, RunEpoch, epochs_of, measure, measure_in_turns
 from peers import needed
 
 SCRIPT = Path(__file__).resolve()
@@ -57,7 +57,7 @@ class Watched:
     def __init__(self, key: str) -> None:
         self.key, self.rows = key, 0
 
-    def consume(self, batches: Iterator[Any], check: bool) -> Pass:
+    def consume(self, batches: Iterable[Any], check: bool) -> Pass:
         started = time.perf_counter()
         first_s, total = 0.0, 0
         for batch in batches:
@@ -75,14 +75,8 @@ def headrace(make_reader: Callable[[str], Any], split: str) -> Iterator[tuple[Ru
     watched = Watched("values")
     with tempfile.TemporaryDirectory(prefix="headrace-benchmark-") as folder:
         packed = hr.Packed(make_reader(folder), LENGTH, split)
-        with hr.Loader(packed, BATCH_SIZE, tail="partial") as loader:
-
-            def run(_epoch: int, check: bool) -> Pass:
-                outcome = watched.consume(iter(loader), check)
-                if check:  # what the warm-up made ahead would be a head start
-                    loader.close()
-                return outcome
-
+        loader = hr.Loader(packed, BATCH_SIZE, tail="partial")
+        with epochs_of(loader, watched.consume) as run:
             yield run, watched
 
 

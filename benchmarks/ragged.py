@@ -17,7 +17,16 @@ from typing import Any
 import numpy as np
 
 import parts
-from measuring import MissingError, Numbers, Pass, RunEpoch, in_threads, measure, measure_in_turns
+from measuring import (
+    MissingError,
+    Numbers,
+    Pass,
+    RunEpoch,
+    epochs_of,
+    in_threads,
+    measure,
+    measure_in_turns,
+)
 
 BATCH_SIZE = 128
 SCRIPT = Path(__file__).resolve()
@@ -98,14 +107,8 @@ def headrace(source: str, folder: str, samples: int, workers: int) -> Iterator[R
         except hr.MissingExtraError as error:
             raise MissingError(str(error)) from None
     executor = hr.Inline() if workers == 1 else hr.Threads(workers)
-    with hr.Loader(reader, batch_size=BATCH_SIZE, seed=0, executor=executor) as loader:
-
-        def run(_epoch: int, check: bool) -> Pass:
-            outcome = consume(loader, check)
-            if check:  # what the warm-up made ahead would be a head start
-                loader.close()
-            return outcome
-
+    loader = hr.Loader(reader, batch_size=BATCH_SIZE, seed=0, executor=executor)
+    with epochs_of(loader, consume) as run:
         yield run
 
 

@@ -20,7 +20,16 @@ from typing import Any
 import numpy as np
 
 import parts
-from measuring import MissingError, Numbers, Pass, RunEpoch, consume, measure, measure_in_turns
+from measuring import (
+    MissingError,
+    Numbers,
+    Pass,
+    RunEpoch,
+    consume,
+    epochs_of,
+    measure,
+    measure_in_turns,
+)
 
 BATCH_SIZE = 64
 SCRIPT = Path(__file__).resolve()
@@ -117,15 +126,12 @@ def headrace(work: str, folder: Path, n: int, executor: str | None) -> Iterator[
     else:
         reader = hr.TFRecords(folder, {"x": as_image})
     chosen = None if executor is None else getattr(hr, executor)()
-    with hr.Loader(reader, BATCH_SIZE, seed=0, executor=chosen) as loader:
 
-        def run(_epoch: int, check: bool) -> Pass:
-            batches = (batch["x"] if isinstance(batch, dict) else batch for batch in loader)
-            outcome = consume(batches, check)
-            if check:  # what the warm-up made ahead would be a head start
-                loader.close()
-            return outcome
+    def consume_x(loader: Any, check: bool) -> Pass:
+        return consume((b["x"] if isinstance(b, dict) else b for b in loader), check)
 
+    loader = hr.Loader(reader, BATCH_SIZE, seed=0, executor=chosen)
+    with epochs_of(loader, consume_x) as run:
         yield run
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 import parts
-from measuring import Numbers, Pass, RunEpoch, consume, in_threads, measure, measure_in_turns
+from measuring import Numbers, RunEpoch, epochs_of, in_threads, measure, measure_in_turns
 
 BATCH_SIZE = 128
 SCRIPT = Path(__file__).resolve()
@@ -68,14 +68,8 @@ def headrace(path: str, place: str, executor: str | None, *arguments: int) -> It
 
     source = rows_of(path, place) if place == PLACES[0] else hr.NpyFile(path)
     chosen = None if executor is None else getattr(hr, executor)(*arguments)
-    with hr.Loader(source, batch_size=BATCH_SIZE, seed=0, executor=chosen) as loader:
-
-        def run(_epoch: int, check: bool) -> Pass:
-            outcome = consume(loader, check)
-            if check:  # what the warm-up made ahead would be a head start
-                loader.close()
-            return outcome
-
+    loader = hr.Loader(source, batch_size=BATCH_SIZE, seed=0, executor=chosen)
+    with epochs_of(loader) as run:
         yield run
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 import parts
-from measuring import Numbers, Pass, RunEpoch, consume, measure, measure_in_turns
+from measuring import Numbers, Pass, RunEpoch, epochs_of, measure, measure_in_turns
 
 BATCH_SIZE = 128
 BOUND = ">= 0.8"
@@ -54,14 +54,8 @@ def headrace(width: int, length: int, samples: int, executor: str | None) -> Ite
 
     windows = hr.Windows(rows_of(width, samples + length - 1), length)
     chosen = None if executor is None else getattr(hr, executor)()
-    with hr.Loader(windows, batch_size=BATCH_SIZE, seed=0, executor=chosen) as loader:
-
-        def run(_epoch: int, check: bool) -> Pass:
-            outcome = consume(loader, check)
-            if check:  # what the warm-up made ahead would be a head start
-                loader.close()
-            return outcome
-
+    loader = hr.Loader(windows, batch_size=BATCH_SIZE, seed=0, executor=chosen)
+    with epochs_of(loader) as run:
         yield run
 
 
