@@ -228,10 +228,9 @@ def present(session: nox.Session) -> None:
     """typing, formats, adapters, cluster, trainers and docs, in one environment."""
     install_with_torch(session, *TYPING, *WITH_FORMATS, *ADAPTERS, *CLUSTER, *TRAINERS, *DOCS)
     # Those that take longest first, and those of several processes last.
-    runs = [*adapter_runs(), *format_runs(), *typing_runs(), *docs_runs(), *cluster_runs()]
-    runs += trainer_runs()
-    two_at_a_time(session, *runs, pytest(COLLECTION))
-    with_lowest_lightning(session)
+    runs = [*adapter_runs(), *format_runs(), *docs_runs(), *cluster_runs(), *typing_runs()]
+    runs += [*trainer_runs(), *lowest_lightning_runs(session)]
+    two_at_a_time(session, *runs, pytest(COLLECTION, **backend("jax")))
 
 
 @nox.session(python=FRAMEWORKS_PYTHON, default=False)
@@ -266,15 +265,20 @@ def cluster(session: nox.Session) -> None:
 def trainers(session: nox.Session) -> None:
     """Loaders in trainers that others wrote, also in two processes."""
     install_with_torch(session, *TRAINERS)
-    two_at_a_time(session, *trainer_runs())
-    with_lowest_lightning(session)
+    two_at_a_time(session, *trainer_runs(), *lowest_lightning_runs(session))
 
 
-def with_lowest_lightning(session: nox.Session) -> None:
-    """Of the trainers, the others have no older version with which all is right."""
+def lowest_lightning_runs(session: nox.Session) -> list[Run]:
+    """Of the trainers, the others have no older version with which all is right.
+
+    It lies in a folder of its own, so that the other runs need not wait for it.
+    """
     [lightning] = [one for one in group("trainers") if one.startswith("lightning")]
-    install(session, lightning.replace(">=", "=="))
-    two_at_a_time(session, *trainer_runs("lightning"))
+    folder = os.path.join(session.virtualenv.location, "lowest-lightning")
+    install(session, "--upgrade", "--no-deps", "--target", folder, lightning.replace(">=", "=="))
+    return [
+        run._replace(env={**run.env, "PYTHONPATH": folder}) for run in trainer_runs("lightning")
+    ]
 
 
 @nox.session(python=FRAMEWORKS_PYTHON, default=False)
@@ -285,7 +289,7 @@ def docs(session: nox.Session) -> None:
 
 
 def typing_runs() -> list[Run]:
-    return [Run(("mypy",)), pytest("tests/typing")]
+    return [pytest("tests/typing")]
 
 
 def format_runs() -> list[Run]:
@@ -319,6 +323,7 @@ def docs_runs() -> list[Run]:
 def trainer_runs(*clients: str) -> list[Run]:
     """Each client in a process of its own, as they set up the frameworks for themselves."""
     found = sorted(Path("tests/trainers").glob("test_*.py"))
+    found.sort(key=lambda file: "ray" not in file.name)  # which takes longest
     asked = [file for file in found if not clients or any(name in file.name for name in clients)]
     return [pytest(str(file), **backend("jax")) for file in asked]
 

@@ -11,20 +11,26 @@ cluster = Cluster(
     head_node_args={"num_cpus": 1, "object_store_memory": 150 * MB, "include_dashboard": False},
 )
 
-def add_second():
-    return cluster.add_node(
+def add_second(**environment):
+    os.environ.update(environment)
+    node = cluster.add_node(
         num_cpus=2, resources={"second": 1}, object_store_memory=300 * MB
     )
+    for name in environment:
+        del os.environ[name]
+    return node
 
-second = add_second()
+second = add_second(**ENVIRONMENT)
 cluster.wait_for_nodes()
 ray.init(address=cluster.address, log_to_driver=False)
 assert len(ray.nodes()) == 2
 """
 
 
-def on_two_nodes(script):
-    parts = [TWO_NODES, script, "ray.shutdown()\ncluster.shutdown()"]
+def on_two_nodes(script, environment=()):
+    """The script, on a cluster of which the second node has these environment variables."""
+    start = TWO_NODES.replace("ENVIRONMENT", repr(dict(environment)))
+    parts = [start, script, "ray.shutdown()\ncluster.shutdown()"]
     return "\n".join(textwrap.dedent(part) for part in parts)
 
 
@@ -32,6 +38,7 @@ def test_keras_trains_to_the_end_when_a_node_is_killed_while_it_makes_a_batch(ru
     output = run(
         on_two_nodes("""
         import keras
+        from keras_seed import set_random_seed
         folder = os.getcwd()
         victim = second.node_id
         head = ray.get_runtime_context().get_node_id()
@@ -57,7 +64,7 @@ def test_keras_trains_to_the_end_when_a_node_is_killed_while_it_makes_a_batch(ru
             return x + rng.normal(size=x.shape).astype("float32"), y
 
         def trained(executor, transform):
-            keras.utils.set_random_seed(1)
+            set_random_seed(1)
             model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(16, "relu"),
                                       keras.layers.Dense(3)])
             loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -85,14 +92,18 @@ def test_keras_trains_to_the_end_when_a_node_is_killed_while_it_makes_a_batch(ru
         print("passed")
     """)
     )
-    assert output.splitlines()[-1] == "passed"
+    assert "passed" in output.splitlines()  # before or after what Ray says of the dead node
 
 
 def test_batches_that_were_finished_on_a_node_and_are_lost_are_made_again(run):
+    # Whoever asks the second node for a batch waits for ten minutes, so that it alone has them.
+    pull = "ObjectManagerService.grpc_server.Pull.HandleRequestImpl"
+    silent = {"RAY_testing_asio_delay_us": f"{pull}=600000000:600000000"}
     output = run(
-        on_two_nodes("""
+        on_two_nodes(
+            """
         folder = os.getcwd()
-        nbytes = 50 * MB
+        nbytes = 40 * MB
 
         def expected(key):
             return np.random.default_rng(key).integers(256, size=nbytes, dtype=np.uint8)
@@ -102,28 +113,29 @@ def test_batches_that_were_finished_on_a_node_and_are_lost_are_made_again(run):
                 file.write("started\\n")
             return np.random.default_rng(key).integers(256, size=nbytes, dtype=np.uint8)
 
-        def times_started(key):
-            file = f"{folder}/{key}"
-            return len(open(file).readlines()) if os.path.exists(file) else 0
+        def times_started():
+            files = [f"{folder}/{key}" for key in range(2)]
+            return [len(open(file).readlines()) for file in files if os.path.exists(file)]
 
-        # One at a time, on the second node: what comes before a batch that has started is finished.
-        executor = hr.Ray(3, lookahead_bytes=150 * MB, resources={"second": 1})
-        batches = executor.map(make_batch, range(8))
-        held = [next(batches), next(batches)]  # the store of this node has no room for three more
-        while not times_started(4):
+        # One at a time: where both have started, one is finished.
+        executor = hr.Ray(2, lookahead_bytes=2 * nbytes, resources={"second": 1})
+        held = []
+        taking = threading.Thread(
+            target=lambda: held.extend(executor.map(make_batch, range(2))))
+        taking.start()
+        while times_started() != [1, 1]:
             time.sleep(0.05)
         cluster.remove_node(second, allow_graceful=False)
         third = add_second()
+        taking.join()
+        assert times_started() == [2, 2]
+        cluster.remove_node(third, allow_graceful=False)
+        assert len(held) == 2
         assert all((batch == expected(key)).all() for key, batch in enumerate(held))
-        del held
-        for key, batch in enumerate(batches, 2):
-            assert (batch == expected(key)).all(), key
-            del batch
-        assert key == 7
-        print([times_started(key) for key in range(8)])
-        assert times_started(2) + times_started(3) > 2, "both were finished, and one was lost"
         executor.close()
         print("passed")
-    """)
+    """,
+            silent,
+        )
     )
-    assert output.splitlines()[-1] == "passed"
+    assert "passed" in output.splitlines()  # before or after what Ray says of the dead node

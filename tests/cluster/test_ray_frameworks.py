@@ -7,6 +7,7 @@ import pytest
 SCRIPT = """
 import warnings
 import keras
+from keras_seed import set_random_seed
 # As torch does when it makes a tensor of such an array.
 warnings.filterwarnings("error", message=".*not writ")
 ray.init(log_to_driver=False)
@@ -15,7 +16,7 @@ x = np.random.default_rng(0).normal(size=(70, 4000)).astype("float32")
 y = np.arange(70) % 3
 
 def results(executor):
-    keras.utils.set_random_seed(1)
+    set_random_seed(1)
     model = keras.Sequential([keras.Input((4000,)), keras.layers.Dense(3)])
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile("sgd", loss)

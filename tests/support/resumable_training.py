@@ -10,6 +10,7 @@ import sys
 
 import keras
 import numpy as np
+from keras_seed import set_random_seed
 
 import headrace as hr
 from headrace.adapters.keras import ResumeTraining
@@ -50,7 +51,7 @@ class Log(keras.callbacks.Callback):
 
 
 def main(checkpoint, save_freq, log, result):
-    keras.utils.set_random_seed(3)
+    set_random_seed(3)
     layers = keras.layers
     model = keras.Sequential(
         [keras.Input((1,)), Order(), layers.Dense(8, "relu"), layers.Dropout(0.3), layers.Dense(1)]

@@ -89,8 +89,9 @@ def as_lists(batch):
 def model_and_data():
     """A model whose batches can be told apart, and what it trains on."""
     import keras
+    from keras_seed import set_random_seed
 
-    keras.utils.set_random_seed(1)
+    set_random_seed(1)
     model = keras.Sequential(
         [keras.Input((3,)), keras.layers.Dropout(0.1), keras.layers.Dense(2), keras.layers.Dense(1)]
     )

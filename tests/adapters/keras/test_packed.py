@@ -9,6 +9,7 @@ import headrace as hr
 keras = pytest.importorskip("keras")
 
 from keras_recording import BACKEND
+from keras_seed import set_random_seed
 
 pytestmark = pytest.mark.skipif(
     BACKEND in ("numpy", "openvino"), reason=f"Keras can't train on the {BACKEND} backend"
@@ -34,7 +35,7 @@ def with_targets(batch, rng):
 
 
 def test_the_loss_on_packed_rows_is_that_on_single_samples():
-    keras.utils.set_random_seed(0)
+    set_random_seed(0)
     model = TinyTransformer()
     losses = []
     model.compile(loss=keras.losses.SparseCategoricalCrossentropy(True, reduction="sum"))

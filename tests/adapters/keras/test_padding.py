@@ -37,9 +37,9 @@ def one_output(shape, units, loss):
 
 
 def compiled(model, loss):
-    keras.utils.set_random_seed(1)
+    generator = np.random.default_rng(1)
     for weight in model.trainable_weights:
-        weight.assign(keras.random.normal(weight.shape))
+        weight.assign(generator.normal(size=weight.shape))
     model.compile(keras.optimizers.SGD(0.1), loss, jit_compile=BACKEND == "jax")
     return model
 

@@ -7,6 +7,7 @@ processes, which takes longer.
 """
 
 import json
+import random
 import sys
 
 import keras
@@ -28,6 +29,10 @@ def distribution(kind: str) -> "keras.distribution.Distribution":
     return keras.distribution.ModelParallel(layout_map=layout, auto_shard_dataset=False)
 
 
+# Keras seeds it where there are several processes, and it takes seconds to import.
+sys.modules["tensorflow"] = None
+
+
 def main(rank: int, world_size: int, port: str, *kinds: str) -> None:
     if world_size > 1:
         keras.distribution.initialize(f"localhost:{port}", world_size, rank)
@@ -40,8 +45,7 @@ def main(rank: int, world_size: int, port: str, *kinds: str) -> None:
 
 
 def trained(place: hr.World, kind: str) -> dict[str, object]:
-
-    keras.utils.set_random_seed(1)
+    random.seed(1)  # of which Keras draws its own
     x = np.random.default_rng(0).normal(size=(N, 5)).astype("float32")
     y = (x @ np.arange(5, dtype="float32")[:, None] + 1).astype("float32")
     options = {**place._asdict(), "batch_size": GLOBAL_BATCH // place.world_size, "seed": 2}
