@@ -227,6 +227,14 @@ def elements_of(starts: Indices, lengths: Indices, offsets: Indices) -> Indices:
     return elements
 
 
+def bytes_of(values: Array) -> memoryview:
+    """Those of an array, which may have a dtype that a memoryview has no letter for.
+
+    They can be set if the array is C-contiguous; if not, they are those of a copy.
+    """
+    return np.asarray(values).reshape(-1).view(np.uint8).data
+
+
 def gather(values: Array, starts: Indices, lengths: Indices, out: RaggedOut) -> None:
     """Fills `out` with the elements `values[start : start + length]`, for each of the samples."""
     fill(values, starts, lengths, out.allocate(lengths))
@@ -241,10 +249,10 @@ def fill(values: Array, starts: Indices, lengths: Indices, target: Ragged) -> No
     if total >= _LEAST_COPIED_BY_SAMPLE * n or not alike:
         if alike and values.flags.c_contiguous and target.values.nbytes < _LEAST_BYTES_SLICED * n:
             size = target.values.nbytes // total
-            every, starts = _bytes_of(values), starts * size
+            every, starts = bytes_of(values), starts * size
             stops = (starts + lengths * size).tolist()
             joined = b"".join([every[a:b] for a, b in zip(starts.tolist(), stops, strict=True)])
-            _bytes_of(target.values)[:] = joined
+            bytes_of(target.values)[:] = joined
             return
         stops = (starts + lengths).tolist()
         pieces = [values[a:b] for a, b in zip(starts.tolist(), stops, strict=True)]
@@ -255,11 +263,6 @@ def fill(values: Array, starts: Indices, lengths: Indices, target: Ragged) -> No
         np.asarray(values).take(elements, 0, target.values, "clip")
     else:
         target.values[...] = values[elements]
-
-
-def _bytes_of(values: Array) -> memoryview:
-    """Those of a C-contiguous array, also of a dtype that a memoryview has no letter for."""
-    return np.asarray(values).reshape(-1).view(np.uint8).data
 
 
 def check_offsets(values: Array, offsets: Indices) -> Indices:

@@ -9,6 +9,7 @@ The number is that of the sample; where an order may give a sample twice in an e
 position, so that it gets other numbers each time.
 """
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias, cast
 
@@ -40,11 +41,10 @@ class RandomStreams:
 
     def __init__(self, seed: int) -> None:
         self.stage: int = 0
-        key = np.random.SeedSequence(seed, spawn_key=(streams.TRANSFORM,))
         self._counter = np.zeros(4, np.uint64)
         self._state: Any = {
             "bit_generator": "Philox",
-            "state": {"counter": self._counter, "key": key.generate_state(2, np.uint64)},
+            "state": {"counter": self._counter, "key": _key(seed)},
             "buffer": np.zeros(4, np.uint64),
             "buffer_pos": 4,  # the buffer is used up: the next number comes from the counter
             "has_uint32": 0,
@@ -74,6 +74,13 @@ class RandomStreams:
         # Setting a state takes a tenth of the time of making a generator.
         self._bits.state = self._state
         return self._generator
+
+
+@functools.lru_cache
+def _key(seed: int) -> Array:
+    """That of the generators of a seed; kept, as they are made anew for each batch."""
+    sequence = np.random.SeedSequence(seed, spawn_key=(streams.TRANSFORM,))
+    return sequence.generate_state(2, np.uint64)
 
 
 class per_sample:  # noqa: N801  (it reads as a function where it is used)

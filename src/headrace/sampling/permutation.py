@@ -17,6 +17,8 @@ from headrace.errors import OutOfRangeError, bad_type
 
 # Statistical tests fail up to 7 rounds and pass from 8 on: docs/decisions/permutation.md
 _ROUNDS = 10
+# So few numbers are permuted in less time one by one, as a call of numpy takes most of it.
+_ONE_BY_ONE = 6
 
 
 class Permutation:
@@ -48,7 +50,7 @@ class Permutation:
         True
     """
 
-    __slots__ = ("_adds", "_mask", "_multipliers", "_n", "_shift")
+    __slots__ = ("_arrays", "_keys", "_mask", "_n", "_shift")
 
     def __init__(self, n: int, seed: int | np.random.SeedSequence = 0) -> None:
         self._n = check_int("n", n, 1, MAX_SAMPLES)
@@ -60,10 +62,13 @@ class Permutation:
         # Of the numbers, `bits` matter at each step, so that those of 32 bits, which processors
         # multiply several at a time, give the same.
         kind = np.uint32 if bits <= 32 else np.uint64
-        self._mask = kind(mask)
-        self._shift = kind(max(1, bits // 2))
-        self._adds = [kind(word & mask) for word in words[:_ROUNDS]]
-        self._multipliers = [kind((word | 1) & mask) for word in words[_ROUNDS:]]
+        adds, multipliers = words[:_ROUNDS], words[_ROUNDS:]
+        # What to add and what to multiply by, in each round.
+        self._keys = [(a & mask, (b | 1) & mask) for a, b in zip(adds, multipliers, strict=True)]
+        # As arrays of no axes, with which numpy computes in less time than with its scalars.
+        self._arrays = [(np.array(a, kind), np.array(b, kind)) for a, b in self._keys]
+        self._mask = np.array(mask, kind)
+        self._shift = np.array(max(1, bits // 2), kind)
 
     def __len__(self) -> int:
         return self._n
@@ -115,29 +120,41 @@ class Permutation:
         # The power of two is less than twice n, so each pass brings home more than half of the
         # rest.
         outside = np.flatnonzero(numbers >= self._n)
-        while outside.size:
+        while outside.size > _ONE_BY_ONE:
             walkers = numbers[outside]
             self._scramble(walkers)
             numbers[outside] = walkers
             outside = outside[walkers >= self._n]
+        for at in outside.tolist():
+            numbers[at] = self._brought_home(numbers.item(at))
         return numbers.astype(np.int64)
 
     def _scramble(self, numbers: npt.NDArray[np.unsignedinteger]) -> None:
         """A bijection of range(2**bits), in place."""
+        mask, shift = self._mask, self._shift
         shifted = np.empty_like(numbers)
-        for add, multiplier in zip(self._adds, self._multipliers, strict=True):
-            numbers += add
-            numbers *= multiplier
-            numbers &= self._mask
-            np.right_shift(numbers, self._shift, out=shifted)
-            numbers ^= shifted
+        for add, multiplier in self._arrays:
+            np.add(numbers, add, numbers)
+            np.multiply(numbers, multiplier, numbers)
+            np.bitwise_and(numbers, mask, numbers)
+            np.right_shift(numbers, shift, shifted)
+            np.bitwise_xor(numbers, shifted, numbers)
+
+    def _brought_home(self, number: int) -> int:
+        """What comes of a number outside range(n), in as many passes as it takes."""
+        mask, shift = int(self._mask), int(self._shift)
+        while number >= self._n:
+            for add, multiplier in self._keys:
+                number = (number + add) * multiplier & mask
+                number ^= number >> shift
+        return number
 
     def _unscrambled(self, number: int) -> int:
         """What `_scramble` makes `number` of."""
         mask, shift = int(self._mask), int(self._shift)
-        for add, multiplier in zip(reversed(self._adds), reversed(self._multipliers), strict=True):
+        for add, multiplier in reversed(self._keys):
             mixed = number
             for _ in range(mask.bit_length() // shift):  # each time, `shift` more bits are right
                 number = mixed ^ (number >> shift)
-            number = number * pow(int(multiplier), -1, mask + 1) - int(add) & mask
+            number = number * pow(multiplier, -1, mask + 1) - add & mask
         return number
