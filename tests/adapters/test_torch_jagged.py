@@ -64,6 +64,7 @@ def test_values_are_shared_and_parts_of_the_same_lengths_may_be_computed_with():
 
     def noted(batch, rng):
         values.append(batch["tokens"].values)
+        batch["tokens"].offsets.flags.writeable = False  # as those that Ray gives
         return batch
 
     loader = make_loader(transform=noted, executor=hr.Inline())

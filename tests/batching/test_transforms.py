@@ -188,6 +188,18 @@ def test_what_is_returned_becomes_a_batch_of_it(function, expected):
     assert batch.tolist() == expected
 
 
+def test_arrays_come_in_the_byte_order_of_this_machine():
+    def swapped(batch, rng):
+        ragged = hr.Ragged(batch.astype(">f8"), np.array([0, 1, 2]))
+        return {"x": batch.astype(">u2"), "ragged": ragged, "text": "as it is"}
+
+    batch = hr.Loader(np.arange(2), 2, shuffle=False, transform=swapped).batch(0, 0)
+    assert batch["x"].dtype == np.dtype("=u2")
+    assert batch["ragged"].dtype == np.dtype("=f8")
+    assert (batch["x"].tolist(), batch["ragged"].values.tolist()) == ([0, 1], [0.0, 1.0])
+    assert batch["text"] == "as it is"
+
+
 def test_structure_may_be_changed():
     batch = batch_of(lambda sample, rng: (sample["y"][0], {"sum": sample["x"].sum(), "one": 1}))
     assert batch[0].tolist() == [3, 4, 5]

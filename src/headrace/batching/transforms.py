@@ -18,7 +18,7 @@ import numpy as np
 from headrace.arrays import Array, aligned_empty
 from headrace.errors import ArgumentError, bad_type, bad_value
 from headrace.pytree import Tree, leaves, map_leaves, named_leaves
-from headrace.ragged import RaggedOut
+from headrace.ragged import Ragged, RaggedOut
 from headrace.readers.reader import Arrays, Batched, Out, result_of
 from headrace.sampling import streams
 from headrace.sampling.keys import NO_STEP, BatchKey
@@ -167,13 +167,15 @@ def check_transform(transform: object, version: object) -> None:
 def apply(
     transform: Transforms, batch: Tree[Batched], key: BatchKey, generators: RandomStreams
 ) -> Batch:
-    """The batch that `transform` makes of `batch`."""
-    if isinstance(transform, per_sample) or callable(transform):
-        return _applied(transform, batch, key, generators)
+    """The batch that `transform` makes of `batch`, in the byte order of this machine."""
     made: Any = batch
-    for generators.stage, each in enumerate(transform):
-        made = _applied(each, made, key, generators)
-    return made
+    if isinstance(transform, per_sample) or callable(transform):
+        made = _applied(transform, made, key, generators)
+    else:
+        for generators.stage, each in enumerate(transform):
+            made = _applied(each, made, key, generators)
+    native: Any = made if all(map(_is_native, leaves(made))) else map_leaves(_as_native, made)
+    return native
 
 
 def _applied(
@@ -191,6 +193,17 @@ def _applied(
     if any(isinstance(leaf, list) for leaf in leaves(batch)):
         raise ArgumentError("the transform must return tuples or dicts of arrays, not lists.")
     return batch
+
+
+def _is_native(leaf: object) -> bool:
+    return not isinstance(leaf, np.ndarray | Ragged) or leaf.dtype.isnative
+
+
+def _as_native(leaf: object) -> object:
+    """As no framework takes the other byte order, such as of `np.frombuffer(data, ">u2")`."""
+    if isinstance(leaf, Ragged):
+        return Ragged(leaf.values.astype(leaf.dtype.newbyteorder("=")), leaf.offsets)
+    return leaf.astype(leaf.dtype.newbyteorder("=")) if isinstance(leaf, np.ndarray) else leaf
 
 
 def _as_array(leaf: object) -> Array:

@@ -5,7 +5,7 @@ of offsets. So the parts of a batch whose samples have the same lengths share th
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch.utils.data._utils.collate import default_collate_fn_map
@@ -50,7 +50,7 @@ def with_jagged(batch: object) -> Any:
             return leaf
         lengths = leaf.offsets.tobytes()
         if lengths not in known:
-            known[lengths] = torch.from_numpy(leaf.offsets)
+            known[lengths] = cast("torch.Tensor", as_tensor(leaf.offsets))
         return _jagged(values, known[lengths])
 
     return map_leaves(converted, batch)

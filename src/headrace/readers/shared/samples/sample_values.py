@@ -10,7 +10,7 @@ from typing import Any, TypeAlias, TypeGuard
 import numpy as np
 
 from headrace.arguments import check_dtype, hint_of_raw, keeps_kind
-from headrace.arrays import Array
+from headrace.arrays import Array, DType
 from headrace.errors import bad_type, bad_value
 from headrace.pytree import Tree, leaves, map_leaves
 from headrace.readers.reader import Out, Spec, Specs, is_specs
@@ -182,7 +182,7 @@ def array_of(sample: object, where: str) -> Array:
     return array
 
 
-def _check_ints(sample: list[Any], array: Array, where: str) -> None:
+def _check_ints(sample: list[object], array: Array, where: str) -> None:
     """Raises an `UnfitError` if numpy has made floats of ints, which are others then.
 
     It does so where no integer dtype holds them all, such as of -1 and 2**63.
@@ -197,7 +197,7 @@ def _check_ints(sample: list[Any], array: Array, where: str) -> None:
             )
 
 
-def converted(array: Array, dtype: np.dtype[Any], where: str) -> Array:
+def converted(array: Array, dtype: DType, where: str) -> Array:
     """The values for an array of another dtype; an `UnfitError` if it can't hold them."""
     if np.can_cast(array.dtype, dtype, "safe"):
         return array
