@@ -6,7 +6,7 @@ import hypothesis
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tfrecords import example, masked, varint
+from tfrecords import example, feature, masked, message, varint
 
 from headrace.readers.shared.format_error import FormatError
 from headrace.readers.tfrecord.crc32c import masked_of_lengths
@@ -25,6 +25,19 @@ def test_examples_of_every_form(ints, floats, packed):
         found = parser.features(data)
         assert found["i"].tolist() == ints
         assert np.array_equal(found["f"], np.array(floats, "float32"), equal_nan=True)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.lists(NUMBERS, max_size=9), max_size=9), st.booleans())
+def test_feature_lists_of_every_form(steps, packed):
+    """Also of steps that have as many bytes as others, and other numbers of values."""
+    of_steps = b"".join(message(1, feature(np.array(step, "int64"), packed)) for step in steps)
+    data = message(2, message(1, message(1, b"x") + message(2, of_steps)))
+    parser = ExampleParser()
+    for _ in range(3):
+        found = parser.features(data)["x"]
+        assert found.counts.tolist() == list(map(len, steps))
+        assert [one.tolist() for one in found.each()] == steps
 
 
 @settings(deadline=None, max_examples=200)

@@ -22,6 +22,8 @@ from headrace.readers.reader import read_batch
 from headrace.testing import RaggedReaderContract, ReaderContract
 
 GOLDEN = Path(__file__).parents[2] / "data" / "tfrecord"
+SEQUENCES = GOLDEN.with_name("tfrecord_sequences")
+STEPS = [2, 0, 3, 1, 4]
 
 
 def write(path, *records):
@@ -104,6 +106,61 @@ def test_golden_bytes_take_a_function():
     said = r"sample 0 .*examples\.tfrecord', record 0: feature 'image' holds bytes\. Say what"
     with pytest.raises(hr.SampleFormatError, match=said):
         hr.TFRecords(GOLDEN)
+
+
+def test_golden_sequences():
+    """As TensorFlow 2.21 wrote them."""
+    spec = {
+        "label": hr.Spec((), "int32"),
+        "tokens": hr.Spec((None,), "int32"),
+        "x": hr.Spec((None, 3), "float32"),
+        "big": hr.Spec((None, 2, 1), "int64"),
+        "frame": hr.Spec((None, 2), "uint8"),
+    }
+    columns = dict.fromkeys(spec) | {"frame": lambda data: np.frombuffer(data, np.uint8)}
+    reader = hr.TFRecords(SEQUENCES, columns, spec=spec)
+    batch = read_batch(reader, np.array([4, 1, 0, 2, 3]))
+    assert batch["label"].tolist() == [-40, -10, 0, -20, -30]
+    for row, i in enumerate([4, 1, 0, 2, 3]):
+        t = np.arange(STEPS[i])
+        assert batch["tokens"][row].tolist() == (100 * i + t).tolist()
+        assert batch["x"][row].tolist() == np.stack([t * 0 + i, t, -t / 2], 1).tolist()
+        assert batch["big"][row][:, 0, 0].tolist() == ((-1) ** t * 10 ** (4 * t)).tolist()
+        assert batch["frame"][row].tolist() == np.stack([t * 0 + i, t], 1).tolist()
+    # Without a spec, the second axis is that of the values of a step.
+    columns = ["label", "weight", "tokens", "x"]
+    reader = hr.TFRecords(SEQUENCES, columns, ragged=["tokens", "x"])
+    assert [one.shape for one in reader.spec.values()] == [(1,), (1,), (None, 1), (None, 3)]
+    assert read_batch(reader, np.arange(5))["x"].lengths.tolist() == STEPS
+    sums = hr.TFRecords(SEQUENCES, {"mixed": lambda values: values.sum()}, ragged=True)
+    assert read_batch(sums, np.array([4]))["mixed"][0].tolist() == [0, 0, 1, 3]
+
+
+@pytest.mark.parametrize(
+    ("columns", "options", "said"),
+    [
+        ("tokens", {}, r"record 1: .*shape \(0,\).*"),
+        ("frame", {"ragged": True}, "record 0: feature 'frame' holds bytes"),
+        ("mixed", {"ragged": True}, "record 0: feature list 'mixed' has steps of 0 and of 1 val"),
+        ("x", {"spec": hr.Spec((None,), "float32")}, r"record 0: .*shape \(2, 3\)"),
+        ({"mixed": np.square}, {"ragged": True}, r"record 0: 'mixed': its steps become arrays of"),
+    ],
+)
+def test_feature_lists_that_are_no_array(columns, options, said):
+    with pytest.raises(hr.SampleFormatError, match=said):
+        read_batch(hr.TFRecords(SEQUENCES, columns, **options), np.arange(5))
+
+
+def test_the_first_sequence_tells_the_shape_of_its_steps(tmp_path):
+    lists = message(1, message(1, b"x") + message(2, b""))
+    write(tmp_path / "a.tfrecord", example({"y": np.arange(2)}) + message(2, lists))
+    with pytest.raises(hr.SampleFormatError, match=r"'x' has no steps.* Pass spec="):
+        hr.TFRecords(tmp_path)
+    reader = hr.TFRecords(tmp_path, "x", spec=hr.Spec((None, 4), "float32"))
+    assert read_batch(reader, np.array([0]))[0].shape == (0, 4)
+    write(tmp_path / "a.tfrecord", example({"x": np.arange(2)}) + message(2, lists))
+    with pytest.raises(hr.SampleFormatError, match="'x' in its context and in its feature lists"):
+        hr.TFRecords(tmp_path)
 
 
 # In a process of its own, as TensorFlow takes seconds to import and is not to stay.

@@ -11,7 +11,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import BinaryIO, cast
 
 import numpy as np
 
@@ -206,8 +206,8 @@ class _Archive:
         self._data = data
         self._size = data.nbytes if isinstance(data, memoryview) else data.size
         try:
-            # The typing of zipfile knows no raw files, of which it needs no more than these have.
-            file: Any = data if isinstance(data, RangedFile) else io.BytesIO(data)
+            # It has all that zipfile needs of one.
+            file = cast("BinaryIO", data) if isinstance(data, RangedFile) else io.BytesIO(data)
             with zipfile.ZipFile(file) as archive:
                 members = archive.infolist()
         except StorageError:

@@ -3,6 +3,11 @@
     Example   1: Features    Features  1: entries    entry  1: the name, 2: a Feature
     Feature   1: BytesList, 2: FloatList or 3: Int64List, each with 1: the values
 
+A tf.train.SequenceExample has its context where an Example has its features, and feature lists:
+
+    SequenceExample  1: Features, 2: FeatureLists    FeatureLists  1: entries
+    entry            1: the name, 2: a FeatureList   FeatureList   1: a Feature for each step
+
 Examples of one file are mostly alike: they have the same bytes, but for those of the values. Where
 the values of one lay is kept; where another has the same bytes around them, they lie there, too.
 """
@@ -12,27 +17,49 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from headrace.arrays import Array
+from headrace.arrays import Array, Indices
 from headrace.readers.shared.format_error import FormatError
 
+# A list of bytes, or a flat array.
 Values: TypeAlias = list[bytes] | Array
+
+
+class Steps(NamedTuple):
+    """A feature list: the values of all its steps, one after another, and how many each has."""
+
+    values: Values
+    counts: Indices
+
+    def each(self) -> list[Values]:
+        """The values of each step."""
+        stops = np.cumsum(self.counts).tolist()
+        return [self.values[a:b] for a, b in zip([0, *stops], stops, strict=False)]
+
 
 _VARINT, _FIXED_64, _BYTES, _FIXED_32 = 0, 1, 2, 5
 _MOST_VARINT_BYTES = 10
 # Of fewer bytes, a loop takes less time than numpy.
 _LEAST_AS_ARRAY = 32
 _BYTES_LIST, _FLOAT_LIST, _INT64_LIST = 1, 2, 3
+_FEATURES, _FEATURE_LISTS = 1, 2
+# Bytes of a number that goes on with the next.
+_CONTINUED = bytes(range(128, 256))
 # Of so many lengths of Examples, layouts are kept.
 _MOST_LAYOUTS = 64
-_NO_EXAMPLE = "it is no tf.train.Example, or is cut short"
+_CUT_INTS = "a list of ints is cut short"
+_NO_EXAMPLE = "it is no tf.train.Example or SequenceExample, or is cut short"
 
 
 class _Feature(NamedTuple):
-    """Where the values of a feature lie: pieces of bytes, and which kind of list they are in."""
+    """Where the values of a feature lie: pieces of bytes, and which kind of list they are in.
+
+    Of a feature list, `steps` are the numbers of pieces of each step.
+    """
 
     name: str
     kind: int
     pieces: list[tuple[int, int, int]]  # the wire type, and where the piece begins and ends
+    steps: list[int] | None = None
 
 
 class _Layout(NamedTuple):
@@ -59,11 +86,13 @@ class ExampleParser:
         # By the length of an Example; None where there was one.
         self._layouts: dict[int, _Layout | None] = {}
 
-    def features(self, data: bytes) -> dict[str, Values]:
+    def features(self, data: bytes) -> dict[str, Values | Steps]:
         """The features of an Example by name: a list of bytes, or a flat array, float32 or int64.
 
+        Of a SequenceExample, the context and the feature lists, these as `Steps`.
+
         Raises:
-            FormatError: it is not a tf.train.Example.
+            FormatError: it is neither of them.
         """
         layout = self._layouts.get(len(data))
         if layout is None or not layout.fits(data):
@@ -90,18 +119,46 @@ def _ends_are_told(feature: _Feature) -> bool:
 def _found(data: bytes) -> list[_Feature]:
     """The features of an Example, sorted, as writers have them in any order."""
     features: dict[str, _Feature] = {}
+    lists: dict[str, _Feature] = {}
     for number, wire, start, stop in _fields(data, 0, len(data)):
-        for entry in _fields(data, start, stop) if (number, wire) == (1, _BYTES) else ():
-            if entry[:2] != (1, _BYTES):
-                continue
-            name, value = "", (0, 0)
-            for part, wire, begin, end in _fields(data, *entry[2:]):
-                if (part, wire) == (1, _BYTES):
-                    name = data[begin:end].decode("utf-8", "replace")
-                elif (part, wire) == (2, _BYTES):
-                    value = begin, end
-            features[name] = _Feature(name, *_pieces(data, *value))
-    return [features[name] for name in sorted(features)]
+        if (number, wire) == (_FEATURES, _BYTES):
+            for name, begin, end in _entries(data, start, stop):
+                features[name] = _Feature(name, *_pieces(data, begin, end))
+        elif (number, wire) == (_FEATURE_LISTS, _BYTES):
+            for name, begin, end in _entries(data, start, stop):
+                lists[name] = _list(data, name, begin, end)
+    for name in features.keys() & lists.keys():
+        raise FormatError(f"it has {name!r} in its context and in its feature lists. Use decode=")
+    found = features | lists
+    return [found[name] for name in sorted(found)]
+
+
+def _entries(data: bytes, start: int, stop: int) -> Iterator[tuple[str, int, int]]:
+    """The name of each entry in a part, and where its value lies."""
+    for entry in _fields(data, start, stop):
+        if entry[:2] != (1, _BYTES):
+            continue
+        name, value = "", (0, 0)
+        for part, wire, begin, end in _fields(data, *entry[2:]):
+            if (part, wire) == (1, _BYTES):
+                name = data[begin:end].decode("utf-8", "replace")
+            elif (part, wire) == (2, _BYTES):
+                value = begin, end
+        yield name, *value
+
+
+def _list(data: bytes, name: str, start: int, stop: int) -> _Feature:
+    """The feature list of that name."""
+    steps = [
+        _pieces(data, begin, end)
+        for number, wire, begin, end in _fields(data, start, stop)
+        if (number, wire) == (1, _BYTES)
+    ]
+    kinds = {kind for kind, pieces in steps if pieces}
+    if len(kinds) > 1:
+        raise FormatError(f"the steps of feature list {name!r} have values of several kinds")
+    all_pieces = [piece for _, pieces in steps for piece in pieces]
+    return _Feature(name, max(kinds, default=0), all_pieces, [len(pieces) for _, pieces in steps])
 
 
 def _pieces(data: bytes, start: int, stop: int) -> tuple[int, list[tuple[int, int, int]]]:
@@ -122,17 +179,35 @@ def _around(data: bytes, features: list[_Feature]) -> list[tuple[int, int, bytes
     return [(a, b, data[a:b]) for a, b in zip(starts, stops, strict=True)]
 
 
-def _values(data: bytes, feature: _Feature) -> Values:
-    _, kind, pieces = feature
+def _values(data: bytes, feature: _Feature) -> Values | Steps:
+    _, kind, pieces, steps = feature
+    if steps is None:
+        return _of_pieces(data, kind, pieces)
+    of_pieces = np.array([_count(data, kind, *piece) for piece in pieces], np.int64)
+    ends = np.cumsum(np.array([0, *steps], np.int64))
+    totals = np.concatenate([[0], np.cumsum(of_pieces)])
+    return Steps(_of_pieces(data, kind, pieces), np.diff(totals[ends]))
+
+
+def _count(data: bytes, kind: int, wire: int, start: int, stop: int) -> int:
+    """The number of values in a piece, each of which lies in it as a whole."""
+    if kind == _FLOAT_LIST:
+        return (stop - start) // 4 if wire in (_BYTES, _FIXED_32) else 0
+    if kind == _BYTES_LIST:
+        return 1
+    return len(data[start:stop].translate(None, _CONTINUED)) if wire in (_BYTES, _VARINT) else 0
+
+
+def _of_pieces(data: bytes, kind: int, pieces: list[tuple[int, int, int]]) -> Values:
     if kind == _BYTES_LIST:
         return [data[start:stop] for _, start, stop in pieces]
     if kind == _FLOAT_LIST:
         return _floats(data, pieces)
     if kind == _INT64_LIST:
-        parts = [
-            _ints(data[start:stop]) for wire, start, stop in pieces if wire in (_BYTES, _VARINT)
-        ]
-        return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, np.int64), *parts])
+        parts = [data[start:stop] for wire, start, stop in pieces if wire in (_BYTES, _VARINT)]
+        if any(part[-1] >= 128 for part in parts if part):
+            raise FormatError(_CUT_INTS)
+        return _ints(parts[0] if len(parts) == 1 else b"".join(parts))
     return np.empty(0, np.bool_)  # without values it has no kind, and any dtype will do
 
 
@@ -159,7 +234,7 @@ def _ints(data: bytes) -> Array:
     starts = np.concatenate([[0], ends[:-1] + 1])
     lengths = ends - starts + 1 if len(ends) else np.empty(0, np.int64)
     if code[-1] >= 128 or lengths.max() > _MOST_VARINT_BYTES:
-        raise FormatError("a list of ints is cut short")
+        raise FormatError(_CUT_INTS)
     values = np.zeros(len(ends), np.uint64)
     for k in range(int(lengths.max())):
         rows = np.flatnonzero(lengths > k) if k else slice(None)

@@ -1,5 +1,6 @@
 """TFRecords: records in the files of TensorFlow, read at random, without TensorFlow."""
 
+import math
 import os
 import re
 from collections.abc import Iterable
@@ -14,12 +15,12 @@ from headrace.readers.reader import Out, Spec, Specs, check_read
 from headrace.readers.shared.format_error import FormatError
 from headrace.readers.shared.listing import chosen_among
 from headrace.readers.shared.samples.calling import Decode, SampleWriter, call, check_decode
-from headrace.readers.shared.samples.chosen_columns import ChosenColumns, Columns
+from headrace.readers.shared.samples.chosen_columns import ChosenColumns, Columns, Each
 from headrace.readers.shared.samples.sample_values import RaggedLeaves
 from headrace.readers.shared.sharded.record_reader import RecordReader
 from headrace.readers.shared.sharded.records import RecordKind, Records
 from headrace.readers.tfrecord.crc32c import checksum, masked
-from headrace.readers.tfrecord.example import ExampleParser, Values
+from headrace.readers.tfrecord.example import ExampleParser, Steps, Values
 from headrace.readers.tfrecord.scan import AROUND_BYTES, FOOTER_BYTES, HEADER, scan
 from headrace.storage.opening import Root
 
@@ -45,13 +46,17 @@ _KIND = RecordKind(
 
 
 class TFRecords(RecordReader):
-    """Samples in files of TFRecords: each a tf.train.Example, or bytes that a function decodes.
+    """Samples in files of TFRecords: each a tf.train.Example or a tf.train.SequenceExample, or
+    bytes that a function decodes.
 
     The lengths of all records are read once, when the reader is made, or come from an index file.
     Each record is then read by itself, and neighbours of a batch together.
 
     A feature of an Example is a flat list, so its array has one axis, unless `spec` gives its
-    shape: float32, or int64. A feature of bytes takes a function.
+    shape: float32, or int64. A feature of bytes takes a function. Of a SequenceExample, features of
+    the context are the same; a feature list is an array whose first axis runs over its steps, and
+    the second over the values of a step, unless `spec` gives them a shape. If records differ in
+    their numbers of steps, it is one of any length: pass `ragged`, or None as its first axis.
 
     Args:
         root: a file; or a folder, a URL or a storage with files that end with .tfrecord or
@@ -59,8 +64,8 @@ class TFRecords(RecordReader):
         columns: the features of the Examples to read: one, whose values are the samples; several,
             for samples that are dicts; or a dict of functions, such as
             {"image": hr.ImageDecoder(224), "label": None}, each of which makes an array of the
-            bytes of a feature, or of its array; None for those that are arrays. Default: all
-            features of the first record.
+            bytes of a feature, or of its array, and of a feature list of those of each step; None
+            for those that are arrays. Default: all features of the first record.
         decode: instead: makes a sample of the bytes of a record, as of `headrace.Files`.
         shards: the names of the files below root, in order; one of them may name many, such as
             "train-{000..146}.tfrecord". Default: all, sorted.
@@ -164,8 +169,10 @@ class TFRecords(RecordReader):
             raise FormatError("its data do not have their checksum (CRC-32C): it is damaged")
         return data
 
-    def _value(self, name: str, values: Values) -> Any:
+    def _value(self, name: str, values: Values | Steps) -> object:
         """The array of a feature; its bytes, for the function that it has."""
+        if isinstance(values, Steps):
+            return self._of_steps(name, values)
         if isinstance(values, list):
             if not self._columns.has_function(name):
                 raise FormatError(
@@ -175,12 +182,38 @@ class TFRecords(RecordReader):
             if len(values) != 1:
                 raise FormatError(f"feature {name!r} holds {len(values)} values of bytes, not one")
             return values[0]
-        spec: object = self._shapes
-        if isinstance(spec, dict):
-            spec = spec.get(name)
-        if isinstance(spec, Spec) and not self._columns.has_function(name):
+        spec = self._spec_of(name)
+        if spec is not None and not self._columns.has_function(name):
             return _shaped(values, spec)
         return values
+
+    def _of_steps(self, name: str, steps: Steps) -> object:
+        """The array of a feature list; or the values of each step, for the function that it has."""
+        n = len(steps.counts)
+        if not n and not self._writer.is_known:
+            raise FormatError(
+                f"feature list {name!r} has no steps, which would tell their shape. Pass spec="
+            )
+        if self._columns.has_function(name):
+            return Each(self._value(name, values) for values in steps.each())
+        if isinstance(steps.values, list):
+            return self._value(name, steps.values)
+        if not n:
+            return []
+        fewest, most = int(steps.counts.min()), int(steps.counts.max())
+        if fewest != most:
+            raise FormatError(
+                f"feature list {name!r} has steps of {fewest} and of {most} values. Say what makes "
+                f"arrays of one shape of them, such as columns={{{name!r}: function}}"
+            )
+        spec = self._spec_of(name)
+        element = (most,) if spec is None or math.prod(spec.element) != most else spec.element
+        return steps.values.reshape(n, *element)
+
+    def _spec_of(self, name: str) -> Spec | None:
+        """What the user says that the array of a feature is."""
+        spec = self._shapes.get(name) if isinstance(self._shapes, dict) else self._shapes
+        return spec if isinstance(spec, Spec) else None
 
 
 def _shaped(values: Any, spec: Spec) -> Any:

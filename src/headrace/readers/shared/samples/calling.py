@@ -16,10 +16,11 @@ from headrace.readers.shared.samples.sample_values import (
 )
 
 Decode: TypeAlias = Callable[[bytes], object]
+D = TypeVar("D")
 T = TypeVar("T")
 
 
-def call(decode: Callable[[bytes], T], data: bytes) -> T:
+def call(decode: Callable[[D], T], data: D) -> T:
     """What the function returns.
 
     Raises:

@@ -3,11 +3,19 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias
 
+import numpy as np
+
 from headrace.arguments import check_ids
+from headrace.arrays import Array
 from headrace.errors import bad_type, bad_value
 from headrace.readers.reader import Specs
 from headrace.readers.shared.format_error import FormatError
 from headrace.readers.shared.samples.calling import call
+
+
+class Each(list[object]):
+    """Values of a column, each of which its function is called with."""
+
 
 # One column, several, or each with what makes an array of its value; or all.
 Columns: TypeAlias = str | Iterable[str] | Mapping[str, Callable[[Any], object] | None] | None
@@ -78,6 +86,8 @@ class ChosenColumns:
         if function is None:
             return value
         try:
+            if isinstance(value, Each):
+                return _stacked([np.asarray(call(function, one)) for one in value])
             return call(function, value)
         except FormatError as error:
             raise FormatError(f"{name!r}: {error}") from error.__cause__
@@ -88,3 +98,11 @@ class ChosenColumns:
 
     def __repr__(self) -> str:
         return repr((self._alone, self.names))
+
+
+def _stacked(arrays: list[Array]) -> object:
+    """The arrays along a new first axis; of none, an empty list, as they have no shape."""
+    shapes = sorted({array.shape for array in arrays})
+    if len(shapes) > 1:
+        raise FormatError(f"its steps become arrays of the shapes {shapes[0]} and {shapes[1]}")
+    return np.stack(arrays) if arrays else []
