@@ -21,10 +21,12 @@ import numpy as np
 from headrace.arrays import Array, Indices, fingerprint
 from headrace.readers.views.packed.best_fit import best_fit
 from headrace.readers.views.packed.compact import compact
+from headrace.readers.views.packed.ordering import stable_argsort
 from headrace.readers.views.packed.spread import spread
 from headrace.readers.views.random_keys import random_keys
 
-# Of samples that are joined, where every so many begin is kept to find them in little time.
+# Of samples that are joined, it is kept which comes where each row begins; of shorter rows, where
+# one of those begins that have so many samples together, to find others in little time.
 _SAMPLES_IN_A_STEP = 4
 
 
@@ -92,7 +94,7 @@ class Fitted:
         samples = np.flatnonzero(left)
         row_of = _fitted_rows(left[samples], length, max_segments, seed)
         # Within a row in the order of the source.
-        self._samples = compact(samples[np.argsort(row_of, kind="stable")])
+        self._samples = compact(samples[stable_argsort(row_of)])
         self._bounds = compact(np.cumsum(np.bincount(row_of + 1, minlength=1)))
 
     @property
@@ -157,14 +159,15 @@ class Joined:
     def __init__(self, lengths: Indices, length: int, seed: int) -> None:
         self._length = length
         samples = np.flatnonzero(lengths)
-        order = samples[np.argsort(_keys(len(samples), seed), kind="stable")]
+        order = samples[stable_argsort(_keys(len(samples), seed))]
         self._samples = compact(order)
         self._ends = compact(np.cumsum(lengths[order]))
         # The sample of every so many values, so that a search begins near its end.
-        self._step = max(1, -(-self._n_values // max(1, len(order) // _SAMPLES_IN_A_STEP)))
-        every = np.arange(0, self._n_values, self._step, dtype=self._ends.dtype)
-        last = max(0, len(order) - 1)
-        self._near = compact(np.append(self._ends.searchsorted(every, "right"), last))
+        values = -(-self._n_values // max(1, len(order) // _SAMPLES_IN_A_STEP))
+        self._step = max(1, -(-values // length)) * length
+        every = np.arange(self._n_values // self._step + 2) * self._step
+        every = np.minimum(every, self._n_values).astype(self._ends.dtype)
+        self._near = compact(self._ends.searchsorted(every, "right"))
 
     @property
     def _n_values(self) -> int:
@@ -178,12 +181,12 @@ class Joined:
         return -(-self._n_values // self._length)
 
     def pieces(self, rows: Indices) -> Pieces:
-        starts = rows * self._length
-        stops = np.minimum(starts + self._length, self._n_values)
-        ends, first, last = self._ends, self._of_values(starts), self._of_values(stops - 1)
-        which, at = _ranges(first, last + 1)
-        sample_ends = _at(ends, at)
-        sample_starts = np.where(at > 0, _at(ends, at - 1), 0)
+        bounds = np.minimum(np.concatenate([rows, rows + 1]) * self._length, self._n_values)
+        starts, stops = bounds.reshape(2, -1)
+        first, after = self._of_values(bounds).reshape(2, -1)
+        # What comes at the end of a row is in it as well, unless it begins there.
+        which, at = _ranges(first, after + (self._starts(after) < stops))
+        sample_starts, sample_ends = self._starts(at), _at(self._ends, at)
         lengths = sample_ends - sample_starts
         begins = np.maximum(starts[which] - sample_starts, 0)
         sizes = np.minimum(stops[which], sample_ends) - sample_starts - begins
@@ -193,13 +196,21 @@ class Joined:
     def fingerprint(self) -> str:
         return _hash(f"joined {self._length}", [self._samples, self._ends])
 
+    def _starts(self, at: Indices) -> Indices:
+        """Where these samples begin, by their places in the order."""
+        return np.where(at > 0, _at(self._ends, at - 1), 0)
+
     def _of_values(self, values: Indices) -> Indices:
-        """Which of the samples, in their order, these values are in: the first that ends later."""
-        near = values // self._step
-        low, high = _at(self._near, near), _at(self._near, near + 1)
+        """Which of the samples, in their order, these values are in: the first that ends later.
+
+        Of a value after the last, it is the number of samples.
+        """
+        near, beyond = np.divmod(values, self._step)
+        low = _at(self._near, near)
+        high = np.where(beyond > 0, _at(self._near, near + 1), low)
         while (low < high).any():
             middle = (low + high) // 2
-            ends_later = self._ends[middle] > values
+            ends_later = self._ends.take(middle, mode="clip") > values
             high = np.where(ends_later, middle, high)
             low = np.minimum(np.where(ends_later, low, middle + 1), high)
         return low
@@ -209,7 +220,7 @@ def _fitted_rows(lengths: Indices, length: int, max_segments: int | None, seed: 
     """The row of each sample, by best fit. Rows are in the order of their first samples."""
     # As short as it can be: numpy sorts 16 bits in much less time.
     shortness = compact(length - lengths)
-    by_length = np.argsort(_keys(len(lengths), seed), kind="stable")
+    by_length = stable_argsort(_keys(len(lengths), seed))
     by_length = by_length[np.argsort(shortness[by_length], kind="stable")]
     row_of = np.empty(len(lengths), np.int64)
     if max_segments is None:
@@ -220,7 +231,7 @@ def _fitted_rows(lengths: Indices, length: int, max_segments: int | None, seed: 
     first = np.empty(row_of.max(initial=-1) + 1, np.int64)
     first[row_of[::-1]] = np.arange(len(row_of))[::-1]
     number_of = np.empty(len(first), np.int64)
-    number_of[np.argsort(first, kind="stable")] = np.arange(len(first))
+    number_of[stable_argsort(first)] = np.arange(len(first))
     numbers: Indices = number_of[row_of]
     return numbers
 
