@@ -8,6 +8,7 @@ import warnings
 import numpy as np
 import pytest
 from batch_bytes import as_bytes
+from picklable import noisy_number, noisy_or_damaged, shifted
 from picklable import noisy_x as noisy
 from spoilt_rows import Recorded
 
@@ -84,6 +85,34 @@ def test_each_bad_sample_has_one_good_substitute_in_all_parts(folder, substitute
             assert batch["number"].tolist() == expected
             assert batch["x"][:, 0, 0].tolist() == expected
             assert batch["y"].argmax(axis=1).tolist() == [i % 5 for i in expected]
+
+
+@pytest.mark.parametrize("alone", [True, False], ids=["alone", "among others"])
+def test_samples_that_a_transform_finds_bad_are_replaced_too(executor, alone):
+    first = hr.per_sample(noisy_or_damaged)
+    transform = first if alone else [first, shifted, hr.per_sample(noisy_number)]
+    damaged = [i for i in range(N) if i % 9 == 3]
+    options = {"transform": transform, "seed": 3, "tail": "partial"}
+    replaced = {**options, "on_error": "replace", "max_bad_samples": len(damaged)}
+    loader = hr.Loader(np.arange(N), BATCH, executor=executor, **replaced)
+    batches, said = quietly(lambda: [as_bytes(batch) for batch in loader])
+    assert sorted(bad.index for bad in loader.bad_samples) == damaged
+    assert not {bad.substitute for bad in loader.bad_samples} & set(damaged)
+    assert all(f"it is damaged (sample {index})" in "".join(said) for index in damaged)
+    again = hr.Loader(np.arange(N), BATCH, executor=hr.Inline(), **replaced)
+    steps = range(len(again) - 1, -1, -1)
+    found, _ = quietly(lambda: [as_bytes(again.batch(0, step)) for step in steps])
+    assert found[::-1] == batches
+    if alone:  # good samples have the same random numbers, whoever else is in their batch
+        plain = hr.Loader(
+            np.arange(N), BATCH, **{**options, "transform": hr.per_sample(noisy_number)}
+        )
+        for step in steps:
+            good = ~np.isin(again.indices(0, step), damaged)
+            assert (again.batch(0, step)[good] == plain.batch(0, step)[good]).all()
+        with pytest.raises(hr.SampleFormatError, match=r"^it is damaged \(sample ") as caught:
+            list(hr.Loader(np.arange(N), BATCH, executor=hr.Inline(), **options))
+        assert caught.value.index in damaged
 
 
 def test_batches_warnings_and_lists_are_the_same_with_each_executor(folder, executor):

@@ -27,6 +27,17 @@ def shifted(batch, rng):
     return map_leaves(lambda array: array + rng.integers(1000), batch)
 
 
+def noisy_number(sample, rng):
+    return sample + rng.integers(1000)
+
+
+def noisy_or_damaged(sample, rng):
+    """As `noisy_number`, but finds some samples bad, as what decodes them does."""
+    if sample % 9 == 3:
+        raise hr.SampleFormatError("it is damaged")
+    return noisy_number(sample, rng)
+
+
 def cropped(sample, rng):
     """A random crop of an encoded picture."""
     return hr.RandomResizedCrop(16, flip=0.5)(sample, rng)

@@ -63,9 +63,14 @@ class Substitution:
         self._remembered: dict[int, BadSample] = {}
 
     def read(
-        self, read: Callable[[Indices], T], indices: Indices
+        self, read: Callable[[Indices], T], alone: Callable[[Indices], object], indices: Indices
     ) -> tuple[T, tuple[BadSample, ...]]:
         """`read(indices)`, and the bad samples among them, in the order of the indices.
+
+        Args:
+            read: is also given indices with substitutes, and names the sample in whose place one is
+                or, if it can't be read, the substitute.
+            alone: reads one sample as itself, to see whether it is good.
 
         Raises:
             SampleError: one that doesn't say which of the indices it is about; or no substitute can
@@ -88,7 +93,7 @@ class Substitution:
             except SampleError as error:
                 if error.index is None or error.index in bad or error.index not in indices:
                     raise
-                found[error.index] = self._found(read, error.index, error)
+                found[error.index] = self._found(alone, error.index, error)
 
     def _found(
         self, read: Callable[[Indices], object], index: int, error: SampleError

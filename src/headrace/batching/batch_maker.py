@@ -4,6 +4,7 @@ It is all that is sent to workers: it knows no position, no executor and no fram
 """
 
 import functools
+import itertools
 import time
 from collections.abc import Sequence
 from typing import NamedTuple, cast
@@ -12,7 +13,15 @@ import numpy as np
 
 from headrace.arrays import ALIGNMENT_BYTES, Array, Indices, MemoryPool
 from headrace.batching.bad_samples import BadSample, Substitution
-from headrace.batching.transforms import Batch, RandomStreams, Transforms, apply
+from headrace.batching.transforms import (
+    Batch,
+    RandomStreams,
+    Transforms,
+    apply,
+    native,
+    per_sample,
+    stages_of,
+)
 from headrace.errors import ArgumentError, stopped_early
 from headrace.pytree import Tree, leaves, map_leaves, nbytes
 from headrace.ragged import Ragged
@@ -86,7 +95,9 @@ class BatchMaker:
         with_indices: bool = False,
     ) -> None:
         self._readers = readers
-        self._transform = transform
+        self._stages = stages_of(transform)
+        # So many come first that are of one sample: what they make of it may show that it is bad.
+        self._of_samples = len(list(itertools.takewhile(_is_of_samples, self._stages)))
         self._seed = seed
         self._weighted = weighted
         self._memory = memory
@@ -112,14 +123,21 @@ class BatchMaker:
         started = time.perf_counter()
         try:
             bad_samples: tuple[BadSample, ...] = ()
+            batch: Batch
             if self._substitution is None:
-                arrays = self._read_batch(key.indices)
+                batch, read = self._samples(key.indices, key)
             else:
-                arrays, bad_samples = self._substitution.read(self._read_batch, key.indices)
-            read = time.perf_counter()
-            batch: Batch = arrays
-            if self._transform is not None:
-                batch = apply(self._transform, arrays, key, RandomStreams(self._seed))
+                (batch, read), bad_samples = self._substitution.read(
+                    lambda indices: self._samples(indices, key),
+                    lambda indices: self._samples(indices, key._replace(indices=indices)),
+                    key.indices,
+                )
+            rest = self._stages[self._of_samples :]
+            if rest:
+                streams = RandomStreams(self._seed)
+                batch = apply(rest, batch, key, streams, self._of_samples)
+            if self._stages:
+                batch = native(batch)
             if self._weighted:
                 batch = _with(batch, padding_weights(key), "tail='pad'", "a weight")
             if self.with_indices:
@@ -139,7 +157,7 @@ class BatchMaker:
     def reads_together(self) -> bool:
         """Whether making a batch is only copying rows of memory, so that several go together."""
         return (
-            self._transform is None
+            not self._stages
             and not self._weighted
             and not self.with_indices
             and all(
@@ -151,7 +169,7 @@ class BatchMaker:
     @property
     def keeps_shapes(self) -> bool:
         """Whether all batches have the same shapes, but for the number of samples."""
-        return self._transform is None
+        return not self._stages
 
     @functools.cached_property
     def sample_nbytes(self) -> int:
@@ -165,6 +183,15 @@ class BatchMaker:
     def release_memory(self) -> None:
         """Frees the memory that is kept for later batches."""
         self._memory.clear()
+
+    def _samples(self, indices: Indices, key: BatchKey) -> tuple[Batch, float]:
+        """The samples `indices`, as transforms of one make them of `key`, and when it had them."""
+        batch: Batch = self._read_batch(indices)
+        read = time.perf_counter()
+        if self._of_samples:
+            first = self._stages[: self._of_samples]
+            batch = apply(first, batch, key, RandomStreams(self._seed))
+        return batch, read
 
     def _read_batch(self, indices: Indices) -> Tree[Batched]:
         empty = self._memory.empty
@@ -230,6 +257,10 @@ class ReadyBatches:
 
     def release_memory(self) -> None:
         """It keeps none."""
+
+
+def _is_of_samples(stage: object) -> bool:
+    return isinstance(stage, per_sample)
 
 
 def _with(batch: Batch, column: Array, option: str, what: str) -> tuple[object, ...]:

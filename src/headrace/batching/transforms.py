@@ -16,10 +16,11 @@ from typing import Any, TypeAlias, cast
 import numpy as np
 
 from headrace.arrays import Array, aligned_empty
-from headrace.errors import ArgumentError, bad_type, bad_value
+from headrace.errors import ArgumentError, SampleError, bad_type, bad_value
 from headrace.pytree import Tree, leaves, map_leaves, named_leaves
 from headrace.ragged import Ragged, RaggedOut
 from headrace.readers.reader import Arrays, Batched, Out, result_of
+from headrace.readers.shared.format_error import renumber
 from headrace.sampling import streams
 from headrace.sampling.keys import NO_STEP, BatchKey
 
@@ -92,7 +93,8 @@ class per_sample:  # noqa: N801  (it reads as a function where it is used)
             `numpy.random.Generator` that gives the same numbers for the same seed, epoch and
             sample, in whatever batch it comes; it is only good during the call. The function
             returns a sample of any structure, of arrays or numbers of the same shape and dtype for
-            all.
+            all. A `SampleError` that it raises makes the sample a bad one, which `on_error` may
+            replace: whether it does must depend on the sample alone.
         ragged: which of the arrays that it returns may differ in the length of their first axis: a
             batch of them is a `Ragged`. True for all that have an axis, or bools in the structure
             of what it returns, such as `{"tokens": True, "label": False}`.
@@ -140,6 +142,8 @@ class per_sample:  # noqa: N801  (it reads as a function where it is used)
                 _put(sample, out, row)
             except Exception as error:
                 error.add_note(f"headrace: in {self!r} of sample {index}, row {row} of its batch")
+                if isinstance(error, SampleError) and error.index is None:
+                    renumber(error, index, f"sample {index}")
                 raise
         return batch if out is None else result_of(out)
 
@@ -164,18 +168,34 @@ def check_transform(transform: object, version: object) -> None:
         raise bad_value("transform_version", version, allowed)
 
 
-def apply(
-    transform: Transforms, batch: Tree[Batched], key: BatchKey, generators: RandomStreams
-) -> Batch:
-    """The batch that `transform` makes of `batch`, in the byte order of this machine."""
-    made: Any = batch
+def stages_of(transform: Transforms | None) -> tuple[Transform | per_sample, ...]:
+    """The transforms that are applied one after the other."""
+    if transform is None:
+        return ()
     if isinstance(transform, per_sample) or callable(transform):
-        made = _applied(transform, made, key, generators)
-    else:
-        for generators.stage, each in enumerate(transform):
-            made = _applied(each, made, key, generators)
-    native: Any = made if all(map(_is_native, leaves(made))) else map_leaves(_as_native, made)
-    return native
+        return (transform,)
+    return tuple(transform)
+
+
+def apply(
+    stages: Sequence[Transform | per_sample],
+    batch: Batch,
+    key: BatchKey,
+    generators: RandomStreams,
+    first: int = 0,
+) -> Batch:
+    """The batch that `stages` make of `batch`, of which the first has the number `first`."""
+    made: Any = batch
+    for generators.stage, each in enumerate(stages, first):
+        made = _applied(each, made, key, generators)
+    return made
+
+
+def native(batch: Batch) -> Batch:
+    """The batch in the byte order of this machine."""
+    made: Any = batch
+    kept: Any = made if all(map(_is_native, leaves(made))) else map_leaves(_as_native, made)
+    return kept
 
 
 def _applied(
