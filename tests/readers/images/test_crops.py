@@ -267,6 +267,22 @@ def test_a_batch_of_a_folder_is_the_same_at_random_and_after_pickling(tmp_path):
     assert (batches[0] != batches[1]).any()
 
 
+def test_a_picture_that_cannot_be_decoded_is_a_bad_sample(tmp_path):
+    data = picture()[0].tobytes()
+    for number in range(4):
+        (tmp_path / f"{number}.jpg").write_bytes(data[: 9000 if number == 2 else None])
+    loader = hr.Loader(
+        hr.Images(tmp_path, decode=False),
+        batch_size=2,
+        transform=hr.per_sample(hr.RandomResizedCrop(8)),
+        on_error="replace",
+        max_bad_samples=1,
+    )
+    with pytest.warns(hr.BadSampleWarning, match=r"can't be decoded: .* \(sample 2\)\. Sample "):
+        assert sum(len(batch) for batch in loader) == 4
+    assert [bad.index for bad in loader.bad_samples] == [2]
+
+
 BOMB = encoded(Image.new("L", (3000, 3000)), "PNG")
 
 
@@ -318,10 +334,11 @@ def test_arguments_are_checked(make, error, said):
         (np.zeros((9, 9, 1), np.uint8), ValueError, "Pass channels= as the pictures have them"),
         (np.zeros((9, 9, 3), np.float32), ValueError, r"\(height, width, 3\) and dtype uint8"),
         (np.zeros((9, 9), np.uint8), ValueError, "sample must be the bytes of an image file"),
+        (np.zeros((9, 0, 3), np.uint8), ValueError, r"an array of shape \(9, 0, 3\)"),
         (np.zeros((7, 9, 3), np.uint8), ValueError, r"one is of \(7, 9\). Pass"),
         (b"bytes", TypeError, "sample must be a numpy.ndarray"),
     ],
-    ids=["channels", "dtype", "axes", "small", "bytes"],
+    ids=["channels", "dtype", "axes", "empty", "small", "bytes"],
 )
 @pytest.mark.parametrize("make", [hr.RandomCrop, hr.CenterCrop])
 def test_samples_are_checked(make, sample, error, said):

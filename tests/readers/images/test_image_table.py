@@ -72,6 +72,11 @@ def test_a_csv_file_lists_images_and_labels(table):
     assert read(images)[:, 0, 0, 0].tolist() == [0, 50, 100, 150]
     assert images.class_names == ["bird", "cat", "dog"]
     assert values(images.labels()) == [1, 2, 1, 0]
+    encoded = hr.ImageTable(table, labels="class", decode=False)
+    assert encoded.ids == images.ids
+    assert values(encoded.labels()) == [1, 2, 1, 0]
+    sizes = [(table.parent / name).stat().st_size for name in images.ids]
+    assert encoded.sample_lengths().tolist() == sizes
     assert images.labels().spec == hr.Spec((), np.dtype(np.int32))
     assert values(images.labels("categorical")) == np.eye(3)[[1, 2, 1, 0]].tolist()
     assert images.labels("categorical").spec.dtype == np.float32

@@ -33,7 +33,8 @@ class Files:
         decode: called with the bytes of a file. It returns an array, a number or a list of numbers;
             or a tuple or dict of these, nested at will. It must return the same for the same bytes:
             what is random belongs in the loader's transform. Threads may call it at once, and where
-            there are processes, it must pickle: a function of a module does.
+            there are processes, it must pickle: a function of a module does. Or False: samples are
+            the bytes of the files, uint8, of any length.
         suffixes: what the names of the files end with, such as ".wav", or several. Default: all
             files have the same. Names that begin with a dot or an underscore are passed over.
         ids: the files, in the order of the samples, as for `headrace.NpyFiles`; without the suffix

@@ -74,14 +74,9 @@ class Crop:
 
 
 def check_flip(flip: float) -> float:
-    """The probability of being mirrored."""
-    return check_fraction("flip", flip)
-
-
-def check_fraction(argument: str, value: float) -> float:
-    """`value`, if it is a number from 0 to 1."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise bad_type(argument, value, "a number from 0 to 1, such as 0.5")
-    if not 0 <= value <= 1:
-        raise bad_value(argument, value, "a number from 0 to 1")
-    return float(value)
+    """How likely left and right are swapped, if it is a number from 0 to 1."""
+    if isinstance(flip, bool) or not isinstance(flip, int | float):
+        raise bad_type("flip", flip, "a number from 0 to 1, such as 0.5")
+    if not 0 <= flip <= 1:
+        raise bad_value("flip", flip, "a number from 0 to 1")
+    return float(flip)

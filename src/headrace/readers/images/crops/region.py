@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from headrace.readers.images.pillow import Box
 
-# As many pixels to each side count in one of the result, at the size at which none is left out.
+# How far from its centre pixels count in one of the result, where a picture is not made smaller.
 _RADII = {"nearest": 0.0, "box": 0.5, "bilinear": 1.0, "hamming": 1.0, "bicubic": 2.0, "lanczos": 3}
 
 

@@ -61,7 +61,7 @@ class RegionDecoder(ImageDecoder):
     def of_decoded(self, pixels: Array, region_of: RegionOf) -> Array:
         """The region of a picture that is decoded, shape (height, width, channels)."""
         shape, dtype = (*pixels.shape[:2], self._channels), np.uint16 if self._deep else np.uint8
-        if pixels.ndim != 3 or pixels.shape != shape or pixels.dtype != dtype:
+        if pixels.ndim != 3 or pixels.shape != shape or pixels.dtype != dtype or 0 in shape:
             raise bad_value(
                 "sample",
                 f"an array of shape {pixels.shape} and dtype {pixels.dtype}",
