@@ -25,7 +25,8 @@ def test_the_table_says_what_is_tested():
 def test_a_group_has_the_formats_that_declare_it():
     assert list(columns(["every format"])) == list(formats())
     assert set(columns(["folders of files"])) >= {"npy-files", "parquet", "images", "tar"}
-    assert set(columns(["a file for each sample"])) == {"npy-files", "npz-files", "images", "files"}
+    of_files = {"npy-files", "npz-files", "images", "audio", "files"}
+    assert set(columns(["a file for each sample"])) == of_files
     assert "hdf5" in columns(["one path"])
 
 

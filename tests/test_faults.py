@@ -77,7 +77,7 @@ def test_bookkeeping(tmp_path, format_name, name):
 
 
 @pytest.mark.fault("a suffix in upper case among others", "warning", "folders of files")
-@pytest.mark.fault("a suffix in upper case among others", "read", "images")
+@pytest.mark.fault("a suffix in upper case among others", "read", "images", "audio")
 def test_one_in_upper_case(tmp_path, format_name, outcome):
     written(tmp_path, format_name)
     *_, last = files_of(tmp_path)
@@ -93,7 +93,7 @@ def test_one_in_upper_case(tmp_path, format_name, outcome):
 
 
 @pytest.mark.fault("no file but such in upper case", "error", "folders of files")
-@pytest.mark.fault("no file but such in upper case", "read", "images")
+@pytest.mark.fault("no file but such in upper case", "read", "images", "audio")
 def test_all_in_upper_case(tmp_path, format_name, outcome):
     written(tmp_path, format_name)
     for path in files_of(tmp_path):
@@ -203,7 +203,7 @@ def test_a_missing_file_and_one_alike(tmp_path, format_name, wanted, there):
     root = tmp_path / "root"
     (root / there).parent.mkdir(parents=True)
     shutil.move(last, root / f"{there}{last.suffix}")
-    ids = [f"{wanted}{last.suffix}" if format_name == "images" else wanted]
+    ids = [f"{wanted}{last.suffix}" if format_name in ("images", "audio") else wanted]
     options = WRITTEN[format_name][2]
     name = f"{there}{last.suffix}".rpartition("/")[2]
     with pytest.raises(

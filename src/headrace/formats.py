@@ -33,6 +33,7 @@ _DECLARED_IN = (
     "headrace.readers.zarr.format",
     "headrace.readers.arrow.format",
     "headrace.readers.images.format",
+    "headrace.readers.audio.format",
     "headrace.readers.tar.format",
     "headrace.readers.jsonl.format",
     "headrace.readers.tfrecord.format",
@@ -76,7 +77,7 @@ def open(  # noqa: A001
         path: a file, a folder, or a URL. Of what is fetched from a URL, the checksums are compared
             if `headrace pack` has put a manifest there.
         format: "npy", "npy-files", "npy-shards", "ragged", "npz-files", "hdf5", "zarr", "parquet",
-            "arrow", "images", "tar", "jsonl", "tfrecord" or "files". Default: found out.
+            "arrow", "images", "audio", "tar", "jsonl", "tfrecord" or "files". Default: found out.
         ids: the samples, in their order, where each has a file of its own. Default: all files.
         columns: one array of a sample, which then is the sample, or several, for samples that are
             dicts: keys, datasets, columns or extensions. A dict where the reader takes one.

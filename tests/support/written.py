@@ -92,6 +92,14 @@ def write_images(folder):
     return "."
 
 
+def write_audio(folder):
+    """Of each file, the two frames of the two channels are a row."""
+    soundfile = pytest.importorskip("soundfile", reason="needs headrace[audio]")
+    for index, row in enumerate(ROWS):
+        soundfile.write(folder / f"{index}.wav", row.astype(np.int16), 8000)
+    return "."
+
+
 def write_tar(folder):
     members = {}
     for index, row in enumerate(ROWS):
@@ -141,6 +149,7 @@ WRITTEN = {
     "parquet": (write_parquet, "Parquet", {"columns": "x"}),
     "arrow": (write_arrow, "Arrow", {"columns": "x"}),
     "images": (write_images, "ImageFolder", {}),
+    "audio": (write_audio, "AudioFiles", {"dtype": "int16"}),
     "tar": (write_tar, "TarFiles", {"columns": "x.npy"}),
     "jsonl": (write_jsonl, "JsonLines", {"columns": "x"}),
     "tfrecord": (write_tfrecord, "TFRecords", {"columns": "x"}),
@@ -160,6 +169,8 @@ def expected(name):
     if name == "images":
         return np.broadcast_to(np.arange(N, dtype=np.uint8)[:, None, None, None], (N, 2, 3, 3))
     # JSON and tf.train.Example have ints of 64 bits, and the latter flat lists of them.
+    if name == "audio":
+        return ROWS.astype(np.int16)
     if name == "tfrecord":
         return ROWS.reshape(N, 4).astype(np.int64)
     return ROWS.astype(np.int64) if name == "jsonl" else ROWS

@@ -25,6 +25,21 @@ def ragged_lists(samples, large=False):
     return kind.from_arrays(offsets, inner).slice(1)
 
 
+def written_or_skip(kind, folder, columns, rows=None):
+    try:
+        return kind.write(folder, "a", columns, rows)
+    except pa.ArrowNotImplementedError as error:  # before pyarrow 26
+        pytest.skip(f"pyarrow {pa.__version__} can't write it: {error}")
+
+
+def read_or_skip(reader, indices):
+    """A batch, unless this pyarrow has views of strings, and can't convert them."""
+    try:
+        return read_batch(reader, np.array(indices))
+    except hr.MissingExtraError as error:
+        pytest.skip(str(error))
+
+
 def read(reader, indices):
     return [sample.tolist() for sample in read_batch(reader, np.array(indices, np.int64))]
 
@@ -88,13 +103,13 @@ TEXTS = ["a", "", "zwölf", "bc"]
     ids=lambda array: str(array.type),
 )
 def test_strings_are_their_bytes(tmp_path, kind, stored):
-    path = kind.write(tmp_path, "a", {"text": stored, "label": [5, 6, 7, 8]}, 3)
+    path = written_or_skip(kind, tmp_path, {"text": stored, "label": [5, 6, 7, 8]}, 3)
     reader = kind.open(path, ragged=True)
     assert reader.spec == {
         "text": hr.Spec((None,), np.dtype("uint8")),
         "label": hr.Spec((), np.dtype("int64")),
     }
-    batch = read_batch(reader, np.array([3, 2, 0, 1, 2]))
+    batch = read_or_skip(reader, [3, 2, 0, 1, 2])
     assert [text.tobytes().decode() for text in batch["text"]] == ["bc", "zwölf", "a", "", "zwölf"]
     assert batch["label"].tolist() == [8, 7, 5, 6, 7]
 
@@ -131,7 +146,7 @@ def test_lists_within_lists_have_the_length_of_the_first(tmp_path, kind):
 def test_views_of_lists_within_lists(tmp_path, kind):
     inner = pa.ListViewArray.from_arrays([2, 0, 1], [2, 2, 2], pa.array([1, 2, 3, 4], pa.int32()))
     stored = pa.LargeListViewArray.from_arrays([1, 3, 0], [2, 0, 1], inner)
-    path = kind.write(tmp_path, "a", {"x": stored})
+    path = written_or_skip(kind, tmp_path, {"x": stored})
     assert read(kind.open(path, ragged=True), [2, 0, 1]) == [[[3, 4]], [[1, 2], [2, 3]], []]
     assert kind.open(kind.write(tmp_path, "b", {"x": inner}), "x").spec.shape == (2,)
 
@@ -155,12 +170,9 @@ def test_views_of_lists_within_lists(tmp_path, kind):
     ids=lambda array: str(array.type),
 )
 def test_a_null_is_an_error_of_its_sample_alone(tmp_path, kind, stored):
-    try:
-        path = kind.write(tmp_path, "a", {"x": stored}, 4)
-    except pa.ArrowNotImplementedError as error:  # before pyarrow 26
-        pytest.skip(f"pyarrow {pa.__version__} can't write it: {error}")
+    path = written_or_skip(kind, tmp_path, {"x": stored}, 4)
     reader = kind.open(path, ragged=True)
-    assert list(map(len, read(reader, [3, 1, 0]))) == [2, 0, 1]
+    assert read_or_skip(reader, [3, 1, 0]).lengths.tolist() == [2, 0, 1]
     with pytest.raises(hr.SampleFormatError, match=r"sample 2 .*column 'x' .*null") as caught:
         read(reader, [3, 2])
     assert caught.value.index == 2

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from headrace.arrays import Array, DType, Indices
+from headrace.errors import MissingExtraError
 from headrace.ragged import offsets_of
 from headrace.readers.arrow.types import is_bytes, is_list, is_list_of_views, is_view
 from headrace.readers.arrow.values import (
@@ -136,7 +137,11 @@ def _in_order(array: pa.Array) -> pa.Array:
     """An array of views as one of lists or binaries, whose values lie in their order."""
     array.validate(full=True)  # where they lie, which is trusted below
     if is_view(array.type):
-        return array.cast(pa.large_binary())
+        try:
+            return array.cast(pa.large_binary())
+        except pa.ArrowNotImplementedError:
+            remedy = f"pyarrow {pa.__version__} can't convert {array.type}. Install a later one"
+            raise MissingExtraError(remedy) from None
     null = array.is_null().to_numpy(zero_copy_only=False)
     lengths = np.where(null, 0, array.sizes.to_numpy(zero_copy_only=False)).astype(np.int64)
     offsets = pa.array(offsets_of(lengths))
