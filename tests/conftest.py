@@ -11,7 +11,8 @@ from fault_table import check, parametrized
 from hypothesis import HealthCheck, settings
 from trainer_habits import HABITS
 
-# Property tests may take long over an example: a slow machine is no failure.
+# Property tests may take long over an example: a slow machine is no failure. Those that want more
+# examples than others say how many times as many, so that the profile has its say.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("few", settings.get_profile("patient"), max_examples=20)
 settings.load_profile("patient")

@@ -185,7 +185,7 @@ def headers(draw):
 
 
 @given(damaged_files())
-@settings(max_examples=1000)
+@settings(max_examples=10 * settings.default.max_examples)
 def test_damaged_file_is_refused_or_read_as_numpy_reads_it(folder, data):
     check(folder, data)
 
@@ -207,13 +207,13 @@ PLAIN = "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3)}"
 @example(PLAIN.replace("'<f4'", "[('a\nb', '<f4')]"), 1)
 @example(PLAIN.replace("'<f4'", "'(2,)<f4'").replace("2, 3", "0"), 1)
 @example(PLAIN.replace("'<f4'", "'<U0'"), 1)
-@settings(max_examples=1000)
+@settings(max_examples=10 * settings.default.max_examples)
 def test_odd_header_is_refused_or_read_as_numpy_reads_it(folder, header, version):
     check(folder, file_of(header, version=version, encoding="utf8" if version == 3 else "latin1"))
 
 
 @given(st.binary(max_size=300), st.sampled_from([b"", b"\x93NUMPY", b"\x93NUMPY\1\0", b"PK\3\4"]))
-@settings(max_examples=200)
+@settings(max_examples=2 * settings.default.max_examples)
 def test_random_bytes_are_refused(folder, data, start):
     check(folder, start + data)
 
@@ -238,7 +238,7 @@ ANY_DTYPE = st.one_of(
 
 
 @given(st.data())
-@settings(max_examples=300)
+@settings(max_examples=3 * settings.default.max_examples)
 def test_what_numpy_saves_is_read_back(folder, data):
     dtype = data.draw(ANY_DTYPE)
     shape = data.draw(hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=4))

@@ -268,7 +268,10 @@ def test_every_cut_is_found(tmp_path, save):
 
 
 @given(st.data())
-@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=4 * settings.default.max_examples,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 def test_damaged_file_is_refused_or_read_as_it_was(tmp_path, data):
     """Whatever byte of a file changes, also in the table of contents, never wrong data."""
     file = io.BytesIO()

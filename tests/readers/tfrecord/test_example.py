@@ -40,7 +40,7 @@ def test_feature_lists_of_every_form(steps, packed):
         assert [one.tolist() for one in found.each()] == steps
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=2 * settings.default.max_examples)
 @given(st.binary(max_size=60), st.integers(0, 60))
 def test_bytes_that_are_no_example_are_an_error_or_something_else(data, cut):
     for bad in (data, example({"x": np.arange(40)})[:cut]):
