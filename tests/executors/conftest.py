@@ -1,4 +1,4 @@
-"""What the tests of executors share: a way to run a script in a process of its own."""
+"""What the tests of executors share: threads, and a way to run a script in a process of its own."""
 
 import contextlib
 import os
@@ -10,6 +10,8 @@ from pathlib import Path
 
 import in_workers
 import pytest
+
+import headrace as hr
 
 SUPPORT = Path(in_workers.__file__).parent
 
@@ -29,6 +31,13 @@ if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)
     main()
 """
+
+
+@pytest.fixture
+def two_threads():
+    executor = hr.Threads(2)
+    yield executor
+    executor.close()
 
 
 @pytest.fixture

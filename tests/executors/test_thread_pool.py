@@ -8,17 +8,9 @@ import threading
 import pytest
 
 import headrace as hr
-from headrace import Threads
 
 # For what should take milliseconds: only something that hangs takes longer.
 DEADLINE = 30
-
-
-@pytest.fixture
-def two_threads():
-    with_two = Threads(2)
-    yield with_two
-    with_two.close()
 
 
 def test_opening_and_closing_it_often_leaves_nothing_behind(run):

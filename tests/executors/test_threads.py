@@ -14,13 +14,6 @@ from headrace.testing import ExecutorContract
 DEADLINE = 30
 
 
-@pytest.fixture
-def two_threads():
-    with_two = Threads(2)
-    yield with_two
-    with_two.close()
-
-
 class TestThreadsContract(ExecutorContract):
     def make_executor(self, lookahead_bytes):
         return Threads(2, lookahead_bytes=lookahead_bytes)

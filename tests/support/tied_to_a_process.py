@@ -10,7 +10,7 @@ _kept = KeptProcesses()
 
 
 class Good(ArrayReader):
-    """An array in memory."""
+    """An array in memory, which all of the contract allows but for the size of its pickle."""
 
     def __init__(self, array):
         super().__init__(array)

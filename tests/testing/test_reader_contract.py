@@ -6,23 +6,12 @@ import threading
 
 import numpy as np
 import pytest
+from tied_to_a_process import Good
 
 import headrace as hr
-from headrace.readers import ArrayReader
 from headrace.testing import ReaderContract
 
 SAMPLES = ReaderContract().make_samples(8, (3, 4), "float32")
-
-
-class Good(ArrayReader):
-    """An array in memory, which all of the contract allows but for the size of its pickle."""
-
-    def __init__(self, array):
-        super().__init__(array)
-        self.array = array
-
-    def __reduce__(self):
-        return type(self), (self.array,)
 
 
 class OffByOne(Good):

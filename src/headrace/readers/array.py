@@ -11,10 +11,10 @@ from headrace.arrays import Array, DType, Indices
 from headrace.errors import bad_type, bad_value
 from headrace.readers.reader import Spec, check_read
 from headrace.readers.shared.format_error import opening
-from headrace.readers.shared.ids import Ids
+from headrace.readers.shared.ids import Ids, PerhapsNamed
 
 
-class ArrayReader:
+class ArrayReader(PerhapsNamed):
     """The rows of `array`. A `Loader` makes one of each array in its source.
 
     A memory-mapped array pickles as its file's name and where it lies in it, any other as its data.
@@ -51,11 +51,6 @@ class ArrayReader:
     def spec(self) -> Spec:
         return self._spec
 
-    @property
-    def ids(self) -> list[str] | None:
-        """The ids as text, in order, in a new list at each call; None if they are not known."""
-        return None if self._ids is None else self._ids.listed()
-
     def __len__(self) -> int:
         return len(self._array)
 
@@ -65,10 +60,6 @@ class ArrayReader:
     def read(self, indices: Indices, out: Array) -> None:
         check_read(len(self), self.spec, indices, out)
         take_rows(self._array, indices, out)
-
-    def ids_fingerprint(self) -> str:
-        """A hash of the ids, if they are known."""
-        return "" if self._ids is None else self._ids.fingerprint()
 
     def read_windows(self, starts: Indices, rate: int, out: Array) -> None:
         """Writes the rows `start`, `start + rate`, ... into `out[i]`, for each of the starts."""

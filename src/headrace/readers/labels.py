@@ -12,10 +12,10 @@ from headrace.errors import ArgumentError, bad_type, bad_value
 from headrace.readers.array import take_rows
 from headrace.readers.reader import Spec, check_read
 from headrace.readers.shared.frames import has_default_index, ids_of_frame, is_frame, rows_of
-from headrace.readers.shared.ids import Ids
+from headrace.readers.shared.ids import Ids, PerhapsNamed
 
 
-class Labels:
+class Labels(PerhapsNamed):
     """The labels of samples, in their order.
 
     Args:
@@ -83,11 +83,6 @@ class Labels:
     def spec(self) -> Spec:
         return self._spec
 
-    @property
-    def ids(self) -> list[str] | None:
-        """The ids as text, in order, in a new list at each call; None if they are not known."""
-        return None if self._ids is None else self._ids.listed()
-
     def __len__(self) -> int:
         return len(self._values)
 
@@ -109,10 +104,6 @@ class Labels:
         dtype = np.dtype("<i8") if whole else self._values.dtype.newbyteorder("<")
         values = self._values.astype(dtype, copy=False)
         return fingerprint(values.reshape(-1).view(np.uint8).data)
-
-    def ids_fingerprint(self) -> str:
-        """A hash of the ids, if they are known."""
-        return "" if self._ids is None else self._ids.fingerprint()
 
 
 def _by_id(labels: Any, ids: list[object] | None) -> Array:

@@ -215,6 +215,16 @@ def test_workers_end_though_a_forked_child_holds_their_connections(run):
     assert eventually(lambda: not workers_of_session(process.pid))
 
 
+def assert_ends_quietly(process):
+    """At Ctrl-C, with one traceback and no process left."""
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=DEADLINE)
+    assert process.returncode == -signal.SIGINT
+    assert errors.count("Traceback") == 1
+    assert errors.endswith("KeyboardInterrupt\n")
+    assert eventually(lambda: not of_session(process.pid))
+
+
 @needs_proc
 def test_ctrl_c_ends_everything_without_a_word_from_workers(run):
     process = run("""
@@ -222,12 +232,7 @@ def test_ctrl_c_ends_everything_without_a_word_from_workers(run):
             print("running", flush=True)
     """)
     assert process.stdout.readline() == "running\n"
-    os.killpg(process.pid, signal.SIGINT)
-    _, errors = process.communicate(timeout=DEADLINE)
-    assert process.returncode == -signal.SIGINT
-    assert errors.count("Traceback") == 1
-    assert errors.endswith("KeyboardInterrupt\n")
-    assert eventually(lambda: not of_session(process.pid))
+    assert_ends_quietly(process)
 
 
 @needs_proc
@@ -241,12 +246,7 @@ def test_ctrl_c_while_workers_start_is_as_quiet(run, moment):
     assert process.stdout.readline() == "starting\n"
     assert eventually(lambda: workers_of_session(process.pid))
     time.sleep(moment)  # different ones, none of which is to be hit
-    os.killpg(process.pid, signal.SIGINT)
-    _, errors = process.communicate(timeout=DEADLINE)
-    assert process.returncode == -signal.SIGINT
-    assert errors.count("Traceback") == 1
-    assert errors.endswith("KeyboardInterrupt\n")
-    assert eventually(lambda: not of_session(process.pid))
+    assert_ends_quietly(process)
 
 
 @needs_proc

@@ -12,7 +12,7 @@ from headrace.pytree import Tree, map_leaves
 from headrace.readers.access import decode_fingerprint_of
 from headrace.readers.reader import Out, Specs, check_read
 from headrace.readers.shared.listing import counted, samples_below, suffix_of
-from headrace.readers.shared.sample_files import ENCODED, SampleFiles, as_bytes
+from headrace.readers.shared.sample_files import ENCODED, InFiles, SampleFiles, as_bytes
 from headrace.readers.shared.samples.calling import (
     Decode,
     SampleWriter,
@@ -21,11 +21,10 @@ from headrace.readers.shared.samples.calling import (
 )
 from headrace.readers.shared.samples.sample_values import RaggedLeaves
 from headrace.storage.opening import Root, open_storage
-from headrace.storage.stamps import Stamps
 from headrace.storage.storage import Storage
 
 
-class Files:
+class Files(InFiles):
     """Samples in files of any kind, each of which a function decodes.
 
     Args:
@@ -103,14 +102,6 @@ class Files:
     def spec(self) -> Specs:
         return self._writer.spec
 
-    @property
-    def ids(self) -> list[str]:
-        """The ids, in order, in a new list at each call."""
-        return self._files.names.without_suffix()
-
-    def __len__(self) -> int:
-        return len(self._files)
-
     def __repr__(self) -> str:
         name = getattr(self._decode, "__qualname__", type(self._decode).__qualname__)
         return f"Files({self._files.storage.root!r}, {name}, n={len(self)}, {self.spec})"
@@ -124,10 +115,6 @@ class Files:
         said = decode_fingerprint_of(self._decode)
         named = self._files.names.fingerprint(), self._version
         return fingerprint(repr((*named, said) if said else named))
-
-    def stamps(self, indices: Indices) -> Stamps:
-        """For each sample a number that changes with its file."""
-        return self._files.stamps(indices)
 
     def sample_lengths(self) -> Tree[Indices | None]:
         """With `decode=False`, the bytes of all files, int64; else None, as `decode` tells."""

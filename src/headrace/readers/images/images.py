@@ -12,14 +12,13 @@ from headrace.errors import bad_type, bad_value
 from headrace.readers.images.decoder import ImageDecoder, ImageOptions
 from headrace.readers.reader import Out, Spec, check_read
 from headrace.readers.shared.listing import samples_below
-from headrace.readers.shared.sample_files import ENCODED, SampleFiles
+from headrace.readers.shared.sample_files import ENCODED, InFiles, SampleFiles
 from headrace.storage.opening import Root, open_storage
-from headrace.storage.stamps import Stamps
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
 
 
-class Images:
+class Images(InFiles):
     """Samples in image files, decoded and resized: JPEG, PNG, WebP, BMP, GIF, TIFF.
 
     Args:
@@ -80,14 +79,6 @@ class Images:
     def spec(self) -> Spec:
         return ENCODED if self._decoder is None else self._decoder.spec
 
-    @property
-    def ids(self) -> list[str]:
-        """The names of the files, in order, in a new list at each call."""
-        return self._files.names.without_suffix()
-
-    def __len__(self) -> int:
-        return len(self._files)
-
     def __repr__(self) -> str:
         return (
             f"{type(self).__name__}({self._files.storage.root!r}, n={len(self)}, "
@@ -99,10 +90,6 @@ class Images:
         names = self._files.names
         decoder = "" if self._decoder is None else self._decoder.fingerprint()
         return fingerprint(names.encoded, decoder.encode()) if decoder else names.fingerprint()
-
-    def stamps(self, indices: Indices) -> Stamps:
-        """For each sample a number that changes with its file."""
-        return self._files.stamps(indices)
 
     def sample_lengths(self) -> Indices | None:
         """With `decode=False`, the bytes of all files, int64; else None."""

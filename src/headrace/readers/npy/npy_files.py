@@ -22,17 +22,16 @@ from headrace.readers.npy.decoder import NpyDecoder, check_size
 from headrace.readers.npy.header import USUAL_START_BYTES, parse_header, read_header
 from headrace.readers.reader import Out, Spec, check_read
 from headrace.readers.shared.format_error import FormatError, sample_error
-from headrace.readers.shared.sample_files import SampleFiles
+from headrace.readers.shared.sample_files import InFiles, SampleFiles
 from headrace.storage.local.folder import Folder
 from headrace.storage.local.regular import opener
 from headrace.storage.opening import Root
 from headrace.storage.ranged_file import RangedFile
-from headrace.storage.stamps import Stamps
 
 _SUFFIX = ".npy"
 
 
-class NpyFiles:
+class NpyFiles(InFiles):
     """Samples in files `root/<id>.npy`, each of which holds one array.
 
     Byte order, memory order and the version of the .npy format may differ from file to file. Arrays
@@ -115,14 +114,6 @@ class NpyFiles:
     def spec(self) -> Spec:
         return self._spec
 
-    @property
-    def ids(self) -> list[str]:
-        """The ids, in order, in a new list at each call."""
-        return self._names.without_suffix()
-
-    def __len__(self) -> int:
-        return len(self._names)
-
     def __repr__(self) -> str:
         return (
             f"NpyFiles({self._files.storage.root!r}, n={len(self)}, "
@@ -136,10 +127,6 @@ class NpyFiles:
     def fingerprint(self) -> str:
         """A hash of the ids."""
         return self._names.fingerprint()
-
-    def stamps(self, indices: Indices) -> Stamps:
-        """For each sample a number that changes with its file."""
-        return self._files.stamps(indices)
 
     def sample_lengths(self) -> Indices | None:
         """The lengths of all samples, int64, of their headers alone; None if all have one shape.

@@ -29,11 +29,10 @@ from headrace.readers.npy.header import (
 from headrace.readers.reader import Arrays, Specs, check_read
 from headrace.readers.shared.format_error import FormatError
 from headrace.readers.shared.named_arrays import DTypes, dtypes_by_key, part_of
-from headrace.readers.shared.sample_files import SampleFiles
+from headrace.readers.shared.sample_files import InFiles, SampleFiles
 from headrace.readers.shared.samples.ragged_parts import check_ragged, with_any_length
 from headrace.storage.opening import Root
 from headrace.storage.ranged_file import RangedFile
-from headrace.storage.stamps import Stamps
 
 _SUFFIX = ".npz"
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
@@ -44,7 +43,7 @@ _MOST_DEFLATED = 1032
 _USUAL_END_BYTES = 2**16
 
 
-class NpzFiles:
+class NpzFiles(InFiles):
     """Samples in files `root/<id>.npz`, each of which holds one array or several by name.
 
     A sample of several arrays is a dict. Byte order, memory order and compression may differ from
@@ -126,14 +125,6 @@ class NpzFiles:
     def spec(self) -> Specs:
         return self._spec
 
-    @property
-    def ids(self) -> list[str]:
-        """The ids, in order, in a new list at each call."""
-        return self._files.names.without_suffix()
-
-    def __len__(self) -> int:
-        return len(self._files)
-
     def __repr__(self) -> str:
         return f"NpzFiles({self._files.storage.root!r}, n={len(self)}, {self.spec})"
 
@@ -144,10 +135,6 @@ class NpzFiles:
     def fingerprint(self) -> str:
         """A hash of the ids and the keys."""
         return fingerprint(repr((self._files.names.fingerprint(), list(self._decoders))))
-
-    def stamps(self, indices: Indices) -> Stamps:
-        """For each sample a number that changes with its file."""
-        return self._files.stamps(indices)
 
     def sample_lengths(self) -> Tree[Indices | None]:
         """How long each array of each sample is, as `lengths_of` says.

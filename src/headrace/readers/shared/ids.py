@@ -42,6 +42,21 @@ class Ids:
         return fingerprint(self._joined)
 
 
+class PerhapsNamed:
+    """What readers have in common whose samples may have `Ids` or none."""
+
+    _ids: Ids | None
+
+    @property
+    def ids(self) -> list[str] | None:
+        """The ids as text, in order, in a new list at each call; None if they are not known."""
+        return None if self._ids is None else self._ids.listed()
+
+    def ids_fingerprint(self) -> str:
+        """A hash of the ids, if they are known."""
+        return "" if self._ids is None else self._ids.fingerprint()
+
+
 def stem(name: str) -> str:
     """The id without the suffix of a file, if it has one that readers know."""
     base, dot, suffix = name.rpartition(".")

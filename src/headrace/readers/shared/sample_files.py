@@ -32,6 +32,24 @@ _LOOKED_AT_TOGETHER, _FAR_AT_ONCE = 1024, 32
 ENCODED = Spec((None,), np.dtype(np.uint8))
 
 
+class InFiles:
+    """What readers have in common whose samples lie in `SampleFiles`."""
+
+    _files: "SampleFiles"
+
+    @property
+    def ids(self) -> list[str]:
+        """The ids, in order, in a new list at each call."""
+        return self._files.names.without_suffix()
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def stamps(self, indices: Indices) -> Stamps:
+        """For each sample a number that changes with its file."""
+        return self._files.stamps(indices)
+
+
 class SampleFiles:
     """The files of samples below a root.
 
