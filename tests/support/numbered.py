@@ -9,6 +9,15 @@ import headrace as hr
 N, BATCH = 50, 4
 
 
+# Of 40 positions in an epoch; of all, samples may come more than once.
+SAMPLINGS = {
+    "Weighted": hr.Weighted(np.arange(N), length=40),
+    "Balanced": hr.Balanced(np.arange(N) % 3, 2, 2, length=40),
+    "Mix": hr.Mix([0.7, 0.3], length=40),
+}
+BUCKETS = hr.Buckets(np.arange(N) % 10, [4, 9], batch_sizes=[4, 2])
+
+
 def with_noise(number, rng):
     """A sample (number, noise): whose noise shows the epoch, too."""
     return number, rng.random()
@@ -17,7 +26,7 @@ def with_noise(number, rng):
 def loader_of(**options):
     """A loader of the numbers 0 to N - 1."""
     options = {"seed": 3, "transform": hr.per_sample(with_noise), **options}
-    return hr.Loader(np.arange(N), BATCH, **options)
+    return hr.Loader(hr.Concat(np.arange(20), np.arange(20, N)), BATCH, **options)
 
 
 def seen(batches):
@@ -30,9 +39,9 @@ def batches_of(loader, epoch):
     return json.loads(json.dumps(seen(loader.batch(epoch, s) for s in range(len(loader)))))
 
 
-def expected_epochs(n_processes, epochs, split=False):
+def expected_epochs(n_processes, epochs, split=False, **options):
     """For each process the batches of each epoch: a batch in turn, or its part of each."""
-    loader = loader_of()
+    loader = loader_of(**options)
     return [
         [_part_of(batches_of(loader, epoch), rank, n_processes, split) for epoch in range(epochs)]
         for rank in range(n_processes)

@@ -10,4 +10,5 @@ HABITS = (
     "2 processes with ranks",
     "2 processes without ranks",
     "workers",
+    "samplings",
 )

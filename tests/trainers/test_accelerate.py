@@ -7,7 +7,7 @@ import itertools
 
 import pytest
 from habits import run_habits
-from numbered import BATCH, N, batches_of, expected_epochs, loader_of
+from numbered import BATCH, BUCKETS, SAMPLINGS, N, batches_of, expected_epochs, loader_of
 
 pytest.importorskip("torch", reason="needs headrace[torch]")
 pytest.importorskip("accelerate", reason="needs Accelerate")
@@ -35,6 +35,13 @@ def test_each_batch_comes_once_in_the_order_of_the_loader(processes):
         expected = expected_epochs(len(processes), 2, "split_batches" in habit)
         for process, epochs in zip(processes, expected, strict=True):
             assert process["training"][habit] == [epochs, len(epochs[0])], habit
+
+
+@cell("samplings")
+def test_each_batch_of_weights_classes_and_mixtures_comes_once_in_its_order(processes):
+    for name, shuffle in SAMPLINGS.items():
+        expected = expected_epochs(len(processes), 2, shuffle=shuffle)
+        assert [process["samplings"][name] for process in processes] == expected, name
 
 
 @cell("2 processes without ranks")
@@ -133,3 +140,13 @@ def test_a_loader_that_knows_its_rank_is_not_shared_out_once_more(processes):
     for process in processes:
         assert "this loader's batches are those of rank" in process["prepared ranks"]
         assert "to_torch(device=accelerator.device)" in process["prepared ranks"]
+
+
+@cell("samplings")
+def test_batches_of_several_sizes_are_not_shared_out(processes):
+    if len(processes) == 1:
+        assert processes[0]["prepared buckets"] == batches_of(loader_of(shuffle=BUCKETS), 0)
+        return
+    for process in processes:
+        assert "this loader's batches are of several sizes" in process["prepared buckets"]
+        assert "Make the loader with rank= and world_size=" in process["prepared buckets"]

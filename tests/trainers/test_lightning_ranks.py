@@ -102,6 +102,15 @@ def test_a_checkpoint_goes_on_with_the_next_batch_of_each_rank(trained, given, s
 
 
 @of_trainer
+@pytest.mark.cell("Lightning Trainer", "samplings")
+def test_each_rank_has_its_part_of_orders_by_weight_class_share_and_length(trained, given):
+    for results in trained:
+        assert len(results[given]["sampled"]) == 4
+        for name, (seen, expected) in results[given]["sampled"].items():
+            assert seen == expected, name
+
+
+@of_trainer
 @pytest.mark.parametrize("tail", ["partial", "drop"])
 def test_each_sample_is_predicted_once_with_its_number(trained, given, tail):
     written = [pair for results in trained for pair in results[given][f"predicted {tail}"]]

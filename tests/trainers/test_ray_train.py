@@ -91,8 +91,21 @@ def train(config):
     batches.sampler.set_epoch(1)
     told["resumed"] = numbers(batches)
     told["next"] = numbers(batches)
-    with hr.Loader(np.arange(N), BATCH, **{**options, "executor": hr.Ray(2)}) as loader:
-        told["made by Ray"] = numbers(loader.to_torch())
+    options["executor"] = hr.Ray(2)
+    told["made by Ray"] = numbers(hr.Loader(np.arange(N), BATCH, **options).to_torch())
+    source = hr.Concat(np.arange(10), np.arange(10, N))
+    told["samplings"] = {}
+    for shuffle in (
+        hr.Weighted(np.arange(N)),
+        hr.Balanced(np.arange(N) % 3, 2, 2),
+        hr.Mix([0.7, 0.3]),
+        hr.Buckets(np.arange(N), [9, N], batch_sizes=[4, 2]),
+    ):
+        loader = hr.Loader(source, BATCH, shuffle=shuffle, **options)
+        batches = ray.train.torch.prepare_data_loader(loader.to_torch())
+        told["samplings"][str(shuffle)] = [
+            numbers(batches), [loader.indices(0, step).tolist() for step in range(len(loader))]]
+    loader.close()
     tell(rank, told, "passes")
 
 def main():
@@ -161,6 +174,15 @@ def test_version_1_of_ray_train_is_silent_outside_of_a_training_function():
 def test_batches_that_ray_makes_are_those_of_the_rank(told):
     for rank, answers in enumerate(told):
         assert answers["made by Ray"] == epoch_of(loader_of(rank), 0)
+
+
+@pytest.mark.cell("Ray Train", "samplings")
+def test_weights_classes_mixtures_and_buckets_come_in_their_order(told):
+    for answers in told:
+        assert len(answers["samplings"]) == 4
+        for name, (seen, expected) in answers["samplings"].items():
+            assert seen == expected, name
+    assert told[0]["samplings"] != told[1]["samplings"]
 
 
 def loader_of(rank, **options):

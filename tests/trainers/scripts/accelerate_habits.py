@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator, DataLoaderConfiguration, PartialState
 from gloo_end import end
-from numbered import loader_of, seen
+from numbered import BUCKETS, SAMPLINGS, loader_of, seen
 
 import headrace as hr
 
@@ -170,10 +170,10 @@ def own_ranks(folder):
     return before, [seen(batches) for _ in range(loader.epoch, 3)]
 
 
-def prepared_ranks():
-    """A loader that knows its rank, and is prepared all the same."""
+def prepared_alone(**options):
+    """What comes of a loader which is prepared, although it may not be."""
     accelerator = Accelerator(cpu=True)
-    loader = loader_of(rank=accelerator.process_index, world_size=2)
+    loader = loader_of(**options)
     try:
         return seen(accelerator.prepare(loader.to_torch()))
     except hr.ArgumentError as error:
@@ -206,7 +206,11 @@ def main(folder):
         "forgotten epoch": forgotten_epoch(folder / "forgotten"),
         "registered": registered(folder / "registered"),
         "own ranks": own_ranks(folder / "ranks"),
-        "prepared ranks": prepared_ranks(),
+        "samplings": {
+            name: training({}, shuffle=sampling)[0] for name, sampling in SAMPLINGS.items()
+        },
+        "prepared ranks": prepared_alone(rank=PartialState().process_index, world_size=2),
+        "prepared buckets": prepared_alone(shuffle=BUCKETS),
     }
     (folder / f"seen-{PartialState().process_index}.json").write_text(json.dumps(results))
 

@@ -42,6 +42,21 @@ def make_held_out(rank, world_size, tail="partial"):
     return hr.Loader(np.arange(11), BATCH, shuffle=False, **options)
 
 
+LENGTHS = np.arange(N) % 9 + 1
+TOKENS = hr.RaggedArray(np.arange(LENGTHS.sum()), np.cumsum([0, *LENGTHS]))
+SAMPLED = {
+    "Weighted": (np.arange(N), hr.Weighted(np.arange(N))),
+    "Balanced": (np.arange(N), hr.Balanced(np.arange(N) % 3, 2, 2)),
+    "Mix": (hr.Concat(np.arange(9), np.arange(9, N)), hr.Mix([0.7, 0.3])),
+    "Buckets": (TOKENS, hr.Buckets(LENGTHS, [4, 9], batch_sizes=[2, 1])),
+}
+
+
+def make_sampled(name, rank, world_size):
+    source, shuffle = SAMPLED[name]
+    return hr.Loader(source, BATCH, seed=1, rank=rank, world_size=world_size, shuffle=shuffle)
+
+
 class Recorder(lightning.LightningModule):
     def __init__(self, with_ranks, tail="partial"):
         super().__init__()
@@ -63,7 +78,7 @@ class Recorder(lightning.LightningModule):
         return make_held_out(*self._world(), self.tail).to_torch()
 
     def training_step(self, batch, _index):
-        self.seen.append(batch.tolist())
+        self.seen.append([row.tolist() for row in batch.unbind()])  # it may be jagged
         return self.weight * 0
 
     def validation_step(self, batch, _index):
@@ -135,6 +150,15 @@ def try_all(with_ranks):
     loader = make_train(*(hr.world() if with_ranks else (0, 1))).to_torch(num_workers=1)
     make_trainer(limit_val_batches=0).fit(model, loader)
     results["passed"] = model.seen
+
+    sampled = results["sampled"] = {}
+    for name in SAMPLED:
+        model = Recorder(with_ranks)
+        loader = make_sampled(name, *(hr.world() if with_ranks else (0, 1)))
+        make_trainer(max_epochs=1, limit_val_batches=0).fit(model, loader.to_torch())
+        alone = make_sampled(name, *hr.world())
+        expected = (alone.batch(0, step) for step in range(len(alone)))
+        sampled[name] = model.seen, [[row.tolist() for row in batch] for batch in expected]
 
     for tail in "partial", "drop":
         writer, model = Writer(), Recorder(with_ranks, tail)

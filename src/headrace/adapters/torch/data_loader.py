@@ -28,6 +28,7 @@ from headrace.batching.feed import HasFeed
 from headrace.errors import ArgumentError, bad_value
 from headrace.sampling.batch_sampler import BatchSampler
 from headrace.sampling.keys import Place
+from headrace.sampling.order import BatchedOrder
 
 _LEAST_ACCELERATE = (1, 15)
 _OURS = ("dataset", "batch_size", "shuffle", "sampler", "batch_sampler", "drop_last")
@@ -145,8 +146,9 @@ class HeadraceDataLoader(torch_data.DataLoader[Any]):
         """What Accelerate 1.x asks before it wraps a DataLoader. Its processes must share it then.
 
         Raises:
-            ArgumentError: (a ValueError) they would share what is one rank's part already, or this
-                version of Accelerate would go on with batches of another epoch.
+            ArgumentError: (a ValueError) they would share what is one rank's part already, or lose
+                small batches, or this version of Accelerate would go on with batches of another
+                epoch.
         """
         accelerate = sys.modules.get("accelerate")
         if accelerate is None:
@@ -158,15 +160,19 @@ class HeadraceDataLoader(torch_data.DataLoader[Any]):
                 "skip_first_batches takes the batches of epoch 0, whatever the epoch."
             )
         sampler = self.dataset.feed.sampler
+        what = remedy = ""
         if sampler.world_size > 1:
-            processes = accelerate.PartialState().num_processes
-            if processes > 1:
-                raise ArgumentError(
-                    f"Accelerate shares what it prepares out over its {processes} processes, but "
-                    f"this loader's batches are those of rank {sampler.rank} of "
-                    f"{sampler.world_size}. Make the loader without rank= and world_size=; or keep "
-                    "it from prepare(), and iterate over to_torch(device=accelerator.device)."
-                )
+            what = f"those of rank {sampler.rank} of {sampler.world_size}"
+            remedy = "Make the loader without rank= and world_size=; or keep it"
+        elif isinstance(sampler.order, BatchedOrder):  # it loses what has fewer than `batch_size`
+            what = "of several sizes"
+            remedy = "Make the loader with rank= and world_size=, keep it"
+        if what and (processes := accelerate.PartialState().num_processes) > 1:
+            raise ArgumentError(
+                f"Accelerate shares what it prepares out over its {processes} processes, but this "
+                f"loader's batches are {what}. {remedy} from prepare(), and iterate over "
+                "to_torch(device=accelerator.device)."
+            )
         return False
 
     def _batches(self, _start: Place | None = None) -> Iterator[Any]:
