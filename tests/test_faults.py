@@ -39,7 +39,7 @@ def reopened(folder, format_name):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         batch = samples(hr.open(folder, format=format_name, **options))
-    return batch, [warning for warning in caught if warning.category is PassedOverWarning]
+    return batch, [warning for warning in caught if issubclass(warning.category, PassedOverWarning)]
 
 
 def assert_as_written(batch, format_name):
@@ -90,6 +90,30 @@ def test_one_in_upper_case(tmp_path, format_name, outcome):
         assert len(warned) == 1
         assert re.search(r"^'[^']*zz\.[A-Z]+' in ", str(warned[0].message))
     assert_as_written(batch, format_name)
+
+
+@pytest.mark.fault(
+    "a file that is missing of those that names count, as `-of-00003`",
+    "warning",
+    "parquet",
+    "arrow",
+    "jsonl",
+    "tfrecord",
+)
+def test_a_number_that_is_missing(tmp_path, format_name):
+    written(tmp_path, format_name)
+    first, *_ = files_of(tmp_path)
+    for path in files_of(tmp_path):
+        path.rename(first)
+    shutil.copy(first, first.with_name(f"d-00002-of-00003{first.suffix}"))
+    first.rename(first.with_name(f"d-00000-of-00003{first.suffix}"))
+    batch, warned = reopened(tmp_path, format_name)
+    assert batch[: len(batch) // 2].tolist() == batch[len(batch) // 2 :].tolist()
+    (one,) = warned
+    assert "has 2 of the 3 files that their names tell of: 00001-of-00003 is not" in str(
+        one.message
+    )
+    assert one.filename == __file__
 
 
 @pytest.mark.fault("no file but such in upper case", "error", "folders of files")

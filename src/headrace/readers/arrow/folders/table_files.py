@@ -15,7 +15,7 @@ from typing import Any
 from headrace.errors import ArgumentError, FileMissingError, StorageError
 from headrace.readers.shared.listing import chosen_among, none_of, warn_of_others
 from headrace.readers.shared.names import check_names
-from headrace.readers.shared.splits import refuse_splits
+from headrace.readers.shared.splits import check_numbered
 from headrace.storage.storage import Request, Storage
 
 _STATE, _DICT, _INFO = "state.json", "dataset_dict.json", "dataset_info.json"
@@ -48,7 +48,7 @@ def table_files(storage: Storage, suffixes: tuple[str, ...]) -> list[str]:
         _refuse_logs(storage, names)
     if not chosen:
         raise none_of(storage.root, names, suffixes)
-    refuse_splits(storage.root, chosen, "names")
+    check_numbered(storage.root, chosen, "names")
     warn_of_others(storage.root, names, chosen, suffixes, "names")
     return chosen
 

@@ -15,7 +15,7 @@ from headrace.readers.shared.sharded.index_file import same_shards
 from headrace.readers.shared.sharded.pieces import read_pieces
 from headrace.readers.shared.sharded.record_index import RecordIndex, Scan
 from headrace.readers.shared.sharded.shards import check_shards, folder_of
-from headrace.readers.shared.splits import refuse_splits
+from headrace.readers.shared.splits import check_numbered
 from headrace.storage.opening import Root, open_storage
 from headrace.storage.stamps import Stamps, stamps_of_files
 from headrace.storage.storage import Storage
@@ -139,6 +139,6 @@ def _listed(storage: Storage, kind: RecordKind) -> list[str]:
     chosen = kind.chosen(names)
     if not chosen:
         raise none_of(storage.root, names, kind.suffixes)
-    refuse_splits(storage.root, chosen, "shards")
+    check_numbered(storage.root, chosen, "shards")
     warn_of_others(storage.root, names, chosen, kind.suffixes, "shards")
     return chosen
