@@ -13,6 +13,7 @@ zarr = pytest.importorskip("zarr", reason="needs headrace[zarr]")
 
 from far_folder import FarFolder
 from reading import read
+from tfrecords import crc32c
 
 import headrace as hr
 from headrace.testing import ReaderContract
@@ -227,6 +228,30 @@ def test_a_chunk_that_is_not_there_may_be_an_error(root, options, wrap):
         (batch,) = list(loader)
     assert (batch[8:] == X[8:]).all()
     assert not (batch == 0).all((1, 2))[1:].any(), "a fill value in place of another sample"
+
+
+@pytest.mark.parametrize("wrap", [str, FarFolder], ids=["folder", "storage"])
+@pytest.mark.parametrize("at_start", [False, True], ids=["index at the end", "at the start"])
+def test_a_chunk_that_is_not_there_within_a_shard_may_be_an_error(root, wrap, at_start):
+    """Of a shard that zarr wrote, in whose index one chunk is marked as missing."""
+    create(root, shards={"shape": (8, 2, 4), "index_location": "start" if at_start else "end"})
+    reader = hr.Zarr(wrap(root), missing="error")
+    assert (read(reader) == X).all()
+    file = chunk_file(root, {"shards": True})
+    data = bytearray(file.read_bytes())
+    index = memoryview(data)[: 16 * 4] if at_start else memoryview(data)[-16 * 4 - 4 : -4]
+    index[16 * 3 : 16 * 4] = b"\xff" * 16  # chunk (1, 0, 1)
+    checksum = crc32c(bytes(index)).to_bytes(4, "little")
+    data[16 * 4 : 16 * 4 + 4] = checksum if at_start else data[16 * 4 : 16 * 4 + 4]
+    data[-4:] = data[-4:] if at_start else checksum
+    file.write_bytes(data)
+    fresh = pickle.loads(pickle.dumps(reader))  # which has kept no chunk
+    said = r"sample 5 does not exist: there is no chunk \(1, 0, 1\) in the shard 'c/0/0/0'"
+    with pytest.raises(hr.SampleNotFoundError, match=said) as caught:
+        read(fresh, [9, 3, 5])
+    assert caught.value.index == 5
+    assert (read(fresh, [9, 3]) == X[[9, 3]]).all()
+    assert not read(hr.Zarr(wrap(root)), [5])[0, :, 2].any()  # which zarr fills
 
 
 def test_what_is_missing_must_be_one_of_two(root):

@@ -3,7 +3,6 @@
 import asyncio
 import os
 from collections.abc import Sequence
-from typing import Any, TypeAlias
 
 import numpy as np
 from zarr import AsyncArray, AsyncGroup
@@ -24,11 +23,10 @@ from headrace.readers.shared.format_error import bad_file, is_of_storage
 from headrace.readers.shared.named_arrays import Chosen, ChosenArrays, stored_array
 from headrace.readers.zarr.checked_store import CheckedStore
 from headrace.readers.zarr.private import sync
+from headrace.readers.zarr.shards import ZarrArray, check_chunks, check_index
 from headrace.readers.zarr.store import StorageStore
 from headrace.storage.local.regular import check_regular
 from headrace.storage.storage import Storage
-
-_ZarrArray: TypeAlias = AsyncArray[Any]
 
 
 class Opened:
@@ -42,8 +40,9 @@ class Opened:
     """
 
     def __init__(self, root: str | Storage, location: str, chosen: Chosen, fills: bool) -> None:
+        self._location, self._fills = location, fills
         try:
-            self._arrays: dict[str, _ZarrArray] = sync(_open(root, location, chosen, fills))
+            self._arrays: dict[str, ZarrArray] = sync(_open(root, location, chosen, fills))
         except (HeadraceError, ModuleNotFoundError):
             raise
         except FileNotFoundError:
@@ -56,6 +55,8 @@ class Opened:
                     f"{location!r} can't be read: {error}. Install the package that has this codec"
                 ) from error
             raise bad_file(location, repr(error)) from error
+        for array in () if fills else self._arrays.values():
+            check_index(array, location)
         self.stored = {
             key: stored_array(
                 "arrays", array.path, array.shape, array.dtype, array.chunks[0], location
@@ -74,7 +75,9 @@ class Opened:
             return_exceptions=True,
         )
 
-    async def _load(self, array: _ZarrArray, block: int) -> Array:
+    async def _load(self, array: ZarrArray, block: int) -> Array:
+        if array.shards is not None and not self._fills:
+            await check_chunks(array, block, self._location)
         length = array.chunks[0]
         start, stop = block * length, min((block + 1) * length, array.shape[0])
         return np.asarray(await array.getitem(slice(start, stop)))
@@ -101,7 +104,7 @@ def reopened(root: str | Storage, location: str, arrays: ChosenArrays, fills: bo
 
 async def _open(
     root: str | Storage, location: str, chosen: Chosen, fills: bool
-) -> dict[str, _ZarrArray]:
+) -> dict[str, ZarrArray]:
     """The arrays by their keys in a sample."""
     store: Store
     if not isinstance(root, str):
@@ -118,7 +121,7 @@ async def _open(
         return {"": _with_axes(node, location)}
     if isinstance(chosen, dict):
         found = {key: await _member(node, name, location) for key, name in chosen.items()}
-        arrays: dict[str, _ZarrArray] = {}
+        arrays: dict[str, ZarrArray] = {}
         for key, member in found.items():
             if not isinstance(member, AsyncArray):
                 raise bad_value("arrays", chosen[key], "the name of an array, not of a group")
@@ -137,7 +140,7 @@ async def _open(
     return inside
 
 
-async def _member(group: AsyncGroup, name: str, location: str) -> "_ZarrArray | AsyncGroup":
+async def _member(group: AsyncGroup, name: str, location: str) -> "ZarrArray | AsyncGroup":
     try:
         return await group.getitem(name)
     except KeyError:
@@ -148,7 +151,7 @@ async def _member(group: AsyncGroup, name: str, location: str) -> "_ZarrArray | 
         raise bad_value("arrays", name, f"an array in {location!r}: {there}") from None
 
 
-async def _inside(group: AsyncGroup, location: str) -> dict[str, _ZarrArray]:
+async def _inside(group: AsyncGroup, location: str) -> dict[str, ZarrArray]:
     """All arrays below a group that have axes, by name."""
     if group.metadata.consolidated_metadata is None and not group.store.supports_listing:
         raise ArgumentError(
@@ -164,7 +167,7 @@ async def _inside(group: AsyncGroup, location: str) -> dict[str, _ZarrArray]:
     }
 
 
-def _with_axes(array: _ZarrArray, location: str) -> _ZarrArray:
+def _with_axes(array: ZarrArray, location: str) -> ZarrArray:
     if not array.shape:
         raise bad_value("arrays", array.path, f"an array with axes in {location!r}")
     return array
