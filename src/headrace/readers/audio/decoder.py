@@ -15,6 +15,7 @@ import numpy as np
 from headrace.arguments import check_int
 from headrace.arrays import Array, DType
 from headrace.errors import bad_value, missing_extra
+from headrace.readers.audio.clips import MOST_FRAMES
 from headrace.readers.shared.format_error import FormatError, is_of_storage
 
 if TYPE_CHECKING:
@@ -182,6 +183,8 @@ def opened(file: BinaryIO) -> Iterator["soundfile.SoundFile"]:
         source = file.name if os.name == "nt" else os.fsencode(file.name)
     try:
         with soundfile.SoundFile(source) as sound:
+            if sound.frames > MOST_FRAMES:  # as libsndfile 1.2.0 has it for Ogg
+                raise FormatError("it was cut short: what says how long it is stands at its end")
             yield sound
     except (FormatError, MemoryError):
         raise
