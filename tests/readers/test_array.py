@@ -1,5 +1,6 @@
 """ArrayReader: arrays that are refused, and what a memory-mapped one pickles as."""
 
+import os
 import pickle
 
 import numpy as np
@@ -8,6 +9,7 @@ from reading import read
 
 import headrace as hr
 from headrace.readers import ArrayReader
+from headrace.readers.reader import read_batch
 from headrace.testing import ReaderContract
 
 
@@ -122,6 +124,16 @@ def mapped(tmp_path):
     array = np.memmap(tmp_path / "raw", np.float32, "w+", offset=5000, shape=(40, 6))
     array[...] = np.arange(240).reshape(40, 6)
     return array
+
+
+def test_a_map_whose_file_was_cut_is_an_error_and_no_bus_error(mapped):
+    os.truncate(mapped.filename, 5100)
+    lists = hr.RaggedArray(mapped, np.array([0, 40]))
+    for reader in (ArrayReader(mapped), ArrayReader(mapped[7:30, ::2]), lists):
+        with pytest.raises(hr.SampleFormatError, match="raw' can't be read: it has 5100 bytes"):
+            read_batch(reader, np.array([0]))
+    with pytest.raises(hr.SampleFormatError, match="it has 5100 bytes, and had 5960 when"):
+        hr.Loader(hr.Windows(mapped, 3), 2).batch(0, 0)
 
 
 VIEWS = {

@@ -10,7 +10,7 @@ from headrace.arguments import check_ids
 from headrace.arrays import Array, DType, Indices
 from headrace.errors import bad_type, bad_value
 from headrace.readers.reader import Spec, check_read
-from headrace.readers.shared.format_error import opening
+from headrace.readers.shared.format_error import FormatError, bad_file, opening
 from headrace.readers.shared.ids import Ids, PerhapsNamed
 
 
@@ -18,6 +18,7 @@ class ArrayReader(PerhapsNamed):
     """The rows of `array`. A `Loader` makes one of each array in its source.
 
     A memory-mapped array pickles as its file's name and where it lies in it, any other as its data.
+    Its file may not be cut short while it is in use.
 
     Args:
         array: a numpy array of at least one dimension; `array[i]` is sample i.
@@ -27,6 +28,8 @@ class ArrayReader(PerhapsNamed):
     Raises:
         ArgumentTypeError: (a TypeError) not a plain numpy array, or one of Python objects.
         ArgumentError: (a ValueError) an array without dimensions, or not as many ids as samples.
+        SampleFormatError: (a ValueError) when it is read: the file of a memory-mapped array has
+            become shorter.
     """
 
     def __init__(self, array: Array, ids: Iterable[object] | None = None) -> None:
@@ -42,6 +45,7 @@ class ArrayReader(PerhapsNamed):
         if not array.ndim:
             raise bad_value("array", array, "an array of at least one dimension")
         self._array = array
+        self._map = _map_of(array)
         self._spec = Spec(array.shape[1:], array.dtype.newbyteorder("="))
         self._ids = None if ids is None else Ids(check_ids(ids), len(array))
 
@@ -59,11 +63,11 @@ class ArrayReader(PerhapsNamed):
 
     def read(self, indices: Indices, out: Array) -> None:
         check_read(len(self), self.spec, indices, out)
-        take_rows(self._array, indices, out)
+        take_rows(array_of(self), indices, out)
 
     def read_windows(self, starts: Indices, rate: int, out: Array) -> None:
         """Writes the rows `start`, `start + rate`, ... into `out[i]`, for each of the starts."""
-        take_windows(self._array, starts, rate, out)
+        take_windows(array_of(self), starts, rate, out)
 
     def __reduce__(self) -> tuple[object, ...]:
         state = {"_ids": self._ids} if self._ids is not None else None
@@ -74,7 +78,18 @@ class ArrayReader(PerhapsNamed):
 
 
 def array_of(reader: ArrayReader) -> Array:
-    """The array whose rows the reader reads."""
+    """The array whose rows the reader reads.
+
+    Raises:
+        SampleFormatError: (a ValueError) it is mapped, and its file has been cut: to touch what is
+            gone would kill the process (SIGBUS).
+    """
+    mapped = reader._map
+    if mapped is not None:
+        memory, needed, name = mapped
+        if memory.size() < needed:
+            gone = f"it has {memory.size()} bytes, and had {needed} when it was mapped"
+            raise bad_file(name, FormatError(gone))
     return np.asarray(reader._array)
 
 
@@ -115,12 +130,27 @@ def take_windows(array: Array, starts: Indices, rate: int, out: Array) -> None:
         out[...] = every[starts]
 
 
-def _position_in_file(array: Array) -> tuple[object, ...] | None:
-    """The arguments of `_map_file` for a view of a shared memory map of a file, else None."""
+def _memmap_of(array: Array) -> np.memmap | None:
+    """The shared map of a file that the array is a view of, if it is one."""
     root: object = array
     while root is not None and not isinstance(getattr(root, "base", None), mmap.mmap):
         root = getattr(root, "base", None)  # not only arrays: views by stride have other bases
-    if not isinstance(root, np.memmap) or root.filename is None or root.mode == "c":
+    return root if isinstance(root, np.memmap) and root.filename is not None else None
+
+
+def _map_of(array: Array) -> tuple[mmap.mmap, int, str] | None:
+    """Of a mapped array the memory, the bytes that its file has to have, and its name."""
+    root = _memmap_of(array)
+    memory: object = None if root is None else root.base
+    if root is None or not isinstance(memory, mmap.mmap):
+        return None
+    return memory, root.offset + root.nbytes, str(root.filename)
+
+
+def _position_in_file(array: Array) -> tuple[object, ...] | None:
+    """The arguments of `_map_file` for a view of a shared memory map of a file, else None."""
+    root = _memmap_of(array)
+    if root is None or root.mode == "c":
         return None
     # The offset attribute of a view is its root's, so the address has to tell where it begins.
     at = root.offset + array.__array_interface__["data"][0] - root.__array_interface__["data"][0]
