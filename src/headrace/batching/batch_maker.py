@@ -33,12 +33,14 @@ from headrace.readers.reader import (
     is_ragged,
     read_batch,
 )
-from headrace.readers.shared.samples.mean_lengths import mean_sample_nbytes
+from headrace.readers.shared.samples.mean_lengths import sampled_nbytes
 from headrace.sampling.keys import BatchKey, Block, padding_weights
 
 # Batches that together are no larger are views of one array: reading into it takes one call. A
 # consumer that keeps one of them keeps the memory of all.
 _MOST_BYTES_TOGETHER = 2**19
+# Of samples of any length, so much is read to tell how long they are.
+_LOOKED_AT_BYTES = 2**22
 
 
 class BlockResult(NamedTuple):
@@ -174,11 +176,8 @@ class BatchMaker:
     @functools.cached_property
     def sample_nbytes(self) -> int:
         """The bytes of one sample as it is read; about, where samples may have any length."""
-
-        def of_some(reader: Reader) -> int:  # as the lengths of all would take time
-            return mean_sample_nbytes(reader, map_leaves(lambda _: None, reader.spec))
-
-        return sum(map(of_some, leaves(self._readers)))
+        # Not by the lengths of all, which take time where there are many.
+        return sum(sampled_nbytes(reader, _LOOKED_AT_BYTES) for reader in leaves(self._readers))
 
     def release_memory(self) -> None:
         """Frees the memory that is kept for later batches."""

@@ -161,10 +161,10 @@ class Feed:
 
     def _steps_in_a_block(self) -> int:
         """How many batches are made at a time: several, where making one costs very little."""
-        if not self.maker.reads_together:
-            return 1
         # An executor without such a budget makes each batch when it is asked for.
         budget = self.executor.lookahead_bytes // _BLOCKS_AHEAD
+        if not budget or not self.maker.reads_together:
+            return 1
         batch_nbytes = self.sampler.batch_size * self.maker.sample_nbytes
         return max(1, min(_MOST_STEPS_IN_A_BLOCK, budget // max(1, batch_nbytes)))
 

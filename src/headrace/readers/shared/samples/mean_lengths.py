@@ -27,8 +27,7 @@ def known_lengths(reader: Reader) -> Tree[Indices | None]:
 def mean_sample_nbytes(reader: Reader, known: Tree[Indices | None] | None = None) -> int:
     """The bytes of a sample of the reader; of any length, on average, and 1 at least.
 
-    Where lengths are not known, some samples are read, the same ones each time; bad ones among them
-    do not count.
+    Where lengths are not known, they are those of `sampled_nbytes`.
 
     Args:
         known: the lengths that are. Default: as `known_lengths` has them.
@@ -42,8 +41,24 @@ def mean_sample_nbytes(reader: Reader, known: Tree[Indices | None] | None = None
     if len(lengths) == sum(part.ragged for part in parts):
         means = iter([float(one.mean()) for one in lengths])
         return max(1, int(sum(part.nbytes * (next(means) if part.ragged else 1) for part in parts)))
-    sizes = []
+    return sampled_nbytes(reader)
+
+
+def sampled_nbytes(reader: Reader, most_bytes: int | None = None) -> int:
+    """As `mean_sample_nbytes`, but told from some samples, which are read, the same ones each time.
+
+    Bad ones among them do not count.
+
+    Args:
+        most_bytes: after so many, no more samples are read. Default: after 32 of them.
+    """
+    spec, n = reader.spec, len(reader)
+    if not is_ragged(spec) or not n:
+        return max(1, sample_nbytes(spec))
+    sizes: list[int] = []
     for index in np.unique(np.linspace(0, n - 1, _SAMPLES).astype(np.int64)):
+        if most_bytes is not None and sum(sizes) >= most_bytes:
+            break
         try:
             batch = read_batch(reader, np.array([index]))
         except Exception:
