@@ -207,6 +207,16 @@ def test_special_files_in_place_of_one(tmp_path, format_name, kind):
     assert all(f"it is a {kind}, not a file" in one for one in refused)
 
 
+@pytest.mark.fault("a file that was cut short", "error", "every format")
+def test_a_file_that_was_cut_short(tmp_path, format_name):
+    path, options = written(tmp_path, format_name)
+    *_, last = files_of(tmp_path)
+    data = last.read_bytes()
+    last.write_bytes(data[: len(data) * 2 // 5])
+    with pytest.raises(hr.SampleFormatError, match=re.escape(last.name)):
+        samples(hr.open(path, format=format_name, **options))
+
+
 @pytest.mark.fault("a link that leads nowhere", "error", "folders of files")
 def test_broken_links(tmp_path, format_name):
     written(tmp_path, format_name)
