@@ -1,6 +1,5 @@
 """ArrayReader: samples that are the rows of one array, in memory or memory-mapped."""
 
-import math
 import mmap
 from collections.abc import Iterable
 
@@ -105,6 +104,8 @@ def take_rows(array: Array, indices: Indices, out: Array) -> None:
 
 # Of smaller rows, whole windows are copied in less time than each row by itself.
 _MOST_COPIED_TOGETHER_BYTES = 32
+# Of an item of an array, in numpy.
+_MOST_ITEM_BYTES = 2**31 - 1
 
 
 def take_windows(array: Array, starts: Indices, rate: int, out: Array) -> None:
@@ -120,10 +121,12 @@ def take_windows(array: Array, starts: Indices, rate: int, out: Array) -> None:
         return
     # All windows that there are, in the memory of the array.
     n, memory = len(array) - (length - 1) * rate, np.asarray(array)
-    if rate == 1:
-        items = length * math.prod(shape)
-        every = np.ndarray((n, items), array.dtype, memory, 0, (row_bytes, array.itemsize))
-        out.reshape(batch, items)[...] = every[starts]
+    nbytes = length * row_bytes
+    if rate == 1 and array.dtype == out.dtype and nbytes <= _MOST_ITEM_BYTES:
+        # Each is one item, of whatever is in it: copied in half the time of many.
+        item = np.dtype(f"V{nbytes}")
+        every = np.ndarray((n,), item, memory, 0, (row_bytes,))
+        out.reshape(-1).view(item)[...] = every[starts]
     else:
         strides = (row_bytes, row_bytes * rate, *array.strides[1:])
         every = np.ndarray((n, length, *shape), array.dtype, memory, 0, strides)

@@ -37,11 +37,12 @@ class Starts:
         has_some = counts > 0
         self._stride = stride
         self._ends = np.cumsum(counts[has_some])
+        self._n = int(counts.sum())
         # Where the first window of a series would start, were all windows before it in the series.
         self._offsets = begins[has_some] - (self._ends - counts[has_some]) * stride
 
     def __len__(self) -> int:
-        return int(self._ends[-1]) if len(self._ends) else 0
+        return self._n
 
     def at(self, windows: Indices) -> Indices:
         """Where these windows begin."""
