@@ -60,7 +60,13 @@ class Crop:
     def apply(self, sample: Array, drawn: Drawn) -> Array:
         """As a call, for the random numbers of `draw`: the same crop of several pictures."""
         if not isinstance(sample, np.ndarray):
-            raise bad_type("sample", sample, "a numpy.ndarray")
+            raise bad_type(
+                "sample",
+                sample,
+                "one picture as a numpy.ndarray",
+                "Call it in headrace.per_sample(fn), where fn(sample, rng) takes the picture of its "
+                "sample, as in `x, y = sample; return crop(x, rng), y`.",
+            )
 
         def region_of(height: int, width: int) -> Region:
             return self.region(drawn, height, width)
