@@ -64,8 +64,8 @@ class Crop:
                 "sample",
                 sample,
                 "one picture as a numpy.ndarray",
-                "Call it in headrace.per_sample(fn), where fn(sample, rng) takes the picture of its "
-                "sample, as in `x, y = sample; return crop(x, rng), y`.",
+                "Call it in headrace.per_sample(fn), where fn(sample, rng) takes the picture of "
+                "its sample, as in `x, y = sample; return crop(x, rng), y`.",
             )
 
         def region_of(height: int, width: int) -> Region:
