@@ -83,6 +83,8 @@ def test_empty_samples_alone_are_padded_too():
         ({"ladder": [1, 2]}, "pass truncate=True"),
         ({"value": 2**40}, "one that int32 can hold"),
         ({"value": 0.5}, "one that int32 can hold"),
+        ({"value": "x"}, "one that int32 can hold"),
+        ({"value": None}, "one that int32 can hold"),
         ({"value": (0, 1)}, "for each of the parts"),
     ],
     ids=str,
@@ -90,6 +92,13 @@ def test_empty_samples_alone_are_padded_too():
 def test_what_can_not_be_padded_is_an_error(options, said):
     with pytest.raises(hr.ArgumentError, match=said):
         padded(**options)
+
+
+def test_a_value_too_large_for_float16_is_an_error():
+    halves = hr.Ragged(np.ones(3, np.float16), np.array([0, 3, 3]))
+    assert hr.pad(value=-np.inf)(halves)[1, 0] == -np.inf
+    with pytest.raises(hr.ArgumentError, match="one that float16 can hold"):
+        hr.pad(value=-1e9)(halves)
 
 
 def test_a_batch_without_any_length_is_an_error():

@@ -172,9 +172,15 @@ class pad:  # noqa: N801  (it reads as a function where it is used)
 
 def _check_value(value: object, values: Array) -> None:
     """Raises an error unless the dtype can hold the value that is to be put in."""
-    with np.errstate(all="ignore"):
-        held = np.asarray(value).astype(values.dtype)
-    if not (held == value or (held != held and value != value)):
+    try:
+        with np.errstate(all="ignore"):
+            held = np.asarray(value).astype(values.dtype)
+            fits = bool(held == value or (held != held and value != value))
+            if held.dtype.kind in "fc":  # where 1e9 equals the inf that float16 has for it
+                fits = fits and bool(np.isinf(held) == np.isinf(np.asarray(value)))
+    except (TypeError, ValueError):  # it is no number, or no text of one
+        fits = False
+    if not fits:
         raise bad_value(
             "value", value, f"one that {values.dtype} can hold", "Convert the samples before."
         )

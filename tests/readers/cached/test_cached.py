@@ -151,6 +151,8 @@ def test_an_error_in_a_map_names_the_sample(log):
         read(cached)
     assert caught.value.__notes__ == ["headrace: in map of sample 7"]
     assert np.array_equal(read(cached, range(7)), SAMPLES[:7])
+    with pytest.raises(hr.StoppedEarlyError, match="map of sample 0 raised StopIteration"):
+        hr.Cached(Logged(log), map=lambda sample: next(iter(())))
 
 
 @pytest.mark.parametrize(

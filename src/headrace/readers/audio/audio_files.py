@@ -59,8 +59,8 @@ class AudioFiles:
             file, a clip is not within its file, or an argument is not allowed.
         MissingExtraError: (an ImportError) soundfile is not installed.
         SampleNotFoundError: (a FileNotFoundError) a file does not exist.
-        SampleFormatError: (a ValueError) a file is damaged or was cut short, is not audio, has another
-            rate or other channels, or has become shorter.
+        SampleFormatError: (a ValueError) a file is damaged or was cut short, is not audio, has
+            another rate or other channels, or has become shorter.
         StorageError: (an OSError) a file can't be read.
 
     Example:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from headrace.arrays import Indices, fingerprint
-from headrace.errors import ArgumentError
+from headrace.errors import ArgumentError, stopped_early
 from headrace.pytree import Tree, map_leaves
 from headrace.readers.access import Access, Part, Stamps, parts_of
 from headrace.readers.reader import (
@@ -106,6 +106,8 @@ class Mapped:
         try:
             return self._function(map_leaves(lambda part: part[row], source))
         except Exception as error:
+            if isinstance(error, StopIteration):  # it would end the loop of whoever asks for this
+                raise stopped_early(error, f"map of sample {index}") from error
             error.add_note(f"headrace: in map of sample {index}")
             raise
 
