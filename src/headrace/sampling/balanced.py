@@ -175,8 +175,12 @@ class BalancedOrder:
         # How often the class came before: in all passes but those that left it out.
         visits = passes - (left_out_before + (self._classes - 1) - classes) // self._classes
         numbers = visits * self._of_class + sample
-        spans, counts = numbers // self._span_of[classes], self._count_of[classes]
-        found = self._samples(classes, spans * self._classes + classes, numbers % counts)
+        of_span = self._span_of[classes]
+        spans = numbers // of_span
+        numbers -= spans * of_span
+        if self._of_class > 1:  # else a span is one pass
+            numbers %= self._count_of[classes]
+        found = self._samples(classes, spans * self._classes + classes, numbers)
         found += self._start_of[classes]
         samples: Indices = self._members[found].astype(np.int64)
         return samples.reshape(positions.shape)

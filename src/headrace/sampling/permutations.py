@@ -22,7 +22,7 @@ _Scramble: TypeAlias = Callable[[_Words, npt.NDArray[_U64], _Words, _Words], Non
 # As many as in `Permutation`. With 8, one in a hundred tests fails: docs/decisions/permutation.md
 _ROUNDS = 10
 # Positions and words that are computed at a time, so that they stay in the CPU's cache.
-_AT_ONCE = 8192
+_AT_ONCE = 16384
 
 
 class Permutations:
@@ -109,7 +109,7 @@ def _scramble_part(numbers: _Words, keys: npt.NDArray[_U64], masks: _Words, shif
     The numbers, masks and shifts are of 32 bits or of 64, all of them alike.
     """
     shifted = np.empty_like(numbers)
-    for adds, multipliers in _words(keys, numbers.dtype.type, range(_ROUNDS)):
+    for adds, multipliers in _words(keys, numbers.dtype.type, _FACTORS):
         for add, multiplier in zip(adds, multipliers, strict=True):
             numbers += add
             numbers *= multiplier
@@ -123,7 +123,7 @@ def _unscramble_part(
 ) -> None:
     """The inverse of `_scramble_part`."""
     kind = numbers.dtype.type
-    for adds, multipliers in _words(keys, kind, range(_ROUNDS)[::-1]):
+    for adds, multipliers in _words(keys, kind, _FACTORS[::-1]):
         # Each step of Newton's method makes twice as many bits of the inverses right, from 5 on.
         inverses = multipliers * kind(3) ^ kind(2)
         for _ in range(4):
@@ -139,17 +139,25 @@ def _unscramble_part(
 
 
 def _words(
-    keys: npt.NDArray[_U64], kind: type[np.unsignedinteger], rounds: range
+    keys: npt.NDArray[_U64], kind: type[np.unsignedinteger], factors: npt.NDArray[_U64]
 ) -> Iterator[tuple[_Words, _Words]]:
-    """What is added and multiplied in the rounds: of several in one call, as it costs the same."""
-    at_once = max(1, _AT_ONCE // len(keys))
-    for first in range(0, len(rounds), at_once):
-        words = keys * _FACTORS[rounds[first : first + at_once]]
+    """What is added and multiplied in the rounds: of several in one call, where keys are few.
+
+    It is overwritten by the next.
+    """
+    at_once = min(_ROUNDS, max(1, _AT_ONCE // len(keys)))
+    words = np.empty((at_once, len(keys)), _U64)
+    adds: _Words = np.empty(words.shape, kind)
+    multipliers: _Words = np.empty_like(adds)
+    for first in range(0, _ROUNDS, at_once):
+        of_rounds = factors[first : first + at_once]
+        count = len(of_rounds)
+        np.multiply(keys, of_rounds, out=words[:count])
         words >>= _U64(32)  # the low bits of a product depend on few of the key's
-        adds: _Words = words.astype(kind)
-        multipliers = adds >> kind(9)
+        adds[...] = words
+        np.right_shift(adds, kind(9), out=multipliers)
         multipliers |= kind(1)
-        yield adds, multipliers
+        yield adds[:count], multipliers[:count]
 
 
 def shuffled_rows(size: int, numbers: Indices, start: _U64) -> Indices:
