@@ -125,8 +125,9 @@ def parts_of_source(readers: Tree[Reader]) -> Sequence[Part]:
 def lengths_of(reader: Reader) -> Tree[Indices | None]:
     """What the method `sample_lengths` returns: how long each array of each sample is.
 
-    In the structure of `spec`, int64, shape (n,); None for arrays of one shape, and for all if the
-    reader does not know the lengths without reading the samples.
+    In the structure of `spec`, int64, shape (n,); None for arrays of one shape, for those whose
+    lengths only reading the samples tells, and for all if the reader has no such method. It may
+    take looking at each file once, or decoding whole columns.
     """
     lengths: Callable[[], Tree[Indices | None]] | None = getattr(reader, "sample_lengths", None)
     return map_leaves(lambda _: None, reader.spec) if lengths is None else lengths()

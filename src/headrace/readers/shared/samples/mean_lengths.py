@@ -17,8 +17,12 @@ _MOST_LOOKED_AT = 100_000
 
 
 def known_lengths(reader: Reader) -> Tree[Indices | None]:
-    """As `lengths_of`, if that takes little time, and no sample is bad; else, none are known."""
-    if len(reader) <= _MOST_LOOKED_AT or access_of(reader).in_memory:
+    """As `lengths_of`, if that takes little time, and no sample is bad; else, none are known.
+
+    Of samples in blocks, whole columns might be decoded for it.
+    """
+    access = access_of(reader)
+    if access.in_memory or (access.block == 1 and len(reader) <= _MOST_LOOKED_AT):
         with contextlib.suppress(SampleError, StorageError):
             return lengths_of(reader)
     return map_leaves(lambda _: None, reader.spec)
