@@ -24,6 +24,7 @@ from headrace.readers.access import ids_of
 from headrace.readers.shared.samples.mean_lengths import mean_sample_nbytes
 from headrace.readers.views.chosen import Choice, Chosen
 from headrace.readers.views.subset import chosen_of
+from headrace.storage.local.regular import opener
 from headrace.storage.opening import is_url
 
 # By id, or in the order of the samples.
@@ -144,7 +145,7 @@ def read_labels(path: Path, reader: hr.Reader) -> hr.Reader:
 
 
 def _labels_of_lines(path: Path) -> dict[str, float] | list[float]:
-    with open(path, newline="", encoding="utf-8-sig") as file:
+    with open(path, newline="", encoding="utf-8-sig", opener=opener) as file:
         lines = [line for line in csv.reader(file) if line]
     widths = sorted({len(line) for line in lines})
     if widths not in ([1], [2]):

@@ -17,6 +17,7 @@ from typing import NamedTuple
 from headrace.atomic_file import saved_file
 from headrace.errors import ArgumentError, ChecksumError, bad_type, bad_value, unreadable
 from headrace.storage.local.folder import Folder
+from headrace.storage.local.regular import opener
 from headrace.storage.storage import Request, Storage
 
 BLOCK_BYTES = 2**20
@@ -170,7 +171,7 @@ class Manifest(Mapping[str, FileSums]):
         if isinstance(source, str | os.PathLike):
             where = os.fspath(source)
             try:
-                with open(source, "rb") as file:
+                with open(source, "rb", opener=opener) as file:
                     source = file.read()
             except OSError as error:
                 raise unreadable(where, error) from None

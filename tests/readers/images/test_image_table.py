@@ -13,6 +13,7 @@ from reading import read
 
 import headrace as hr
 from headrace.testing import ReaderContract
+from headrace.testing.special_files import named_pipe
 
 HEADER = ["filename", "class", "age", "split"]
 ROWS = [
@@ -306,6 +307,8 @@ def test_what_can_not_be_a_table_is_refused(root):
         hr.ImageTable(root / "none.csv", 6)
     with pytest.raises(hr.ArgumentTypeError, match="table must be the path of a CSV file, or a"):
         hr.ImageTable({"filename": ["a"]}, 6)
+    with named_pipe(root / "x.csv"), pytest.raises(hr.StorageError, match="it is a named pipe"):
+        hr.ImageTable(root / "x.csv", 6)
     pandas = pytest.importorskip("pandas", reason="needs pandas")
     with pytest.raises(hr.ArgumentError, match="root must be a folder, where table is a DataFrame"):
         hr.ImageTable(pandas.DataFrame({"filename": ["a"]}), 6)

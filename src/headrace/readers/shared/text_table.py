@@ -12,6 +12,7 @@ from headrace.arguments import check_path
 from headrace.arrays import Array, Indices
 from headrace.errors import ArgumentError, bad_type, unreadable
 from headrace.readers.shared.frames import has_default_index, is_frame
+from headrace.storage.local.regular import opener
 
 Table: TypeAlias = Any  # the path of a CSV file, or a DataFrame
 
@@ -141,7 +142,7 @@ def _of_csv(path: str, wanted: list[str], delimiter: str) -> tuple[list[list[str
     lines: list[int] = []
     try:
         # Such as Excel's files begin with a byte order mark, which is no part of a name.
-        with open(path, newline="", encoding="utf-8-sig") as file:
+        with open(path, newline="", encoding="utf-8-sig", opener=opener) as file:
             rows = csv.reader(file, delimiter=delimiter, skipinitialspace=True, strict=True)
             header = next(_rows(path, rows), None)
             if header is None:
