@@ -1,5 +1,7 @@
 """Columns of lists, strings and binaries as samples of any length."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -112,6 +114,16 @@ def test_strings_are_their_bytes(tmp_path, kind, stored):
     batch = read_or_skip(reader, [3, 2, 0, 1, 2])
     assert [text.tobytes().decode() for text in batch["text"]] == ["bc", "zwölf", "a", "", "zwölf"]
     assert batch["label"].tolist() == [8, 7, 5, 6, 7]
+
+
+def test_a_file_of_polars_is_read():
+    """As Polars 2.1 wrote it: with views of strings, and something of its own at its beginning."""
+    golden = Path(__file__).parents[2] / "data" / "polars" / "texts.arrow"
+    reader = hr.Arrow(golden, ragged=True)
+    assert reader.spec["l"] == hr.Spec((None,), np.dtype("int64"))
+    batch = read_or_skip(reader, [3, 2, 0, 1])
+    assert [text.tobytes().decode() for text in batch["t"]] == ["x" * 40, "zwölf", "a", ""]
+    assert [one.tolist() for one in batch["l"]] == [[4], [], [1], [2, 3]]
 
 
 def test_some_columns_may_have_any_length_and_others_one(tmp_path, kind):

@@ -166,9 +166,8 @@ class TableReader:
         """
         keys = list(self._column_names)  # in the order of the specs
         specs = zip(keys, leaves(self._spec), strict=True)
-        lengths = {key: np.empty(len(self), np.int64) for key, spec in specs if spec.ragged}
-        if lengths:
-            self._only(set(lengths))._find_lengths(lengths)
+        ragged = {key for key, spec in specs if spec.ragged}
+        lengths = self._only(ragged)._all_lengths(ragged) if ragged else {}
         names = iter(keys)
         return map_leaves(lambda _: lengths.get(next(names)), self._spec)
 
@@ -179,7 +178,10 @@ class TableReader:
         reader._cache = BlockCache(1)
         return reader
 
-    def _find_lengths(self, lengths: dict[str, Indices]) -> None:
+    def _all_lengths(self, keys: set[str]) -> dict[str, Indices]:
+        """The lengths of all samples in these columns."""
+        # Block by block, as the number of rows that a damaged file claims may be any.
+        lengths: dict[str, dict[int, Indices]] = {key: {} for key in keys}
         starts = self._blocks.starts.tolist()
         bounds = enumerate(itertools.pairwise(starts))
         needed = {block: start for block, (start, stop) in bounds if start < stop}
@@ -190,7 +192,11 @@ class TableReader:
                     found = of_column.lengths()
                     if found.min(initial=0) < 0:
                         raise FormatError("it has lists of less than no values")
-                lengths[key][starts[block] : starts[block + 1]] = found
+                lengths[key][block] = found
+        return {
+            key: np.concatenate([np.empty(0, np.int64), *(found[block] for block in needed)])
+            for key, found in lengths.items()
+        }
 
     def stamps(self, indices: Indices) -> Stamps:
         """For each sample a number that changes with its file."""

@@ -144,15 +144,14 @@ class Hdf5:
         return known if isinstance(self.spec, dict) else next(iter(known.values()))
 
     def _lengths(self, key: str, data: RaggedThroughH5py) -> Indices:
-        lengths, at = np.empty(len(self), np.int64), 0
+        lengths = [np.empty(0, np.int64)]
         try:
-            for found in data.lengths():
-                lengths[at : at + len(found)] = found
-                at += len(found)
+            lengths += data.lengths()
         except FAILURES as error:
             name = self._arrays.found[key].name
+            at = sum(map(len, lengths))
             raise sample_error(error, at, self._path, f"dataset {name!r}") from error
-        return lengths
+        return np.concatenate(lengths)
 
     def _open(self) -> "Opened":
         opened = self._opened.get()

@@ -7,7 +7,7 @@ would be whole files here; so these are Python's.
 import mmap
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +21,9 @@ from headrace.storage.local.regular import check_regular, opener
 _MAGIC = b"ARROW1"
 _FIRST_MESSAGE = 8
 _FEATHER_1 = b"FEA1"
+# The length of the footer, and the magic bytes.
+_END_BYTES = 4 + len(_MAGIC)
+_BLOCK_BYTES = 24
 
 
 class IpcFile(NamedTuple):
@@ -108,13 +111,11 @@ def _scanned(path: str) -> IpcFile:
             "it is of version 1 of Feather. Write it anew with pyarrow.feather.write_feather"
         )
     is_stream = not start.startswith(_MAGIC)
-    source.seek(0 if is_stream else _FIRST_MESSAGE)
-    headers = list(_batch_headers(source))
+    source.seek(0)
+    messages = pa.ipc.MessageReader.open_stream(source) if is_stream else _in_footer(source)
+    headers = list(_batch_headers(messages))
     rows = np.array([length for length, _ in headers], np.int64)
     compressed = any(compressed for _, compressed in headers)
-    source.seek(0)
-    if not is_stream and _open(source).num_record_batches != len(rows):
-        raise FormatError(f"its footer does not name the {len(rows)} record batches that it has")
     if rows.min(initial=0) < 0:
         raise FormatError("it has a record batch of less than no rows")
     if is_stream and compressed:
@@ -136,13 +137,32 @@ def _source(data: mmap.mmap) -> pa.NativeFile:
     return pa.BufferReader(pa.py_buffer(data))
 
 
-def _batch_headers(source: pa.NativeFile) -> Iterator[tuple[int, bool]]:
-    """The number of rows of each record batch of a stream, and whether it is compressed.
+def _in_footer(source: pa.NativeFile) -> Iterator[pa.Message]:
+    """The messages of record batches that the footer of a file names.
+
+    What else lies before and between them is not looked at: Polars begins files with something of
+    its own.
+    """
+    expected = _open(source).num_record_batches
+    size = source.size()
+    source.seek(size - _END_BYTES)
+    length = _unpacked("<i", memoryview(source.read(4)), 0)
+    source.seek(size - _END_BYTES - length)
+    starts = _Table.root(memoryview(source.read(length))).starts_of_blocks(3)
+    if len(starts) != expected:
+        raise FormatError(f"its footer names {len(starts)} record batches in place of {expected}")
+    for start in starts:
+        source.seek(start)
+        yield pa.ipc.read_message(source)
+
+
+def _batch_headers(messages: Iterable[pa.Message]) -> Iterator[tuple[int, bool]]:
+    """The number of rows of each record batch, and whether it is compressed.
 
     pyarrow tells neither without decompressing it, so their headers are parsed here: tables of
     Flatbuffers, as Arrow's Message.fbs lays them out.
     """
-    for message in pa.ipc.MessageReader.open_stream(source):
+    for message in messages:
         if message.type == "record batch":
             header = _Table.root(memoryview(message.metadata)).table(2)
             yield header.int64(0), header.offset(3) is not None
@@ -176,6 +196,20 @@ class _Table:
     def int64(self, field: int) -> int:
         offset = self.offset(field)
         return 0 if offset is None else self._unpack("<q", offset)
+
+    def starts_of_blocks(self, field: int) -> list[int]:
+        """Where the blocks of a vector of them begin in the file, as Arrow's File.fbs lays it out.
+
+        A block has 24 bytes: where it begins, and the lengths of its metadata and its body.
+        """
+        offset = self.offset(field)
+        if offset is None:
+            return []
+        vector = offset + self._unpack("<I", offset)
+        n = self._unpack("<I", vector)
+        if n * _BLOCK_BYTES > len(self._data):
+            raise FormatError("its footer is damaged")
+        return [self._unpack("<q", vector + 4 + i * _BLOCK_BYTES) for i in range(n)]
 
     def _unpack(self, code: str, at: int) -> int:
         if at < 0:
