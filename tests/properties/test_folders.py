@@ -58,6 +58,12 @@ def write_image(path, number):
         image.new("L", (1, 1), number).save(file, "PNG")
 
 
+def write_audio(path, number):
+    soundfile = pytest.importorskip("soundfile", reason="needs headrace[audio]")
+    with open(path, "wb") as file:
+        soundfile.write(file, np.array([number], np.int16), 8000, format="WAV")
+
+
 def write_jsonl(path, number):
     path.write_text(f'{{"x": {number}}}\n')
 
@@ -76,6 +82,7 @@ FORMATS = {
     "arrow": (write_arrow, ".arrow", hr.Arrow, False),
     "jsonl": (write_jsonl, ".jsonl", lambda root: hr.JsonLines(root, "x"), False),
     "tfrecord": (write_tfrecord, ".tfrecord", lambda root: hr.TFRecords(root, "x"), False),
+    "audio": (write_audio, ".wav", lambda root: hr.AudioFiles(root, 1, dtype="int16"), True),
     "images": (write_image, ".png", lambda root: hr.Images(root, size=1, channels=1), True),
 }
 
