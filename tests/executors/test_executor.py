@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from passing_results import Closable
 
 import headrace as hr
 from headrace.executors.executor import check_executor
@@ -22,28 +23,9 @@ class WithABudget(OfTheFormerContract):
     lookahead_bytes = 0
 
 
-class Passing:
-    """Results that are passed on."""
-
-    ready = 0
-    copying_s = 0.0
-
-    def __init__(self, results):
-        self.results = results
-
-    def __iter__(self):
-        return self
-
-    def __next__(self):
-        return next(self.results)
-
-    def close(self):
-        self.results.close()
-
-
 class Good(WithABudget):
     def map(self, make_batch, keys):
-        return Passing(super().map(make_batch, keys))
+        return Closable(super().map(make_batch, keys))
 
 
 @pytest.mark.parametrize("kind", [hr.Inline, hr.Threads, hr.Processes, Good])

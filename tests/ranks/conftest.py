@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -52,15 +51,3 @@ def run_ranks(tmp_path_factory):
         return [json.loads(output.read_text().splitlines()[-1]) for output in outputs]
 
     return run
-
-
-@pytest.fixture(scope="module")
-def free_port():
-    """A function that finds one."""
-
-    def find():
-        with socket.socket() as listener:
-            listener.bind(("127.0.0.1", 0))
-            return listener.getsockname()[1]
-
-    return find

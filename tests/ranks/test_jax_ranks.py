@@ -4,6 +4,7 @@ import importlib.util
 
 import numpy as np
 import pytest
+from ports import free_ports
 
 import headrace as hr
 
@@ -12,8 +13,8 @@ if importlib.util.find_spec("jax") is None:
 
 
 @pytest.mark.cell("JAX", "2 processes with ranks")
-def test_two_processes_make_global_arrays_of_their_own_rows(run_ranks, free_port):
-    ranks = run_ranks("jax_batches.py", 2, free_port(), JAX_PLATFORMS="cpu")
+def test_two_processes_make_global_arrays_of_their_own_rows(run_ranks):
+    ranks = run_ranks("jax_batches.py", 2, *free_ports(1), JAX_PLATFORMS="cpu")
     sampler = hr.BatchSampler(75, 16, seed=6, tail="pad")
     expected = [sampler.indices(0, step).tolist() for step in range(5)]
     for number, rank in enumerate(ranks):

@@ -4,6 +4,7 @@ import importlib.util
 
 import numpy as np
 import pytest
+from ports import free_ports
 
 if not all(importlib.util.find_spec(name) for name in ("keras", "jax")):
     pytest.skip("needs Keras and JAX", allow_module_level=True)
@@ -29,8 +30,8 @@ def one_process(run_ranks):
 
 
 @pytest.fixture(scope="module")
-def two_processes(run_ranks, free_port):
-    return run_ranks(SCRIPT, 2, free_port(), "data", "model", **environment(2), **GLOO)
+def two_processes(run_ranks):
+    return run_ranks(SCRIPT, 2, *free_ports(1), "data", "model", **environment(2), **GLOO)
 
 
 @pytest.fixture
@@ -69,8 +70,8 @@ def test_processes_that_share_the_rows_of_a_batch_are_one_rank(two_processes, on
         check_same(process, one_device)
 
 
-def test_ranks_follow_the_rows_that_a_process_holds(run_ranks, free_port):
-    told = run_ranks("keras_world.py", 4, free_port(), **environment(2), **GLOO)
+def test_ranks_follow_the_rows_that_a_process_holds(run_ranks):
+    told = run_ranks("keras_world.py", 4, *free_ports(1), **environment(2), **GLOO)
     expected = {
         "none": [[0, 4], [1, 4], [2, 4], [3, 4]],
         "data": [[0, 4], [1, 4], [2, 4], [3, 4]],

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from email.utils import formatdate
 from pathlib import Path
 
-from s3_server import die_too, free_ports
+from ports import free_ports
+from s3_server import die_too
 
 CONTAINER = "container"
 # The account that Azurite always has, and its key, which is no secret.

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from ports import free_ports
+
 TESTS = Path(__file__).parent.parent
 SCRIPTS = TESTS / "trainers/scripts"
 PATH = [*sys.path, str(TESTS / "support"), str(TESTS / "ranks/scripts")]
@@ -20,10 +22,8 @@ def run_habits(script, n_processes, folder):
     environment = {**os.environ, **LOCAL, "PYTHONPATH": os.pathsep.join(PATH)}
     environment |= {"ACCELERATE_USE_CPU": "true", "HF_HUB_OFFLINE": "1"}
     if n_processes > 1:
-        with socket.socket() as listener:
-            listener.bind(("127.0.0.1", 0))
-            port = str(listener.getsockname()[1])
-        environment |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        [port] = free_ports(1)
+        environment |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
         environment |= {"WORLD_SIZE": str(n_processes)}
     started = []
     try:

@@ -60,6 +60,9 @@ class FaultProxy(FileServer):
         plan: called with the name of an object (the end of its path) and how often it was asked
             for before; one of FAULTS, or None. A status may be followed by a code of S3's.
         delay_seconds: how far away the server is.
+
+    Attributes:
+        until_underway: each request waits until so many are underway.
     """
 
     def __init__(self, upstream, plan=lambda name, before: None, delay_seconds=0.0):
@@ -70,7 +73,7 @@ class FaultProxy(FileServer):
         self.delay_seconds = delay_seconds
         self.asked = Counter()
         self.done = Counter()
-        self.underway = self.most_underway = 0
+        self.underway = self.most_underway = self.until_underway = 0
         self.lock = threading.Lock()
         self.ended = threading.Event()
 
@@ -144,6 +147,8 @@ class _FaultHandler(_Handler):
 
     def pass_on(self, proxy):
         time.sleep(proxy.delay_seconds)
+        while proxy.most_underway < proxy.until_underway and not proxy.ended.wait(0.001):
+            pass
         # Some clients write the / between folders as %2F.
         name = urllib.parse.unquote(urllib.parse.urlsplit(self.path).path).rpartition("/")[2]
         fault = proxy.fault(name)

@@ -6,6 +6,7 @@ import threading
 from collections import deque
 
 import pytest
+from passing_results import Passing
 
 import headrace as hr
 from headrace.testing import ExecutorContract, processes
@@ -118,34 +119,15 @@ class DoublesItsBudget(Good):
         super().__init__(n, lookahead_bytes=2 * lookahead_bytes)
 
 
-class ResultsThat:
-    """Passes on what another one yields, and says something else of it."""
-
-    copying_s = 0.0
-
-    def __init__(self, results):
-        self.results = results
-
-    def __iter__(self):
-        return self
-
-    def __next__(self):
-        return next(self.results)
-
-    @property
-    def ready(self):
-        return self.results.ready
-
-
-class AreNeverReady(ResultsThat):
+class AreNeverReady(Passing):
     ready = 0
 
 
-class AreReadyForEver(ResultsThat):
+class AreReadyForEver(Passing):
     ready = 8
 
 
-class CountTheLastCopy(ResultsThat):
+class CountTheLastCopy(Passing):
     def __init__(self, results):
         super().__init__(results)
         self.copies = itertools.cycle((1.0, 0.5))
@@ -210,7 +192,7 @@ def run(kind, name, options):
     ("broken", "name", "options"),
     [
         (AnyOrder, "test_follows_the_protocol", {}),  # as it gives a generator
-        (saying(ResultsThat), "test_follows_the_protocol", {}),  # that can't be closed
+        (saying(Passing), "test_follows_the_protocol", {}),  # that can't be closed
         (DoublesItsBudget, "test_has_the_budget_that_it_is_given", {}),
         (saying(AreNeverReady), "test_says_how_many_results_are_ready", {}),
         (saying(AreReadyForEver), "test_says_how_many_results_are_ready", {}),
