@@ -13,6 +13,7 @@ def end() -> NoReturn:
     PyTorch's threads outlive its process group, and some of the many processes that the interpreter
     took apart beside them were aborted: https://github.com/pytorch/pytorch/issues/190489
     """
+    dist.barrier()  # else the first to end cuts off those that still connect with it
     dist.destroy_process_group()
     sys.stdout.flush()
     sys.stderr.flush()
