@@ -61,9 +61,19 @@ class Undeclared(keras.Model):
         self.dense = keras.layers.Dense(3, activation="softmax")
 
     def call(self, x):
-        if isinstance(x, dict):
-            x = x["values"] * keras.ops.cast(x["mask"], "float32")[..., None]
         return self.dense(x)
+
+
+class Masked(Undeclared):
+    """Steps and their mask, and features that are as many as the first steps, by chance."""
+
+    def __init__(self):
+        super().__init__()
+        self.of_features = keras.layers.Dense(3)
+
+    def call(self, x):
+        values = x["values"] * keras.ops.cast(x["mask"], "float32")[..., None]
+        return self.dense(values + self.of_features(x["features"])[:, None])
 
 
 class Unrolled(Undeclared):
@@ -100,17 +110,18 @@ def test_a_model_with_an_open_axis_trains(lengths, tail):
 
 def with_mask(batch, rng):
     x, y = batch
-    return {"values": x, "mask": np.cumsum(x[..., 0] > 0.5, axis=1) > 0}, y
+    mask = np.cumsum(x[..., 0] > 0.5, axis=1) > 0
+    return {"values": x, "mask": mask, "features": np.ones((len(x), 5), "float32")}, y
 
 
 @pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS)
-@pytest.mark.parametrize("make", [Undeclared, sequential, "with a mask"])
+@pytest.mark.parametrize("make", [Undeclared, sequential, Masked])
 def test_a_model_that_declares_nothing_trains_as_with_named_shapes(make, lengths):
     x = (None, None, 3)
     transform = [Cropped(*lengths)]
-    if make == "with a mask":  # of as many steps as the values beside it
+    if make is Masked:
         transform.append(with_mask)
-        make, x = Undeclared, {"values": x, "mask": (None, None)}
+        x = {"values": x, "mask": (None, None), "features": (None, 5)}
     losses = []
     for shapes in (None, (x, (None, None))):
         keras.utils.set_random_seed(0)

@@ -78,8 +78,8 @@ class _Asked:
         if not built and self._outputs({}) is None:  # Keras says why, when it is its turn
             return {}
         free = dict.fromkeys(self._of_other_lengths())
-        outputs = self._outputs(free)
-        if outputs is None:
+        outputs = self._outputs(free) if free else None
+        if outputs is None and free:
             free = {axis: None for axis in free if self._outputs({axis: None}) is not None}
             outputs = self._outputs(free)
         if not free or outputs is None or not self._loss_takes(outputs):
@@ -97,13 +97,15 @@ class _Asked:
         for axis, size in self._sizes.items():
             alike = [other for other, length in self._sizes.items() if length == size]
             # Those of one length most often vary together: heights and widths, steps and masks.
-            groups = (alike, [other for other in alike if other[1] == axis[1]], [axis])
+            # Some may have it by chance.
+            groups = [alike, [other for other in alike if other[1] == axis[1]], [axis]]
+            groups += [[axis, other] for other in alike if other != axis]
             tried: list[list[Axis]] = []
             for group in groups:
                 if axis in found or group in tried or not size:
-                    break
+                    continue
                 tried.append(group)
-                if any(self._takes(group, length) for length in {2 * size, size // 2 or 2}):
+                if any(self._takes(group, length) for length in _other_lengths(size)):
                     found.update(group)
         return found
 
@@ -150,6 +152,11 @@ class _Asked:
             return _resized(spec, [lengths.get((name, axis), size) for axis, size in sizes])
 
         return map_leaves(resized, self._x)
+
+
+def _other_lengths(size: int) -> set[int]:
+    """A longer and a shorter one, but for 1: as that is broadcast, it fits where others do not."""
+    return {2 * size, max(2, size // 2)} - {size}
 
 
 def with_open_axes(shape: Shape, other: Shape) -> Shape:
