@@ -1,6 +1,6 @@
-"""The plot of the README: how fast files of 128 KB become batches.
+"""The plots of what loaders make of files: of 128 KB in the README, and of photographs.
 
-Requires matplotlib, and the numbers of `files.py`.
+Requires matplotlib, and the numbers of `files.py` or `images.py`.
 """
 
 from pathlib import Path
@@ -105,5 +105,50 @@ def draw(stored: Numbers, path: Path) -> None:
         loc="lower right", bbox_to_anchor=(0.99, 0.0), frameon=False, fontsize=9, labelcolor=FAINT,
     )  # fmt: skip
     figure.subplots_adjust(left=0.23, right=0.98, top=0.86, bottom=0.09)
+    figure.savefig(path, facecolor="white")
+    pyplot.close(figure)
+
+
+def draw_groups(groups: dict[str, dict[str, float]], title: str, subtitle: str, path: Path) -> None:
+    """Draws speeds in groups, one below the other, each from the fastest on.
+
+    Args:
+        groups: the speeds by their labels, by the headings of the groups. Ours are those whose
+            label begins with headrace; a limit, with "limit: ", is drawn first.
+    """
+    figure, axes = pyplot.subplots(figsize=(9, 6.6), dpi=160)
+    longest = max(speed for speeds in groups.values() for speed in speeds.values())
+    labels: dict[float, str] = {}
+    place = 0.0
+    for heading, speeds in groups.items():
+        axes.text(0, place, heading, va="center", color=INK, fontsize=11, fontweight="bold")
+        order = sorted(speeds, key=lambda label: (not label.startswith("limit"), -speeds[label]))
+        for label in order:
+            place += 1
+            ours, limit = label.startswith(OURS), label.startswith("limit")
+            colour = COLOURS[OURS] if ours else COLOURS[LIMIT] if limit else PEER
+            axes.barh(place, speeds[label], 0.7, color=colour)
+            axes.text(
+                speeds[label] + 0.01 * longest,
+                place,
+                f"{speeds[label]:,.0f}",
+                va="center",
+                color=INK,
+                fontsize=10,
+                fontweight="bold" if ours else "normal",
+            )
+            labels[place] = label.removeprefix("limit: ")
+        place += 1.6
+    axes.set_yticks(list(labels), list(labels.values()), fontsize=10, color=INK)
+    for tick, label in zip(axes.get_yticklabels(), labels.values(), strict=True):
+        tick.set_fontweight("bold" if label.startswith(OURS) else "normal")
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1.1 * longest)
+    axes.set_xticks([])
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    figure.text(0.02, 0.95, title, fontsize=14, fontweight="bold", color=INK)
+    figure.text(0.02, 0.91, subtitle, fontsize=10, color=FAINT)
+    figure.subplots_adjust(left=0.3, right=0.98, top=0.86, bottom=0.0)
     figure.savefig(path, facecolor="white")
     pyplot.close(figure)
