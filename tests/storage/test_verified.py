@@ -47,6 +47,7 @@ READERS = {
     "tar": lambda storage: hr.TarFiles(storage, "x.npy"),
     "jsonl": lambda storage: hr.JsonLines(storage, "x"),
     "tfrecord": lambda storage: hr.TFRecords(storage, "x"),
+    "audio": lambda storage: hr.AudioFiles(storage, dtype="int16"),
     "files": lambda storage: hr.Files(storage, bytes_2x2, suffixes=".bin"),
 }
 
