@@ -221,6 +221,7 @@ def test_rungs_that_never_fill_a_batch_are_warned_of():
         ([1, -2], [2], {}, "-2 for sample 1"),
         ([1, 7, 8], [2, 4], {}, "7 for sample 1"),
         ([1], [2, 4], {"batch_sizes": [1]}, "one for each of the 2 rungs"),
+        ([1], [2], {"batch_sizes": 8}, "a sequence of ints"),
         ([1], [2], {"batch_sizes": [0]}, r"batch_sizes\[0\]"),
         ([1], [2], {"batch_sizes": [1], "max_tokens": 4}, "left out with batch_sizes"),
         ([1], [2, 4], {"max_tokens": 3}, "max_tokens"),

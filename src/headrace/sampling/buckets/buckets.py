@@ -7,14 +7,14 @@ comes once, but for what the tail leaves out.
 
 import functools
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from headrace.arguments import MAX_SAMPLES, check_bool, check_int
 from headrace.arrays import Array, Indices, fingerprint
-from headrace.errors import ArgumentError, bad_value
+from headrace.errors import ArgumentError, bad_type, bad_value
 from headrace.sampling.buckets.bucket_order import BucketOrder, Rung
 from headrace.sampling.buckets.ladder import check_ladder
 from headrace.sampling.keys import Tail
@@ -81,6 +81,9 @@ class Buckets:
         if batch_sizes is not None:
             if max_tokens is not None:
                 raise bad_value("max_tokens", max_tokens, "left out with batch_sizes")
+            if not isinstance(batch_sizes, Iterable):
+                allowed = "a sequence of ints, one for each rung of ladder"
+                raise bad_type("batch_sizes", batch_sizes, allowed)
             self._batch_sizes = [
                 check_int(f"batch_sizes[{rung}]", size, 1, MAX_SAMPLES)
                 for rung, size in enumerate(batch_sizes)
