@@ -81,7 +81,8 @@ class Buckets:
         if batch_sizes is not None:
             if max_tokens is not None:
                 raise bad_value("max_tokens", max_tokens, "left out with batch_sizes")
-            if not isinstance(batch_sizes, Iterable):
+            given: object = batch_sizes
+            if not isinstance(given, Iterable):
                 allowed = "a sequence of ints, one for each rung of ladder"
                 raise bad_type("batch_sizes", batch_sizes, allowed)
             self._batch_sizes = [
