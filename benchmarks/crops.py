@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 import parts
-from images import ALONE, BATCH_SIZE, SIZE, Epoch, alone, write
+from images import ALONE, BATCH_SIZE, SIZE, Epoch, alone, torchvision_folder, write
 from measuring import Numbers, measure_in_turns
 from peers import needed
 
@@ -44,21 +44,9 @@ def headrace(root: str, **options: Any) -> Epoch:
 
 
 def torchvision(root: str) -> Epoch:
-    torch = needed("torch")
-    # The build of PyPI is for another build of torch: its own operators are not needed here, and
-    # to register them fails.
-    torch.library.register_fake = lambda *args, **options: lambda function: function
-    needed("torchvision")
-    datasets, v2 = needed("torchvision.datasets"), needed("torchvision.transforms.v2")
-    steps = [v2.RandomResizedCrop(SIZE), v2.RandomHorizontalFlip(), v2.PILToTensor()]
-    loader = torch.utils.data.DataLoader(
-        datasets.ImageFolder(root, v2.Compose(steps)),
-        BATCH_SIZE,
-        shuffle=True,
-        num_workers=2,
-        persistent_workers=True,
+    return torchvision_folder(
+        root, lambda v2: [v2.RandomResizedCrop(SIZE), v2.RandomHorizontalFlip(), v2.PILToTensor()]
     )
-    return lambda: (len(x) for x, _ in loader)
 
 
 def tf_data(root: str) -> Epoch:

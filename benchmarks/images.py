@@ -102,17 +102,24 @@ def tf_data(root: str, antialias: bool) -> Epoch:
 
 
 def torchvision(root: str, antialias: bool) -> Epoch:
+    def steps(v2: Any) -> list[Any]:
+        if antialias:  # of a Pillow image, which it is quicker with
+            return [v2.Resize(SIZE), v2.PILToTensor()]
+        return [v2.PILToTensor(), v2.Resize(SIZE, antialias=False)]
+
+    return torchvision_folder(root, steps)
+
+
+def torchvision_folder(root: str, steps: Callable[[Any], list[Any]]) -> Epoch:
+    """An `ImageFolder` of torchvision in a DataLoader, with the steps that its v2 gives."""
     torch = needed("torch")
     # The build of PyPI is for another build of torch: its own operators are not needed here, and
     # to register them fails.
     torch.library.register_fake = lambda *args, **options: lambda function: function
     needed("torchvision")
     datasets, v2 = needed("torchvision.datasets"), needed("torchvision.transforms.v2")
-    steps = [v2.PILToTensor(), v2.Resize(SIZE, antialias=False)]
-    if antialias:  # of a Pillow image, which it is quicker with
-        steps = [v2.Resize(SIZE), v2.PILToTensor()]
     loader = torch.utils.data.DataLoader(
-        datasets.ImageFolder(root, v2.Compose(steps)),
+        datasets.ImageFolder(root, v2.Compose(steps(v2))),
         BATCH_SIZE,
         shuffle=True,
         num_workers=2,
