@@ -36,7 +36,7 @@ TORCH = "torch==2.13.0"
 # It requires torchvision, of which PyPI has no build for this torch, but does not need it.
 STREAMING = "mosaicml-streaming==0.13.0"
 FRAMEWORKS = "keras,tensorflow,jax,torch,openvino"
-FORMATS = ("hdf5", "zarr", "arrow", "images", "turbo", "audio", "tfrecord", "remote")
+FORMATS = ("hdf5", "zarr", "arrow", "images", "turbo", "opencv", "audio", "tfrecord", "remote")
 GETITEM = "tests/readers/test_getitem_frameworks.py"
 COLLECTION = "tests/test_collection.py"
 DEMO = "tests/cli/test_demo.py"
@@ -95,7 +95,7 @@ def group(name: str) -> list[str]:
 
 TYPING = group("typing")
 WITH_FORMATS = (f".[cli,{','.join(FORMATS)}]", *group("formats"), *TEST)
-ADAPTERS = (".[demo,turbo]", *group("frameworks"), *group("checkpoints"), *TEST)
+ADAPTERS = (".[demo,turbo,opencv]", *group("frameworks"), *group("checkpoints"), *TEST)
 CLUSTER = (".[ray,keras,jax,torch]", *group("cluster"), *group("docs"), *TEST)
 TRAINERS = (".[keras,jax,ray,torch]", *group("trainers"), *group("cluster"), *TEST)
 DOCS = (

@@ -17,11 +17,15 @@ CALLS = [
     ("Decoding audio", "soundfile", "audio", "soundfile", "hr.AudioFiles(sys.prefix)"),
     ("Decoding audio", "soundfile", "audio", "soundfile", "hr.RandomClip(8, rate=1)"),
 ]
-TURBO = [
+SIMPLEJPEG = [
     ("decoder='turbo'", "simplejpeg", "turbo", "simplejpeg", "hr.ImageDecoder(8, decoder='turbo')"),
     (
         *("decoder='turbo'", "cykooz.resizer", "turbo", "cykooz_resizer"),
         "hr.ImageDecoder(8, decoder='turbo')",
+    ),
+    (
+        *("decoder='opencv'", "opencv-python-headless", "opencv", "cv2"),
+        "hr.ImageDecoder(8, decoder='opencv', antialias=False)",
     ),
 ]
 SCRIPT = """
@@ -38,7 +42,8 @@ for *_, module, call in json.loads(sys.argv[1]):
 
 
 def test_the_error_names_the_extra():
-    calls = CALLS + TURBO if all(map(importlib.util.find_spec, ("PIL", "simplejpeg"))) else CALLS
+    has_simplejpeg = all(map(importlib.util.find_spec, ("PIL", "simplejpeg")))
+    calls = CALLS + SIMPLEJPEG if has_simplejpeg else CALLS
     command = [sys.executable, "-c", SCRIPT, json.dumps(calls)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == [

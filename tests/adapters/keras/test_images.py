@@ -184,12 +184,13 @@ def odd_pictures():
                 yield f"{height} x {width}, {kind} of {mode}, {name}", file.getvalue()
 
 
-def test_odd_pictures_are_almost_those_of_tensorflow():
+@pytest.mark.parametrize(("decoder", "resizer"), [("turbo", "cykooz_resizer"), ("opencv", "cv2")])
+def test_odd_pictures_are_almost_those_of_tensorflow(decoder, resizer):
     import tensorflow as tf
 
-    pytest.importorskip("simplejpeg", reason="needs headrace[turbo]")
-    pytest.importorskip("cykooz_resizer", reason="needs headrace[turbo]")
-    as_keras = {"antialias": False, "decoder": "turbo", "fast_dct": True}
+    pytest.importorskip("simplejpeg", reason=f"needs headrace[{decoder}]")
+    pytest.importorskip(resizer, reason=f"needs headrace[{decoder}]")
+    as_keras = {"antialias": False, "decoder": decoder, "fast_dct": True}
     wrong = {}
     count = 0
     for name, data in odd_pictures():

@@ -14,7 +14,7 @@ from PIL import ImageOps
 from torchvision_crops import SIZES
 
 import headrace as hr
-from headrace.readers.images import turbo
+from headrace.readers.images import jpeg, turbo
 
 DRAWN = pathlib.Path(__file__).parents[2] / "data" / "crops" / "torchvision-0.28.0.npz"
 # How far the distributions of samples are apart, times the root of their number: a right one is
@@ -24,7 +24,8 @@ BOUND = 1.95
 
 def has_turbo():
     try:
-        turbo.libraries()
+        jpeg.library("turbo")
+        turbo.library()
     except hr.MissingExtraError:
         return False
     return True

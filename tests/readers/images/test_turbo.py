@@ -251,8 +251,8 @@ def test_the_state_of_other_readers_says_it_too(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"decoder": "opencv"}, "decoder must be 'pillow' or 'turbo', but 'opencv'"),
-        ({"decoder": None}, "decoder must be 'pillow' or 'turbo'"),
+        ({"decoder": "cv2"}, "decoder must be 'pillow', 'turbo' or 'opencv', but 'cv2'"),
+        ({"decoder": None}, "decoder must be 'pillow', 'turbo' or 'opencv'"),
         ({"fast_dct": True}, "fast_dct must be False with decoder='pillow'"),
     ],
     ids=str,

@@ -11,7 +11,7 @@ import numpy as np
 from headrace.arguments import check_bool, check_dtype, check_int
 from headrace.arrays import Array
 from headrace.errors import ArgumentError, bad_value
-from headrace.readers.images import pillow, turbo
+from headrace.readers.images import jpeg, opencv, pillow, turbo
 from headrace.readers.reader import Spec
 from headrace.readers.shared.format_error import FormatError
 
@@ -21,12 +21,14 @@ if TYPE_CHECKING:
 Channels = Literal[1, 3, 4, "grayscale", "rgb", "rgba", "indices"]
 Interpolation = Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
 Layout = Literal["HWC", "CHW"]
-Decoder = Literal["pillow", "turbo"]
+Decoder = Literal["pillow", "turbo", "opencv"]
 
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 _NAMED_CHANNELS = {"grayscale": 1, "rgb": 3, "rgba": 4, "indices": 1}
 _INTERPOLATIONS = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
 _WITHOUT_ANTIALIAS = ("nearest", "bilinear", "bicubic")
+# What resizes arrays, and has `FILTERS`, `library` and `resized`.
+_RESIZERS = {"turbo": turbo, "opencv": opencv}
 MAX_SIDE = 2**16
 _MAX_PIXELS = 2**26
 
@@ -83,14 +85,16 @@ class ImageDecoder:
             those of an image that was decoded whole and resized.
         max_pixels: an image with more is refused before it is decoded. Default: 64 Mi.
         decoder: "pillow", or "turbo", which is faster: JPEGs are decoded by simplejpeg, and images
-            of 1 or 3 channels resized by cykooz.resizer. Both round differently, by 1 or 2 of 255,
-            so that states of a loader hold which it is.
+            of 1 or 3 channels resized by cykooz.resizer. Or "opencv", faster again, by which they
+            are resized with "bilinear" and `antialias=False`; with "nearest", as by all; and in no
+            other way. All round differently, by 1 or 2 of 255, so that states of a loader hold
+            which it is.
         fast_dct: decode JPEGs by a faster, less exact transform, as TensorFlow does: with
-            `antialias=False`, pixels are Keras' but for 1 of 255. Only with decoder="turbo".
+            `antialias=False`, pixels are Keras' but for 1 of 255. Not with decoder="pillow".
 
     Raises:
         ArgumentError: (a ValueError) an argument is not one of these.
-        MissingExtraError: (an ImportError) Pillow is not installed, or what "turbo" needs.
+        MissingExtraError: (an ImportError) Pillow is not installed, or what the decoder needs.
 
     Example:
         >>> import headrace as hr
@@ -135,10 +139,18 @@ class ImageDecoder:
                 f"antialias must be True with interpolation={interpolation!r}; without it there "
                 f"are {', '.join(_WITHOUT_ANTIALIAS)}."
             )
-        if decoder not in ("pillow", "turbo"):
-            raise bad_value("decoder", decoder, "'pillow' or 'turbo'")
-        if decoder == "turbo":
-            turbo.libraries()
+        if decoder not in ("pillow", *_RESIZERS):
+            raise bad_value("decoder", decoder, "'pillow', 'turbo' or 'opencv'")
+        known = interpolation == "nearest" or (interpolation, antialias) in opencv.FILTERS
+        if decoder == "opencv" and not known:
+            raise ArgumentError(
+                "decoder='opencv' resizes with interpolation='bilinear' and antialias=False, or "
+                f"'nearest', but {interpolation!r} and {antialias} were given. Use decoder='turbo' "
+                "for others."
+            )
+        if decoder != "pillow":
+            jpeg.library(decoder)
+            _RESIZERS[decoder].library()
         elif check_bool("fast_dct", fast_dct):
             raise bad_value("fast_dct", fast_dct, "False with decoder='pillow', which has no other")
         kind = check_dtype(dtype)
@@ -160,7 +172,7 @@ class ImageDecoder:
         self._turns = check_bool("exif_orientation", exif_orientation)
         self._scales = check_bool("jpeg_scaling", jpeg_scaling)
         self._max_pixels = check_int("max_pixels", max_pixels, 1, 2**62)
-        self._turbo = decoder == "turbo"
+        self._decoder = decoder
         self._fast_dct = check_bool("fast_dct", fast_dct)
         shape = (height, width, self._channels)
         self.spec = Spec(shape if layout == "HWC" else (shape[2], *shape[:2]), kind)
@@ -170,7 +182,8 @@ class ImageDecoder:
 
     def fingerprint(self) -> str:
         """What tells its pixels from Pillow's colours or grey; nothing if they are those."""
-        told = {"turbo": self._turbo, "fast_dct": self._fast_dct, "indices": self._indices}
+        told = {"turbo": self._decoder == "turbo", "opencv": self._decoder == "opencv"}
+        told |= {"fast_dct": self._fast_dct, "indices": self._indices}
         return ", ".join(name for name, is_so in told.items() if is_so)
 
     def __call__(self, data: bytes | memoryview) -> Array:
@@ -200,7 +213,7 @@ class ImageDecoder:
         is_jpeg = data.startswith(b"\xff\xd8\xff")
         if is_jpeg:
             pillow.check_jpeg(data)
-        if is_jpeg and self._turbo and self._has_colours():
+        if is_jpeg and self._decoder != "pillow" and self._has_colours():
             pixels = self._of_jpeg(data, out)
             if pixels is not None:
                 return pixels
@@ -213,29 +226,29 @@ class ImageDecoder:
             image = image.crop(box)
         if image.size != self._size[::-1] and not self._resizes_arrays():
             image = pillow.resized(image, self._size, self._interpolation, self._antialias)
-        return self._resized(np.asarray(image).reshape(image.height, image.width, -1))
+        return self._resized(np.asarray(image).reshape(image.height, image.width, -1), out)
 
     def _of_jpeg(self, data: bytes, out: Array) -> Array | None:
         """As `_pixels`; None if Pillow has to decode it, or to say what is wrong."""
-        size = turbo.jpeg_size(data)
+        size = jpeg.jpeg_size(data)
         if size is None:
             return None
         self._check_pixels(size[1], size[0])
         orientation = pillow.orientation(pillow.opened(data)) if self._turns else 1
         # Straight into the batch, where that is all there is to do.
-        fits = size == self._size and orientation == 1 and self._layout == "HWC"
-        pixels = turbo.decode_jpeg(
+        fits = size == self._size and orientation == 1
+        pixels = jpeg.decode_jpeg(
             data,
             self._channels,
             self._least_size(size[::-1])[::-1] if self._scales else None,
             self._fast_dct,
-            out if fits and out.dtype == np.uint8 else None,
+            out if fits and self._is_plain() else None,
         )
         if pixels is None or pixels is out:
             return pixels
         pixels = pillow.turned_pixels(pixels, orientation)
         left, top, right, bottom = self._box(pixels.shape[1::-1])
-        return self._resized(pixels[top:bottom, left:right])
+        return self._resized(pixels[top:bottom, left:right], out)
 
     def _opened(self, data: bytes) -> "PIL.Image.Image":
         """The image, to be decoded by Pillow, if it is not too large."""
@@ -301,21 +314,32 @@ class ImageDecoder:
         """Whether images become arrays first, and then are resized."""
         if self._interpolation == "nearest":
             return True
-        known = (self._interpolation, self._antialias) in turbo.FILTERS
-        return self._turbo and known and self._has_colours()
+        if self._decoder == "pillow" or not self._has_colours():
+            return False
+        return (self._interpolation, self._antialias) in _RESIZERS[self._decoder].FILTERS
 
     def _has_colours(self) -> bool:
-        """Whether pixels are what `turbo` knows: colours or grey of 8 bits, without opacity."""
+        """Whether pixels are what `_RESIZERS` know: colours or grey of 8 bits, without opacity."""
         return self._channels in (1, 3) and not (self._indices or self._deep)
 
-    def _resized(self, pixels: Array) -> Array:
-        """The pixels, of shape (height, width, channels), at the wanted size."""
+    def _is_plain(self) -> bool:
+        """Whether samples are pixels of uint8 as they are decoded."""
+        return self._layout == "HWC" and self.spec.dtype == np.uint8
+
+    def _resized(self, pixels: Array, out: Array) -> Array:
+        """The pixels, of shape (height, width, channels), at the wanted size.
+
+        It may be `out`, a sample, with these written into it.
+        """
         if pixels.shape[:2] == self._size:
             return pixels
         if self._interpolation == "nearest":
             return pillow.nearest(pixels, self._size)
         if self._resizes_arrays():
-            return turbo.resized(pixels, self._size, self._interpolation, self._antialias)
+            how = pixels, self._size, self._interpolation, self._antialias
+            if self._decoder == "opencv":
+                return opencv.resized(*how, out if self._is_plain() else None)
+            return turbo.resized(*how)
         image = pillow.as_image(pixels)
         image = pillow.resized(image, self._size, self._interpolation, self._antialias)
         return np.asarray(image).reshape(*self._size, self._channels)

@@ -1,6 +1,6 @@
-"""What decodes JPEGs and resizes images in less time than Pillow: simplejpeg and cykooz.resizer.
+"""Images resized by cykooz.resizer, in less time than by Pillow.
 
-How they were chosen: docs/decisions/image_decoder.md.
+How it was chosen: docs/decisions/image_decoder.md.
 """
 
 import functools
@@ -24,59 +24,15 @@ FILTERS = {
 }
 # Larger images are resized in parts, as the resizer's copies are then made in the CPU's cache.
 _PART_BYTES = 2**20
-_KEPT_BYTES = 2**24
 
 
 @functools.cache
-def libraries() -> tuple[ModuleType, ModuleType]:
-    """simplejpeg and cykooz_resizer."""
-    found = []
-    for module, package in (("simplejpeg", "simplejpeg"), ("cykooz_resizer", "cykooz.resizer")):
-        try:
-            found.append(importlib.import_module(module))
-        except ModuleNotFoundError as error:
-            raise missing_extra("decoder='turbo'", package, "turbo") from error
-    # glibc then keeps as much of what is freed: memory that is new takes as long as resizing.
-    np.empty(_KEPT_BYTES, np.uint8)
-    return found[0], found[1]
-
-
-def jpeg_size(data: bytes) -> tuple[int, int] | None:
-    """The height and width of a JPEG; None if Pillow has to decode it, or to say what is wrong."""
-    simplejpeg, _ = libraries()
+def library() -> ModuleType:
+    """cykooz_resizer."""
     try:
-        height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
-    except ValueError:
-        return None
-    return (height, width) if colours in ("YCbCr", "Gray") else None
-
-
-def decode_jpeg(
-    data: bytes,
-    channels: int,
-    least_size: tuple[int, int] | None,
-    fast_dct: bool,
-    buffer: Array | None,
-) -> Array | None:
-    """The pixels, shape (height, width, channels), in `buffer` if given; None as in `jpeg_size`.
-
-    With `least_size`, (height, width), scaled to no less than that, if that is at most a half.
-    """
-    simplejpeg, _ = libraries()
-    height, width = least_size or (0, 0)
-    try:
-        pixels: Array = simplejpeg.decode_jpeg(
-            data,
-            {1: "GRAY", 3: "RGB"}[channels],
-            fastdct=fast_dct,
-            min_height=height,
-            min_width=width,
-            min_factor=2 if least_size else 1,
-            buffer=buffer,
-        )
-    except ValueError:  # also for what libjpeg warns of, as all that is damaged is among it
-        return None
-    return pixels if buffer is None else buffer
+        return importlib.import_module("cykooz_resizer")
+    except ModuleNotFoundError as error:
+        raise missing_extra("decoder='turbo'", "cykooz.resizer", "turbo") from error
 
 
 def resized(
@@ -105,7 +61,7 @@ def resized(
 
 
 def _resized(pixels: Array, size: tuple[int, int], chosen: tuple[str, bool], box: Box) -> Array:
-    _, resizer = libraries()
+    resizer = library()
     options = _options(*chosen)
     height, width, channels = pixels.shape
     if box != (0, 0, width, height):
@@ -121,7 +77,7 @@ def _resized(pixels: Array, size: tuple[int, int], chosen: tuple[str, bool], box
 
 @functools.cache
 def _options(name: str, antialias: bool) -> Any:
-    _, resizer = libraries()
+    resizer = library()
     kind = resizer.FilterType[name]
     options = resizer.ResizeOptions(resizer.ResizeAlg.convolution(kind), use_alpha=False)
     if not antialias:

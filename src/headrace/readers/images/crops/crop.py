@@ -31,6 +31,8 @@ class Crop:
     ) -> None:
         if "crop_to_aspect_ratio" in options:
             raise bad_type("crop_to_aspect_ratio", True, "left out, as a crop is one of its own")
+        if options.get("decoder") == "opencv":
+            raise bad_value("decoder", "opencv", "'pillow' or 'turbo' for a crop")
         options.setdefault("jpeg_scaling", True)
         self._decoder = RegionDecoder(size, **options)
         self._draws = draws

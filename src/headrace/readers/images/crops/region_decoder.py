@@ -10,7 +10,7 @@ import numpy as np
 
 from headrace.arrays import Array
 from headrace.errors import bad_value
-from headrace.readers.images import pillow, turbo
+from headrace.readers.images import jpeg, pillow, turbo
 from headrace.readers.images.crops.region import Region
 from headrace.readers.images.decoder import ImageDecoder
 
@@ -42,7 +42,7 @@ class RegionDecoder(ImageDecoder):
             is_jpeg = data.startswith(b"\xff\xd8\xff")
             if is_jpeg:
                 pillow.check_jpeg(data)
-            if is_jpeg and self._turbo and self._has_colours():
+            if is_jpeg and self._decoder == "turbo" and self._has_colours():
                 found = self._of_encoded_jpeg(data, region_of)
                 if found is not None:
                     return found
@@ -74,7 +74,7 @@ class RegionDecoder(ImageDecoder):
 
     def _of_encoded_jpeg(self, data: bytes, region_of: RegionOf) -> Array | None:
         """As `of_encoded`; None if Pillow has to decode it, or to say what is wrong."""
-        found = turbo.jpeg_size(data)
+        found = jpeg.jpeg_size(data)
         if found is None:
             return None
         self._check_pixels(found[1], found[0])
@@ -82,7 +82,7 @@ class RegionDecoder(ImageDecoder):
         size = _turned(found, orientation)
         region = region_of(*size)
         least = self._least(region, size, orientation)
-        pixels = turbo.decode_jpeg(data, self._channels, least, self._fast_dct, None)
+        pixels = jpeg.decode_jpeg(data, self._channels, least, self._fast_dct, None)
         if pixels is None:
             return None
         pixels = pillow.turned_pixels(pixels, orientation)
