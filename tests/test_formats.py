@@ -258,6 +258,13 @@ class TestNotClear:
         with pytest.raises(hr.ArgumentError, match=r"as its name ends with '\.doc'. Pass format:"):
             hr.open(tmp_path / "x.doc")
 
+    @pytest.mark.parametrize("name", ["x.csv", "x.TSV"])
+    def test_a_table_of_text(self, tmp_path, name):
+        (tmp_path / name).touch()
+        said = "hr.ImageTable reads the pictures that a table lists.*convert it to Parquet"
+        with pytest.raises(hr.ArgumentError, match=said):
+            hr.open(tmp_path / name)
+
 
 class TestRefused:
     def test_nothing_there(self, tmp_path):

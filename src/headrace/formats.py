@@ -40,6 +40,7 @@ _DECLARED_IN = (
     "headrace.readers.files.format",
 )
 
+_TABLES = (".csv", ".tsv")
 _NUMBER = re.compile(r"-\d+-of-\d+\Z")
 
 
@@ -247,6 +248,12 @@ def _formats_among(names: list[str]) -> dict[str, int]:
 
 def _explain(unclear: FormatNotClear) -> str:
     if not unclear.candidates:
+        if unclear.path.lower().endswith(_TABLES):
+            return (
+                f"{unclear.path!r} is a table of text. hr.ImageTable reads the pictures that a "
+                "table lists, and hr.Labels takes a column that is in memory; else, convert it to "
+                "Parquet, such as with pandas."
+            )
         return (
             f"the format of {unclear.path!r} is not clear, as {unclear.why}. "
             f"Pass format: one of {', '.join(formats())}."

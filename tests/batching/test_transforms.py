@@ -275,6 +275,13 @@ def noisy(sample, rng):
     raise KeyError("its own")
 
 
+class Scaled:
+    """Of one argument, as those of torchvision."""
+
+    def __call__(self, x):
+        return x
+
+
 def test_error_of_a_sample_keeps_its_type_and_names_function_sample_epoch_and_step():
     with pytest.raises(KeyError) as caught:
         batch_of(noisy)
@@ -322,3 +329,33 @@ def test_what_is_no_function_is_refused_by_name(function):
 def test_repr_names_the_function():
     assert repr(hr.per_sample(noisy)) == "per_sample(noisy)"
     assert "partial" in repr(hr.per_sample(functools.partial(noisy)))
+
+
+@pytest.mark.parametrize(
+    ("transform", "said"),
+    [
+        (lambda x: x, r"^transform must be called as fn\(batch, rng\), but <lambda>\(x\) can't be"),
+        (lambda x, *, rng: x, r"<lambda>\(x, \*, rng\) can't be"),
+        (lambda x, rng, more: x, r"can't be"),
+        ([noisy, Scaled()], r"but Scaled\(x\) can't be.*torchvision"),
+    ],
+)
+def test_a_function_that_takes_other_arguments_is_refused_before_any_batch(transform, said):
+    with pytest.raises(hr.ArgumentTypeError, match=said):
+        hr.Loader(np.arange(4), 2, transform=transform)
+
+
+def test_a_function_of_a_sample_that_takes_other_arguments_is_refused():
+    said = r"^function must be called as fn\(sample, rng\), but <lambda>\(x\) can't be"
+    with pytest.raises(hr.ArgumentTypeError, match=said):
+        hr.per_sample(lambda x: x)
+
+
+@pytest.mark.parametrize(
+    "transform",
+    [functools.partial(lambda scale, x, rng: x, 2), lambda *arguments: arguments[0], np.maximum],
+    ids=["partial", "any", "without a signature"],
+)
+def test_what_may_take_two_arguments_is_taken(transform):
+    hr.Loader(np.arange(4), 2, transform=transform)
+    hr.per_sample(transform)

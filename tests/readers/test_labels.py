@@ -325,3 +325,21 @@ def test_labels_that_are_nan_may_be_floats():
     out = np.empty(2)
     hr.Labels([float("nan"), 1.0]).read(np.arange(2), out)
     assert np.isnan(out).tolist() == [True, False]
+
+
+def test_numpy_takes_them_in_their_order():
+    labels = hr.Labels(BY_ID, IDS)
+    assert np.asarray(labels).tolist() == [2, 1, 0]
+    assert np.asarray(labels, "float32").dtype == np.float32
+    assert np.asarray(hr.Labels(BY_ID, IDS, n_classes=3)).argmax(axis=1).tolist() == [2, 1, 0]
+    np.asarray(labels)[:] = 9
+    assert np.asarray(labels).tolist() == [2, 1, 0]  # it was a copy
+
+
+def test_orders_take_labels():
+    labels = hr.Labels(np.repeat([0, 1], [90, 10]))
+    balanced = hr.Loader(labels, 20, shuffle=hr.Balanced(labels))
+    assert {int(batch.sum()) for batch in balanced} == {10}
+    assert len(hr.Loader(labels, 20, shuffle=hr.Weighted(labels))) == 5
+    with pytest.raises(hr.ArgumentError, match="Of one-hot labels, pass"):
+        hr.Balanced(hr.Labels([0, 1], n_classes=2))

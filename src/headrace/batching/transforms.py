@@ -10,13 +10,14 @@ position, so that it gets other numbers each time.
 """
 
 import functools
+import inspect
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias, cast
 
 import numpy as np
 
 from headrace.arrays import Array, aligned_empty
-from headrace.errors import ArgumentError, SampleError, bad_type, bad_value
+from headrace.errors import ArgumentError, ArgumentTypeError, SampleError, bad_type, bad_value
 from headrace.pytree import Tree, leaves, map_leaves, named_leaves
 from headrace.ragged import Ragged, RaggedOut
 from headrace.readers.reader import Arrays, Batched, Out, result_of
@@ -113,6 +114,7 @@ class per_sample:  # noqa: N801  (it reads as a function where it is used)
     def __init__(self, function: Transform, ragged: Tree[bool] = False) -> None:
         if not callable(function):
             raise bad_type("function", function, "a function of (sample, rng)")
+        _check_takes("function", function, "sample")
         if not all(isinstance(each, bool) for each in leaves(ragged)):
             raise bad_type("ragged", ragged, "a bool, or a tuple or dict of bools")
         self.function = function
@@ -159,6 +161,8 @@ def check_transform(transform: object, version: object) -> None:
     for each in transform if isinstance(transform, list | tuple) else (transform,):
         if (several or each is not None) and not callable(each) and type(each) is not per_sample:
             raise bad_type("transform", each, allowed)
+        if each is not None and type(each) is not per_sample:
+            _check_takes("transform", each, "batch")
     if several and not transform:
         raise bad_value("transform", transform, allowed)
     if not isinstance(version, str):
@@ -166,6 +170,23 @@ def check_transform(transform: object, version: object) -> None:
     if len(version) > _LONGEST_VERSION:
         allowed = f"a str of at most {_LONGEST_VERSION} characters"
         raise bad_value("transform_version", version, allowed)
+
+
+def _check_takes(argument: str, function: Callable[..., object], what: str) -> None:
+    """Raises an error unless the function takes a batch or sample, and a generator."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # of functions in C that have none
+        return
+    try:
+        signature.bind(None, None)
+    except TypeError:
+        name = getattr(function, "__name__", type(function).__name__)
+        raise ArgumentTypeError(
+            f"{argument} must be called as fn({what}, rng), but {name}{signature} can't be. Of a "
+            f"function of one argument, as those of torchvision, pass lambda {what}, rng: "
+            f"fn({what}), or a function that does so."
+        ) from None
 
 
 def stages_of(transform: Transforms | None) -> tuple[Transform | per_sample, ...]:

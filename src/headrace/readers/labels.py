@@ -97,6 +97,14 @@ class Labels(PerhapsNamed):
         else:
             take_rows(self._values, indices, out)
 
+    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> Array:
+        """All labels in a new array, shape (n, *spec.shape), for what takes arrays of them."""
+        if copy is False:
+            raise bad_value("copy", copy, "True or None, as labels are copied")
+        labels = np.empty((len(self), *self.spec.shape), self.spec.dtype)
+        self.read(np.arange(len(self)), labels)
+        return labels if dtype is None else labels.astype(dtype)
+
     def fingerprint(self) -> str:
         """A hash of the labels."""
         # Whole numbers are the same labels in whatever dtype they come.

@@ -190,6 +190,7 @@ def test_the_generator_of_the_tutorial(tutorial):
     )
     assert isinstance(generator, keras.utils.PyDataset)
     assert len(generator) == 2
+    assert repr(generator).startswith("DataGenerator(Loader(n=11, batch_size=4, steps=2, ")
     orders = []
     for _ in range(2):
         order = []

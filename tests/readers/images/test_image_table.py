@@ -252,8 +252,8 @@ def test_a_label_that_is_none_is_named(table, root):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ({"files": "file"}, "must have one column 'file', but has none; it has 'filename'"),
-        ({"labels": "label"}, "must have one column 'label', but has none"),
+        ({"files": "f"}, "one column 'f', but has none; it has 'filename'.*Name it with files="),
+        ({"labels": "label"}, "must have one column 'label', but has none.*Name it with labels="),
         ({"labels": 3}, "labels must be an iterable of labels"),
         ({"labels": [3]}, "must be names of columns"),
         ({"delimiter": ",,"}, "delimiter must be a single character"),
@@ -292,6 +292,8 @@ def test_the_mode_of_labels_is_checked(table, arguments, said):
         (b"", "is empty"),
         (b"filename,class\n", "must have rows"),
         (b"filename,filename\na,b\n", "must have one column 'filename', but has several"),
+        (b"filename;class\na;b\n", r"it has 'filename;class'\..* pass delimiter=';'"),
+        (b"filename\tclass\na\tb\n", r"pass delimiter='\\t'"),
         (b'filename,class\n"a"b,c\n', "line 2 of .* is no CSV"),
         (b"filename,class\n\xff,c\n", "must be in UTF-8"),
     ],

@@ -53,6 +53,16 @@ def test_no_such_folder(tmp_path):
         Folder(tmp_path / "nope")
 
 
+def test_a_relative_path_that_is_not_there_tells_where_it_was_looked_for(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(hr.ArgumentError) as caught:
+        Folder("nope")
+    assert str(caught.value) == (
+        "root must be an existing folder, but 'nope' was given. "
+        f"Relative paths begin in {str(tmp_path)!r}."
+    )
+
+
 def test_a_link_back_is_followed_once(folder, tmp_path):
     if not hasattr(os, "symlink"):
         pytest.skip("this system has no symbolic links")

@@ -77,6 +77,9 @@ class KerasDataset(keras.utils.PyDataset):  # type: ignore[misc]
     def __len__(self) -> int:
         return len(self._feed.sampler)
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.loader!r})"
+
     @property
     def num_batches(self) -> int | None:
         """How many batches Keras asks for: of an epoch that goes on after a restart, its rest.

@@ -96,8 +96,10 @@ class ImageTable(Images):
     ) -> None:
         self._label_columns = [labels] if isinstance(labels, str) else check_ids(labels, "labels")
         part, by = _check_split(split)
-        columns = [files, *self._label_columns, *([by] if isinstance(by, str) else [])]
-        whole = TextTable(table, _check_columns(columns), delimiter)
+        _check_columns([files, *self._label_columns])
+        columns = {by: "split"} if isinstance(by, str) else {}
+        columns |= {**dict.fromkeys(self._label_columns, "labels"), files: "files"}
+        whole = TextTable(table, columns, delimiter)
         if root is None and not isinstance(table, str | os.PathLike):
             raise bad_value("root", root, "a folder, where table is a DataFrame")
         storage = open_storage(os.path.dirname(whole.name) if root is None else root)
@@ -202,11 +204,10 @@ class ImageTable(Images):
         return column
 
 
-def _check_columns(columns: list[str]) -> list[str]:
+def _check_columns(columns: list[str]) -> None:
     for column in columns:
         if not isinstance(column, str):
             raise bad_type("labels or files", column, "names of columns")
-    return columns
 
 
 def _check_split(split: object) -> tuple[str, str | Shares | None]:

@@ -2,7 +2,7 @@
 
 import csv
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -17,6 +17,7 @@ from headrace.storage.local.regular import opener
 Table: TypeAlias = Any  # the path of a CSV file, or a DataFrame
 
 _MOST_LISTED = 8
+_OTHER_DELIMITERS = (";", "\t", "|")
 # What parts the values of a cell that is a list: a character for this, in no one's text.
 SEVERAL = "\x1f"
 
@@ -29,7 +30,7 @@ class TextTable:
 
     Args:
         table: the path of a CSV file, or a DataFrame.
-        columns: those to keep.
+        columns: those to keep, each with the argument of the reader that names it.
         delimiter: between the cells of a CSV file.
 
     Raises:
@@ -38,23 +39,22 @@ class TextTable:
         StorageError: (an OSError) the file can't be read.
     """
 
-    def __init__(self, table: Table, columns: Iterable[str], delimiter: str = ",") -> None:
-        wanted = list(dict.fromkeys(columns))
+    def __init__(self, table: Table, columns: Mapping[str, str], delimiter: str = ",") -> None:
         self._lines: Indices | None = None
         self._index: npt.NDArray[np.str_] | None = None
         if is_frame(table) and hasattr(table, "columns"):
             self.name = "table"
-            places = _places(list(map(str, table.columns)), wanted, self.name)
+            places = _places(list(map(str, table.columns)), columns, self.name)
             cells = [[_text(cell) for cell in table.iloc[:, at].tolist()] for at in places]
             if not has_default_index(table):
                 self._index = _array([str(label) for label in table.index])
         elif isinstance(table, str | os.PathLike):
             self.name = check_path("table", table)
-            cells, lines = _of_csv(self.name, wanted, delimiter)
+            cells, lines = _of_csv(self.name, columns, delimiter)
             self._lines = np.array(lines, np.int64)
         else:
             raise bad_type("table", table, "the path of a CSV file, or a DataFrame of pandas")
-        self._columns = {name: _array(of) for name, of in zip(wanted, cells, strict=True)}
+        self._columns = {name: _array(of) for name, of in zip(columns, cells, strict=True)}
         if not len(self):
             raise ArgumentError(f"table must have rows, but {self.name!r} has none.")
 
@@ -134,11 +134,13 @@ def _text(cell: object) -> str:
     return str(cell)
 
 
-def _of_csv(path: str, wanted: list[str], delimiter: str) -> tuple[list[list[str]], list[int]]:
+def _of_csv(
+    path: str, columns: Mapping[str, str], delimiter: str
+) -> tuple[list[list[str]], list[int]]:
     """The cells of the wanted columns, and the line of each row."""
     if not isinstance(delimiter, str) or len(delimiter) != 1:
         raise bad_type("delimiter", delimiter, "a single character, such as ','")
-    cells: list[list[str]] = [[] for _ in wanted]
+    cells: list[list[str]] = [[] for _ in columns]
     lines: list[int] = []
     try:
         # Such as Excel's files begin with a byte order mark, which is no part of a name.
@@ -147,7 +149,7 @@ def _of_csv(path: str, wanted: list[str], delimiter: str) -> tuple[list[list[str
             header = next(_rows(path, rows), None)
             if header is None:
                 raise ArgumentError(f"table must have a line of names, but {path!r} is empty.")
-            places = _places(header, wanted, path)
+            places = _places(header, columns, path)
             for row in _rows(path, rows):
                 if len(row) != len(header):
                     raise ArgumentError(
@@ -177,14 +179,19 @@ def _rows(path: str, rows: Any) -> Iterator[list[str]]:
             yield row
 
 
-def _places(header: list[str], wanted: list[str], table: str) -> list[int]:
+def _places(header: list[str], columns: Mapping[str, str], table: str) -> list[int]:
     """Where the wanted columns are."""
-    for column in wanted:
+    for column, argument in columns.items():
         if header.count(column) != 1:
             many = "several" if column in header else "none"
             listed = ", ".join(map(repr, header[:_MOST_LISTED]))
             more = f", ... {len(header)} in all" if len(header) > _MOST_LISTED else ""
+            remedy = f"Name it with {argument}=."
+            others = [one for one in _OTHER_DELIMITERS if one in header[0]]
+            if len(header) == 1 and others:
+                remedy = f"If its cells are parted by it, pass delimiter={others[0]!r}."
             raise ArgumentError(
                 f"{table!r} must have one column {column!r}, but has {many}; it has {listed}{more}."
+                f" {remedy}"
             )
-    return [header.index(column) for column in wanted]
+    return [header.index(column) for column in columns]

@@ -46,7 +46,8 @@ class Folder:
     def __init__(self, root: str | os.PathLike[str]) -> None:
         root = os.fspath(root)
         if not is_folder(root):
-            raise bad_value("root", root, "an existing folder")
+            remedy = "" if os.path.isabs(root) else f"Relative paths begin in {os.getcwd()!r}."
+            raise bad_value("root", root, "an existing folder", remedy)
         self._root = os.path.abspath(root)
         self._prefix = os.fsencode(os.path.join(self._root, ""))
         self._longest = 0  # of the bytes that were read last
