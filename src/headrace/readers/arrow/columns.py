@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -82,7 +83,10 @@ def columns_of_files(
     for number in range(first + 1, len(schemas)):
         if lengths[number]:
             schema, location = schemas[number], locations[number]
-            fitted = [_fitted(one, schema, location, locations[first], converts) for one in chosen]
+            names = set(schema.names)  # which pyarrow lists again each time
+            fitted = [
+                _fitted(one, schema, names, location, locations[first], converts) for one in chosen
+            ]
             of_files[number] = chosen if fitted == chosen else fitted
     return of_files
 
@@ -136,16 +140,17 @@ def _names_by_key(present: list[str], wanted: Wanted, location: str) -> dict[str
         names = chosen
     else:
         names = {name: name for name in (present if chosen is None else [chosen])}
+    counts = Counter(present)
     for name in names.values():
-        if name not in present:
+        if not counts[name]:
             there = f"{', '.join(map(repr, present))} of {location!r}"
             if wanted.in_folders:
                 there += f" and {', '.join(map(repr, wanted.in_folders))} of its folders"
             raise bad_value("columns", name, f"among {there}")
-        if present.count(name) > 1:
+        if counts[name] > 1:
             raise ArgumentError(
                 f"columns must be told by their names, but {location!r} has {name!r} "
-                f"{present.count(name)} times."
+                f"{counts[name]} times."
             )
     if chosen is None and not names:
         raise ArgumentError(f"columns must be at least one, but {location!r} has none.")
@@ -193,10 +198,12 @@ def _within(wanted: npt.DTypeLike, stored: DType, name: str) -> tuple[DType, tup
     return check_dtype(element), shape
 
 
-def _fitted(column: Column, schema: pa.Schema, location: str, first: str, converts: bool) -> Column:
+def _fitted(
+    column: Column, schema: pa.Schema, names: set[str], location: str, first: str, converts: bool
+) -> Column:
     """The column as another file stores it; an error if it would not be the same samples."""
     name = column.name
-    if name not in schema.names:
+    if name not in names:
         raise SampleFormatError(f"{location!r} has no column {name!r}, which {first!r} has")
     kind = schema.field(name).type
     try:

@@ -52,12 +52,13 @@ def opened(
 
 def column_numbers(footer: pq.FileMetaData, names: list[str]) -> list[int]:
     """The numbers of the columns of numbers that make up the columns of those names."""
-    paths = [footer.schema.column(number).path for number in range(footer.num_columns)]
-    return [
-        number
-        for number, path in enumerate(paths)
-        if path in names or any(path.startswith(f"{name}.") for name in names)
-    ]
+    wanted, schema = set(names), footer.schema
+
+    def is_wanted(path: str) -> bool:  # by itself, or as a part of a column
+        ends = [end for end, character in enumerate(path) if character == "."]
+        return any(path[:end] in wanted for end in (*ends, None))
+
+    return [n for n in range(footer.num_columns) if is_wanted(schema.column(n).path)]
 
 
 def check_group(

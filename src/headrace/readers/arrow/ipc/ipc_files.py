@@ -133,8 +133,8 @@ class IpcFiles(Tables):
                 values = [_values(batch, self.mapped[file]) for batch in batches]
                 found = _Map(data, values, _lists(data, values, self.mapped[file]))
             self._maps[file] = found
-            if len(self._maps) > _MOST_MAPS:
-                self._maps.pop(next(iter(self._maps)), None)
+            for oldest in list(self._maps)[:-_MOST_MAPS]:  # as other threads may map meanwhile
+                self._maps.pop(oldest, None)
         # To touch a page that the file no longer has would kill the process.
         size = found.data.size()
         if size < self._files[file].size:
