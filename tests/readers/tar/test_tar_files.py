@@ -415,6 +415,27 @@ def test_a_damaged_shard_is_an_error(tmp_path, storage, damage, message):
     assert "a.tar" in str(caught.value)
 
 
+def claiming(name, nbytes):
+    """The header of a member of so many bytes, as GNU's tar writes what octal digits can't."""
+    header = bytearray(tarfile.TarInfo(name).tobuf(tarfile.GNU_FORMAT))
+    header[124:136] = (nbytes % 256**12 | 1 << 95).to_bytes(12, "big")
+    header[148:156] = b"%06o\0 " % (256 + sum(header[:148]) + sum(header[156:]))
+    return bytes(header)
+
+
+@pytest.mark.parametrize("nbytes", [-(2**40), -513, -512, 2**40, 2**62, 2**63 - 100, 2**80])
+@pytest.mark.parametrize("name", ["b.cls", ".b"])
+def test_a_member_that_can_not_be_so_long_is_damage(tmp_path, name, nbytes):
+    """Also if it is no sample; one that went back to itself would never end."""
+    with io.BytesIO() as file:
+        with tarfile.open(fileobj=file, mode="w") as tar:
+            tar.addfile(tarfile.TarInfo("a.cls"))
+        start = file.getvalue()[:512]
+    (tmp_path / "a.tar").write_bytes(start + claiming(name, nbytes) + bytes(1024))
+    with pytest.raises(hr.SampleFormatError, match=r"a\.tar.*(of so many|end of data)"):
+        hr.TarFiles(tmp_path, "cls")
+
+
 def test_a_shard_that_is_cut_later_is_an_error(shards):
     reader = hr.TarFiles(shards, "cls")
     data = (shards / "train-01.tar").read_bytes()

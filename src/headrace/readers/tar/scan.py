@@ -20,6 +20,7 @@ from headrace.readers.shared.sharded.shards import open_shard, refuse_compressed
 from headrace.storage.storage import Storage
 
 BLOCK_BYTES = tarfile.BLOCKSIZE
+_MOST_BYTES = 2**62
 
 _NAME = re.compile(r"((?:.*/)?[^./][^./]*)\.([^/]*)", re.DOTALL)
 _META = re.compile(r"__[^/]*__(?:/|\Z)")
@@ -104,6 +105,9 @@ def _members(file: BinaryIO) -> Iterator[tarfile.TarInfo]:
     with tarfile.open(fileobj=file, mode="r:") as tar:
         while (member := tar.next()) is not None:
             tar.members.clear()  # type: ignore[attr-defined]  # or all would be kept
+            # What it claims is any number, by which tarfile would go back, or nowhere.
+            if member.size < 0 or not member.offset_data <= tar.offset <= _MOST_BYTES:
+                raise FormatError(f"{member.name!r} can't be of so many bytes: {member.size}")
             yield member
         # tarfile takes a damaged header for the end.
         file.seek(tar.offset)
