@@ -51,7 +51,6 @@ class Concat:
         dtype: what the samples become, if that does not change their kind (uint8 to float32, but
             not float32 to uint8): a dtype for all arrays, or a tuple or dict of dtypes as the
             samples are, with None for what stays. Default: they must have the same.
-
         named: more sources, by name, so that a `Mix` can name their shares.
 
     Attributes:

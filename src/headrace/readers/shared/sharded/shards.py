@@ -22,6 +22,7 @@ _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 _READ_AHEAD_BYTES = 2**22
 _SHARDS_AT_ONCE = 8
+_MOST_SUBMITTED = 1024
 
 
 def check_shards(shards: str | Iterable[str]) -> list[str]:
@@ -70,8 +71,13 @@ def scan_all(
     """`scan(storage, name)` of each shard, several at once."""
     from concurrent.futures import ThreadPoolExecutor  # which imports logging
 
+    found: list[Found] = []
     with ThreadPoolExecutor(_SHARDS_AT_ONCE) as threads:
-        return list(threads.map(lambda name: scan(storage, name), shards))
+        # What is submitted takes more memory than a name, of which there may be a million.
+        for begin in range(0, len(shards), _MOST_SUBMITTED):
+            names = shards[begin : begin + _MOST_SUBMITTED]
+            found += threads.map(lambda name: scan(storage, name), names)
+    return found
 
 
 def folder_of(
