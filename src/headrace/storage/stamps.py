@@ -1,11 +1,12 @@
 """Stamps: numbers that stand for files as they are, and for others when these have changed."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
+from headrace.arrays import Array
 from headrace.errors import StorageError
 from headrace.storage.local.folder import Folder
 from headrace.storage.storage import Storage
@@ -59,6 +60,12 @@ def stamps_of_files(storage: Storage, names: Sequence[str]) -> Stamps:
         elif path is not None:
             stamps[position] = stamp_of_path(path)
     return stamps
+
+
+def stamps_of_samples(storage: Storage, name_of: Callable[[int], str], files: Array) -> Stamps:
+    """For each sample that of its file, whose number is given; no other files are looked at."""
+    needed, of_each = np.unique(files, return_inverse=True)
+    return stamps_of_files(storage, list(map(name_of, needed.tolist())))[of_each]
 
 
 def stamp_of_sums(sha256: str) -> int:

@@ -154,6 +154,13 @@ def test_a_file_of_another_length_is_made_anew(root, folder, nbytes):
     assert np.array_equal(read(using), SAMPLES)
 
 
+def test_files_may_go_while_the_folder_is_looked_at(root, folder):
+    """As those do that another run deletes: a link that leads nowhere is listed, too."""
+    folder.mkdir()
+    (folder / "other.rows").symlink_to(folder / "gone")
+    assert np.array_equal(read(hr.Cached(hr.NpyFiles(root), folder)), SAMPLES)
+
+
 def test_the_folder_may_be_deleted_meanwhile(root, folder):
     cached = hr.Cached(hr.NpyFiles(root), folder)
     read(cached, [0, 1])
@@ -289,6 +296,33 @@ def test_stamps_of_tables_and_archives_are_others_when_files_change(tmp_path):
         new = stamps_of(pickle.loads(pickle.dumps(reader)), np.array([0, 3, len(reader) - 1]))
         assert new[-1] != stamps[-1], reader
     assert np.array_equal(new[:2], before[2]), "only the second file was changed"
+
+
+class Stamped(FarFolder):
+    """Says of its files when they were changed, and what it was asked for."""
+
+    def stamp(self, name):
+        self.asked.append(name)
+        return 1 + len(name)
+
+
+def test_only_files_of_the_samples_are_looked_at_for_stamps(tmp_path):
+    (tmp_path / "npy").mkdir()
+    (tmp_path / "jsonl").mkdir()
+    for number, name in enumerate(("a", "b", "ccc")):
+        np.save(tmp_path / "npy" / f"{name}.npy", SAMPLES[: 2 + number])
+        (tmp_path / "jsonl" / f"{name}.jsonl").write_text("1\n" * (2 + number))
+    made = {hr.NpyShards: tmp_path / "npy", hr.JsonLines: tmp_path / "jsonl"}
+    for reader, root in made.items():
+        storage = Stamped(root)
+        found = reader(storage)
+        storage.asked.clear()
+        suffix = root.name
+        wanted = np.array([8, 0, 7, 1])  # of the third file and the first
+        lengths = [1 + len(f"{name}.{suffix}") for name in ("ccc", "a", "ccc", "a")]
+        assert stamps_of(found, wanted).tolist() == lengths
+        assert storage.asked == [f"a.{suffix}", f"ccc.{suffix}"]
+        assert stamps_of(found, wanted[:0]).tolist() == []
 
 
 def test_a_manifest_tells_files_that_have_changed(root, folder):

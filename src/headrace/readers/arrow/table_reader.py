@@ -38,7 +38,7 @@ from headrace.readers.shared.named_arrays import dtypes_by_key, part_of
 from headrace.readers.shared.names import check_names
 from headrace.readers.shared.sharded.shards import folder_of
 from headrace.storage.opening import Root, open_storage
-from headrace.storage.stamps import Stamps, stamps_of_files
+from headrace.storage.stamps import Stamps, stamps_of_samples
 from headrace.storage.storage import Storage
 
 if TYPE_CHECKING:
@@ -200,8 +200,8 @@ class TableReader:
 
     def stamps(self, indices: Indices) -> Stamps:
         """For each sample a number that changes with its file."""
-        stamps = stamps_of_files(self._tables.storage, self._tables.names)
-        return stamps[self._blocks.file[self._blocks.holding(indices)]]
+        files = self._blocks.file[self._blocks.holding(indices)]
+        return stamps_of_samples(self._tables.storage, self._tables.names.__getitem__, files)
 
     def read(self, indices: Indices, out: Out) -> None:
         check_read(len(self), self.spec, indices, out)

@@ -1,5 +1,6 @@
 """Cached: the samples of a source, each of which is read once and then kept."""
 
+import contextlib
 import hashlib
 import os
 import pickle
@@ -248,10 +249,13 @@ def _check_room(folder: str | None, nbytes: int) -> None:
 
 def _used(folder: str) -> int:
     """The bytes on the disk that files in it take, which may be those of these samples."""
-    if not os.path.isdir(folder):
-        return 0
-    with os.scandir(folder) as files:
-        return sum(512 * file.stat().st_blocks for file in files if file.name.endswith(".rows"))
+    used = 0
+    with contextlib.suppress(FileNotFoundError), os.scandir(folder) as files:
+        for file in files:
+            if file.name.endswith(".rows"):
+                with contextlib.suppress(FileNotFoundError):  # others may delete it meanwhile
+                    used += 512 * file.stat().st_blocks
+    return used
 
 
 def _key(reader: Reader, version: str) -> bytes:

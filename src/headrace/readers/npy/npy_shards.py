@@ -19,7 +19,7 @@ from headrace.readers.shared.format_error import FormatError, bad_file, sample_e
 from headrace.readers.shared.listing import samples_below
 from headrace.readers.shared.names import Names, check_names
 from headrace.storage.opening import Root, open_storage
-from headrace.storage.stamps import Stamps, stamps_of_files
+from headrace.storage.stamps import Stamps, stamps_of_samples
 
 _SUFFIX = ".npy"
 # Each map holds a file descriptor, of which a process often may have 1024, or 256.
@@ -118,8 +118,7 @@ class NpyShards:
     def stamps(self, indices: Indices) -> Stamps:
         """For each sample a number that changes with its file."""
         shards = np.searchsorted(self._begins, indices, side="right") - 1
-        names = [self._names[shard] for shard in range(len(self._layouts))]
-        return stamps_of_files(self._storage, names)[shards]
+        return stamps_of_samples(self._storage, self._names.__getitem__, shards)
 
     def read(self, indices: Indices, out: Array) -> None:
         check_read(len(self), self.spec, indices, out)

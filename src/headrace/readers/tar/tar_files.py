@@ -38,7 +38,7 @@ from headrace.readers.tar.fields import check_fields, decode_npy
 from headrace.readers.tar.index import TarIndex
 from headrace.readers.tar.scan import BLOCK_BYTES
 from headrace.storage.opening import Root, open_storage
-from headrace.storage.stamps import Stamps, stamps_of_files
+from headrace.storage.stamps import Stamps, stamps_of_samples
 from headrace.storage.storage import Storage
 
 _SUFFIX = ".tar"
@@ -178,7 +178,8 @@ class TarFiles:
 
     def stamps(self, indices: Indices) -> Stamps:
         """For each sample a number that changes with its file."""
-        return stamps_of_files(self._storage, self._index.shards)[self._index.shard[indices]]
+        index = self._index
+        return stamps_of_samples(self._storage, index.shards.__getitem__, index.shard[indices])
 
     def sample_lengths(self) -> Tree[Indices | None]:
         """How long each array of each sample is, as `lengths_of` says.

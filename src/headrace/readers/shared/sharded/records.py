@@ -17,7 +17,7 @@ from headrace.readers.shared.sharded.record_index import RecordIndex, Scan
 from headrace.readers.shared.sharded.shards import check_shards, folder_of
 from headrace.readers.shared.splits import check_numbered
 from headrace.storage.opening import Root, open_storage
-from headrace.storage.stamps import Stamps, stamps_of_files
+from headrace.storage.stamps import Stamps, stamps_of_samples
 from headrace.storage.storage import Storage
 
 
@@ -99,7 +99,7 @@ class Records:
     def stamps(self, indices: Indices) -> Stamps:
         """For each record a number that changes with its shard."""
         shard = self.index.shard_of(indices)
-        return stamps_of_files(self.storage, self.index.shards)[shard]
+        return stamps_of_samples(self.storage, self.index.shards.__getitem__, shard)
 
     def read(
         self,
