@@ -41,13 +41,22 @@ def test_a_sample_that_is_not_there_is_an_index_error(index):
 
 
 @pytest.mark.parametrize(
+    "rows", [[0, 1], np.array([True, False, True]), (0, 1), 1.0, "x"],
+    ids=["list", "mask", "tuple", "float", "str"],
+)  # fmt: skip
+def test_what_is_no_int_or_slice_is_refused(rows):
+    with pytest.raises(hr.ArgumentTypeError, match="sample must be an int or a slice"):
+        hr.Ragged(VALUES, OFFSETS)[rows]
+
+
+@pytest.mark.parametrize(
     ("values", "offsets", "said"),
     [
         ([1, 2], OFFSETS, "values must be a numpy.ndarray"),
         (np.array(["a", None]), OFFSETS, "without Python objects"),
         (np.array(5), OFFSETS, "at least one dimension"),
         (VALUES, [0, 7], "offsets must be a numpy.ndarray of integers"),
-        (VALUES, np.array([0.0, 7.0]), "of integers"),
+        (VALUES, np.array([0.0, 7.0]), "of integers, but one of float64 was given"),
         (VALUES, np.array([], int), "n + 1 values"),
         (VALUES, OFFSETS[None], "of one dimension"),
         (VALUES, np.array([1, 7]), "offsets from 1 to 7"),

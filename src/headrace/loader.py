@@ -194,7 +194,7 @@ class Loader(Resumable, Generic[B]):
         executor = Threads() if executor is None else check_executor(executor)
         if not len(sampler):
             warnings.warn(
-                f"an epoch of {len(sampler.order)} samples has no step: a global batch takes "
+                f"an epoch of {len(sampler.order) or n} samples has no step: a global batch takes "
                 f"{sampler.global_batch_size}, and tail='drop' leaves out what does not fill "
                 "one. Use a smaller batch_size, or tail='partial' or 'pad'.",
                 stacklevel=2,

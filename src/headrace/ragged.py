@@ -5,6 +5,7 @@ PyTorch's jagged nested tensors: the elements of all samples one after another, 
 begins.
 """
 
+import operator
 from collections.abc import Callable, Iterator, Sequence
 from typing import NoReturn, overload
 
@@ -92,6 +93,11 @@ class Ragged:
             offsets = self.offsets[first : max(first, stop) + 1]
             return Ragged(self.values[offsets[0] : offsets[-1]], offsets - offsets[0])
         n = len(self)
+        try:
+            sample = operator.index(sample)
+        except TypeError:
+            remedy = "For several samples use Ragged.of([ragged[i] for i in ...])."
+            raise bad_type("sample", sample, "an int or a slice", remedy) from None
         if not -n <= sample < n:
             raise OutOfRangeError(f"sample must lie in range({n}), but {sample} was given.")
         sample = sample % n
@@ -271,8 +277,13 @@ def check_offsets(values: Array, offsets: Indices) -> Indices:
         raise bad_type("values", values, "a numpy.ndarray without Python objects")
     if not values.ndim:
         raise bad_value("values", values, "an array of at least one dimension")
-    if not isinstance(offsets, np.ndarray) or offsets.dtype.kind not in "iu":
+    if not isinstance(offsets, np.ndarray):
         raise bad_type("offsets", offsets, "a numpy.ndarray of integers")
+    if offsets.dtype.kind not in "iu":
+        raise ArgumentTypeError(
+            f"offsets must be a numpy.ndarray of integers, but one of {offsets.dtype} was given. "
+            "If they are whole numbers, pass offsets.astype('int64')."
+        )
     if offsets.ndim != 1 or not len(offsets):
         raise bad_value("offsets", offsets, "of one dimension, with n + 1 values for n samples")
     first, last = int(offsets[0]), int(offsets[-1])

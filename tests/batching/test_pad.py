@@ -85,13 +85,19 @@ def test_empty_samples_alone_are_padded_too():
         ({"value": 0.5}, "one that int32 can hold"),
         ({"value": "x"}, "one that int32 can hold"),
         ({"value": None}, "one that int32 can hold"),
-        ({"value": (0, 1)}, "for each of the parts"),
+        ({"value": (0, 1)}, "value must be one number, as the batch has one part"),
     ],
     ids=str,
 )
 def test_what_can_not_be_padded_is_an_error(options, said):
     with pytest.raises(hr.ArgumentError, match=said):
         padded(**options)
+
+
+def test_values_of_other_parts_are_refused():
+    batch = {"x": RAGGED, "y": np.zeros(4)}
+    with pytest.raises(hr.ArgumentError, match="for each of the parts"):
+        hr.pad(value={"x": 0})(batch)
 
 
 def test_a_value_too_large_for_float16_is_an_error():

@@ -8,6 +8,7 @@ import pytest
 
 import headrace as hr
 from headrace.batching.transforms import RandomStreams
+from headrace.pytree import leaves
 
 N = 24
 
@@ -263,6 +264,31 @@ def test_a_sample_of_objects_is_refused(returned):
     # A forgotten `return` must not become a batch of Nones.
     with pytest.raises(hr.ArgumentError, match=r"^the transform must return arrays or numbers"):
         batch_of(lambda sample, rng: returned)
+
+
+@pytest.mark.parametrize("ragged", [True, {"x": True}], ids=["all", "named"])
+def test_an_empty_list_is_refused_as_it_has_no_dtype(ragged):
+    # Else the dtype of a batch would depend on whether all of its samples are empty.
+    def numbers(sample, rng):
+        found = [int(sample)] * int(sample)
+        return {"x": found} if isinstance(ragged, dict) else found
+
+    transform = hr.per_sample(numbers, ragged=ragged)
+    loader = hr.Loader(np.array([0, 0, 1, 2]), 2, shuffle=False, transform=transform)
+    with pytest.raises(hr.ArgumentError, match=r"an empty list.*numpy\.array\(.*dtype"):
+        loader.batch(0, 0)
+    assert [sample.tolist() for sample in next(leaves(loader.batch(0, 1)))] == [[1], [2, 2]]
+
+
+def test_ragged_of_another_structure_is_refused():
+    def batch(returned, ragged):
+        transform = hr.per_sample(lambda sample, rng: returned, ragged=ragged)
+        return hr.Loader(np.arange(2), 2, transform=transform).batch(0, 0)
+
+    with pytest.raises(hr.ArgumentError, match="ragged must be one bool, as the transform returns"):
+        batch(np.zeros(2), {"x": True})
+    with pytest.raises(hr.ArgumentError, match="a bool for each of the leaves"):
+        batch({"x": np.zeros(2), "y": 1}, {"x": True})
 
 
 def test_a_batch_of_nothing_is_refused():

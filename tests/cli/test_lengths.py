@@ -31,6 +31,15 @@ def test_the_distribution_of_lengths_and_what_padding_takes():
     assert padding.packed == pytest.approx(1 - total / (64 * rows))
 
 
+def test_a_share_of_the_samples_is_at_most_as_long_as_it_says():
+    for lengths in ([0, 0, 3], [1, 2], [5], list(range(1, 11)), [7] * 4 + [9]):
+        found = lengths_found(np.array(lengths), 2)
+        for length, share in zip(found[3:6], (0.5, 0.9, 0.99), strict=True):
+            assert (
+                np.mean(np.array(lengths) <= length) >= share > np.mean(np.array(lengths) < length)
+            )
+
+
 def test_a_batch_is_as_long_as_its_longest_sample():
     lengths = np.repeat([1, 5], [1, 9])
     assert lengths_found(lengths, 1).padding.to_longest_of_batch == 0

@@ -72,6 +72,11 @@ def test_a_list_of_other_things_is_refused(source):
 def test_a_ragged_list_and_a_tensor_that_numpy_does_not_take_say_why():
     with pytest.raises(hr.ArgumentTypeError, match=r"numpy.asarray\(...\) of it fails: .*inhomog"):
         hr.Loader([[1, 2], [3]], 1)
+    for samples in ([[1, 2], [3]], [np.arange(2), np.arange(1)]):
+        with pytest.raises(hr.ArgumentTypeError, match=r"GetItem\(\.\.\., ragged=True\)"):
+            hr.Loader(samples, 1)
+    with pytest.raises(hr.ArgumentTypeError, match=r"GetItem\(\.\.\., ragged=True\)"):
+        hr.Loader(np.array([np.arange(2), np.arange(1)], object), 1)
     torch = pytest.importorskip("torch", reason="needs torch")
     with pytest.raises(hr.ArgumentTypeError, match=r"source\[1\] must be .* of it fails: .*detach"):
         hr.Loader((X, torch.zeros(6, requires_grad=True)), 1)

@@ -97,6 +97,8 @@ class pad:  # noqa: N801  (it reads as a function where it is used)
         names = [name for name, _ in named_leaves(batch)]
         if isinstance(self._value, tuple | dict):
             values: dict[str, Any] = dict(named_leaves(self._value))
+            if names == [""]:
+                raise bad_value("value", self._value, "one number, as the batch has one part")
             if values.keys() != set(names):
                 raise ArgumentError(
                     f"value must have one for each of the parts {names} of the batch, but has "

@@ -249,6 +249,11 @@ def _as_native(leaf: object) -> object:
 
 def _as_array(leaf: object) -> Array:
     array = np.asarray(leaf)
+    if not array.size and isinstance(leaf, list):
+        raise ArgumentError(
+            "the transform must return elements of one dtype, but returned an empty list, which "
+            "has none. Return numpy.array(the_list, dtype=...), for all samples."
+        )
     if array.dtype.hasobject:
         raise ArgumentError(
             f"the transform must return arrays or numbers, but returned a {type(leaf).__name__}."
@@ -263,6 +268,8 @@ def _empty_rows(sample: Arrays, ragged: Tree[bool], n: int) -> Out:
         told = dict.fromkeys(names, ragged)
     else:
         told = {name: bool(each) for name, each in named_leaves(cast("Tree[bool]", ragged))}
+        if names == [""]:
+            raise bad_value("ragged", ragged, "one bool, as the transform returns one array")
         if told.keys() != set(names):
             raise ArgumentError(
                 f"ragged must have a bool for each of the leaves {names} that the transform "

@@ -47,7 +47,7 @@ def lengths_found(lengths: Indices, batch_size: int) -> Lengths:
     """What there is to say of lengths, of one sample at least, and of batches of so many."""
     ordered = np.sort(lengths)
     n, total, longest = len(ordered), int(ordered.sum()), int(ordered[-1])
-    half, most, nearly_all = (int(ordered[int(share * (n - 1))]) for share in (0.5, 0.9, 0.99))
+    half, most, nearly_all = (int(ordered[-(-n * of_100 // 100) - 1]) for of_100 in (50, 90, 99))
     row = int(_powers(ordered[-1:])[0])
     filled = ordered[ordered > 0][::-1]
     rows = int(best_fit(filled, row, n).max(initial=-1)) + 1

@@ -12,6 +12,8 @@ from headrace.readers.reader import Spec, check_read
 from headrace.readers.shared.format_error import FormatError, bad_file, opening
 from headrace.readers.shared.ids import Ids, PerhapsNamed
 
+ANY_LENGTH_REMEDY = "For samples of any length, pass GetItem(..., ragged=True), or a RaggedArray."
+
 
 class ArrayReader(PerhapsNamed):
     """The rows of `array`. A `Loader` makes one of each array in its source.
@@ -39,7 +41,8 @@ class ArrayReader(PerhapsNamed):
                 "array",
                 array,
                 "an array without Python objects",
-                "Give it a numeric or fixed-width dtype, such as with array.astype('float32').",
+                "Give it a numeric or fixed-width dtype, such as with array.astype('float32'). "
+                f"{ANY_LENGTH_REMEDY}",
             )
         if not array.ndim:
             raise bad_value("array", array, "an array of at least one dimension")

@@ -18,7 +18,7 @@ from headrace.readers.access import (
     original_of,
     part_readers_of,
 )
-from headrace.readers.array import ArrayReader
+from headrace.readers.array import ANY_LENGTH_REMEDY, ArrayReader
 from headrace.readers.reader import Reader, Spec, Specs, is_specs
 from headrace.readers.shared.frames import has_default_index, ids_of_frame, is_frame, rows_of
 from headrace.readers.shared.ids import first_difference
@@ -118,34 +118,36 @@ def _array_of(leaf: object, name: str) -> Array | None:
     try:
         array = np.asarray(leaf)
     except Exception as error:
-        raise bad_type(
-            name,
-            leaf,
-            "a reader, a numpy array, or a tuple or dict of them",
-            f"numpy.asarray(...) of it fails: {error}",
-        ) from error
+        remedy = f"numpy.asarray(...) of it fails: {error}"
+        if isinstance(leaf, list):
+            remedy = f"{ANY_LENGTH_REMEDY} {remedy}"
+        allowed = "a reader, a numpy array, or a tuple or dict of them"
+        raise bad_type(name, leaf, allowed, remedy) from error
     return array if array.dtype.kind in "biufc" and array.ndim else None
 
 
-def common_length(readers: Tree[Reader], *, match_ids: bool = False) -> int:
+def common_length(
+    readers: Tree[Reader], argument: str = "source", *, match_ids: bool = False
+) -> int:
     """The number of samples that all of them have.
 
     Args:
         readers: as `readers_of` gives them.
+        argument: what to call them in errors.
         match_ids: whether those that have ids must have the same, in the same order.
 
     Raises:
         ArgumentError: (a ValueError) they have different ones, or none, or other ids.
     """
-    lengths = {name: len(reader) for name, reader in named_leaves(readers, "source")}
+    lengths = {name: len(reader) for name, reader in named_leaves(readers, argument)}
     if not lengths:
-        raise ArgumentError("source must have at least one reader or array, but has none.")
+        raise ArgumentError(f"{argument} must have at least one reader or array, but has none.")
     if len(set(lengths.values())) > 1:
         listed = ", ".join(f"{name} has {length}" for name, length in lengths.items())
-        raise ArgumentError(f"all parts of source must have as many samples: {listed}.")
+        raise ArgumentError(f"all parts of {argument} must have as many samples: {listed}.")
     n = next(iter(lengths.values()))
     if not n:
-        raise ArgumentError("source must have at least one sample, but is empty.")
+        raise ArgumentError(f"{argument} must have at least one sample, but is empty.")
     if match_ids and len(lengths) > 1:
         _check_ids(readers)
     return n

@@ -79,6 +79,8 @@ def test_sources_of_other_readers_agree_if_their_samples_do():
     [
         ((), {}, "sources must be at least one, but none was given"),
         ((X, "data"), {}, r"sources\[1\] must be a reader"),
+        ((X, X[:0]), {}, r"sources\[1\] must have at least one sample, but is empty"),
+        ((X, (X, X[15:])), {}, r"all parts of sources\[1\] must have as many.*\[1\]\[1\] has 5"),
         (
             (X, (X, X)),
             {},

@@ -187,6 +187,14 @@ def test_arguments_that_give_no_windows_are_refused_by_name(arguments, said):
         hr.Windows(X, *arguments)
 
 
+def test_samples_of_any_length_have_no_windows():
+    tokens = hr.RaggedArray(np.arange(4), np.array([0, 1, 4]))
+    with pytest.raises(hr.ArgumentError, match=r"source\['x'\] must be of samples of one shape"):
+        hr.Windows({"x": tokens, "y": np.arange(2)}, 2)
+    x, y = hr.Loader(hr.Windows(np.arange(2), 1, targets=tokens), 2, shuffle=False).batch(0, 0)
+    assert (x.tolist(), y.lengths.tolist()) == ([[0], [1]], [1, 3])
+
+
 def test_a_series_may_be_named_by_anything_that_changes():
     labels = np.array(["a"] * 4 + ["b"] * 3 + ["a"] * 5)
     starts = read(hr.Windows(np.arange(12), 3, series=labels))[:, 0]

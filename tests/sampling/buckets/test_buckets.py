@@ -218,13 +218,17 @@ def test_rungs_that_never_fill_a_batch_are_warned_of():
         ([1, 2], "12", {}, "a list of ints"),
         ([1.0], [2], {}, "lengths must be ints"),
         ([[1]], [2], {}, "lengths must be ints"),
+        (None, [2], {}, "None.*does not tell them: count them once"),
+        ({"x": np.array([1]), "y": None}, [2], {}, "those of one part, such as .*'x'"),
+        ((np.array([1]), None), [2], {}, r"those of one part, such as .*\[0\]"),
         ([1, -2], [2], {}, "-2 for sample 1"),
         ([1, 7, 8], [2, 4], {}, "7 for sample 1"),
         ([1], [2, 4], {"batch_sizes": [1]}, "one for each of the 2 rungs"),
         ([1], [2], {"batch_sizes": 8}, "a sequence of ints"),
         ([1], [2], {"batch_sizes": [0]}, r"batch_sizes\[0\]"),
         ([1], [2], {"batch_sizes": [1], "max_tokens": 4}, "left out with batch_sizes"),
-        ([1], [2, 4], {"max_tokens": 3}, "max_tokens"),
+        ([1], [2, 4], {"max_tokens": 3}, "max_tokens must be at least 4, the last rung"),
+        ([1], [2, 4], {"max_tokens": 4.0}, "max_tokens must be an int"),
         ([1], [2], {"shuffle": 1}, "shuffle"),
     ],
 )
@@ -241,6 +245,11 @@ def test_a_loader_that_does_not_fit_is_refused():
         hr.BatchSampler(64, 4, buckets)
     with pytest.raises(hr.ArgumentError, match="part of another sampling"):
         buckets.order(64, 0, None)
+
+
+def test_a_loader_without_steps_names_the_samples_that_there_are():
+    with pytest.warns(UserWarning, match="an epoch of 3 samples has no step"):
+        hr.Loader(np.arange(3), 4, shuffle=hr.Buckets([1, 1, 2], LADDER))
 
 
 def test_ladders_may_be_arrays():

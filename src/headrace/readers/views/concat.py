@@ -77,7 +77,9 @@ class Concat:
         self._names = ["" for _ in sources] + list(named)
         sources = (*sources, *named.values())
         self._sources = [readers_of(each, f"sources[{i}]") for i, each in enumerate(sources)]
-        self.lengths = tuple(map(common_length, self._sources))
+        self.lengths = tuple(
+            common_length(source, f"sources[{i}]") for i, source in enumerate(self._sources)
+        )
         self._specs = [spec_of_parts(source) for source in self._sources]
         self._spec = _agreed(self._specs, dtype)
         self._ragged = is_ragged(self._spec)

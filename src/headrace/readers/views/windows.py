@@ -9,11 +9,11 @@ import numpy.typing as npt
 
 from headrace.arguments import MAX_SAMPLES, check_int
 from headrace.arrays import Array, Indices, fingerprint
-from headrace.errors import ArgumentError
-from headrace.pytree import Tree, leaves, map_leaves
+from headrace.errors import ArgumentError, bad_value
+from headrace.pytree import Tree, leaves, map_leaves, named_leaves
 from headrace.readers.access import Access, Stamps, access_of, read_windows_of
 from headrace.readers.array import take_rows
-from headrace.readers.reader import Arrays, Out, Reader, Spec, Specs, check_read
+from headrace.readers.reader import Arrays, Out, Reader, Spec, Specs, check_read, is_ragged
 from headrace.readers.source import common_length, readers_of, samples_hash
 from headrace.readers.views.parts import (
     access_of_parts,
@@ -77,6 +77,7 @@ class Windows:
     ) -> None:
         self._readers = readers_of(source)
         n = common_length(self._readers)
+        _check_fixed(self._readers)
         length = check_int("length", length, 1, MAX_SAMPLES)
         stride = check_int("stride", stride, 1, MAX_SAMPLES)
         rate = check_int("rate", rate, 1, MAX_SAMPLES)
@@ -87,7 +88,7 @@ class Windows:
             steps.append(length + check_int("targets", targets, 1, MAX_SAMPLES))
         elif targets is not None:
             self._targets = readers_of(targets, "targets")
-            most = common_length(self._targets)
+            most = common_length(self._targets, "targets")
             if series is not None and most != n:
                 raise ArgumentError(
                     f"targets must be one for each of the {n} samples where there are series, but "
@@ -253,6 +254,16 @@ class _Rows:
             at = found[start : start + positions.size]
             map_leaves(lambda source, target, at=at: take_rows(source, at, target), read, part)
             start += positions.size
+
+
+def _check_fixed(readers: Tree[Reader]) -> None:
+    for name, reader in named_leaves(readers, "source"):
+        if is_ragged(reader.spec):
+            remedy = (
+                "Keep them padded to one, as with headrace.Cached(source, map=...). For windows of "
+                "steps of recordings that lie one after the other, pass their lengths as series."
+            )
+            raise bad_value(name, reader.spec, "of samples of one shape", remedy)
 
 
 def _flat(windows: Array) -> Array:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from headrace.arguments import MAX_SAMPLES, check_bool, check_int
 from headrace.arrays import Array, Indices, fingerprint
 from headrace.errors import ArgumentError, bad_type, bad_value
+from headrace.pytree import named_leaves
 from headrace.sampling.buckets.bucket_order import BucketOrder, Rung
 from headrace.sampling.buckets.ladder import check_ladder
 from headrace.sampling.keys import Tail
@@ -93,7 +94,13 @@ class Buckets:
                 allowed = f"one for each of the {len(self._ladder)} rungs of ladder"
                 raise bad_value("batch_sizes", batch_sizes, allowed)
         if max_tokens is not None:
-            self._max_tokens = check_int("max_tokens", max_tokens, self._ladder[-1], MAX_SAMPLES)
+            self._max_tokens = check_int("max_tokens", max_tokens, 1, MAX_SAMPLES)
+            if max_tokens < self._ladder[-1]:
+                raise bad_value(
+                    "max_tokens",
+                    max_tokens,
+                    f"at least {self._ladder[-1]}, the last rung of ladder",
+                )
         lengths = _checked(lengths)
         self._n = len(lengths)
         rungs = np.searchsorted(np.array(self._ladder), lengths).astype(np.uint16)
@@ -191,15 +198,19 @@ class Buckets:
         return fingerprint(begins, self._samples.astype("<i8", copy=False).view(np.uint8).data)
 
 
-def _checked(lengths: npt.ArrayLike) -> Indices:
+def _checked(lengths: object) -> Indices:
+    allowed = "ints of one dimension, one for each sample"
+    if isinstance(lengths, tuple | dict) and not all(isinstance(n, int) for n in lengths):
+        name = next((name for name, each in named_leaves(lengths) if each is not None), "")
+        remedy = f"Take those of one part, such as reader.sample_lengths(){name}."
+        raise bad_value("lengths", lengths, allowed, remedy)
+    if lengths is None:
+        remedy = "Its reader does not tell them: count them once, and keep them in a file."
+        raise bad_value("lengths", lengths, allowed, remedy)
     array = np.asarray(lengths)
     if array.dtype.kind not in "iu" or array.ndim != 1:
-        raise bad_value(
-            "lengths",
-            lengths,
-            "ints of one dimension, one for each sample",
-            "Of a reader, reader.sample_lengths() gives them.",
-        )
+        remedy = "Of a reader, reader.sample_lengths() gives them."
+        raise bad_value("lengths", lengths, allowed, remedy)
     if len(array) and int(array.min()) < 0:
         sample = int((array < 0).argmax())
         raise bad_value("lengths", f"{int(array[sample])} for sample {sample}", "from 0 on")

@@ -19,6 +19,7 @@ def test_a_position_attends_to_its_own_segment_alone(causal):
                 assert mask[row, i, j] == (ids[i] == ids[j] and (j <= i or not causal))
     assert mask.any(axis=-1).all(), "softmax of nothing would be NaN"
     assert np.array_equal(hr.segment_mask(IDS[0], causal), mask[0])
+    assert np.array_equal(hr.segment_mask(IDS.tolist(), causal), mask)
 
 
 def test_segments_of_all_rows_one_after_the_other():

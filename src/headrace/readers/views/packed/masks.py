@@ -35,6 +35,8 @@ def segment_mask(segment_ids: Any, causal: bool = False) -> Any:
                [0, 0, 1, 0],
                [0, 0, 0, 1]])
     """
+    if isinstance(segment_ids, list):
+        segment_ids = np.asarray(segment_ids)
     same = segment_ids[..., :, None] == segment_ids[..., None, :]
     if not causal:
         return same

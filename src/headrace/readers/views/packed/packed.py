@@ -91,7 +91,7 @@ class Packed:
         seed: int = 0,
     ) -> None:
         self._readers = readers_of(reader, "reader")
-        n = common_length(self._readers)
+        n = common_length(self._readers, "reader")
         self._length = check_int("length", length, 1, _MOST_VALUES)
         if split not in ("never", "long", "always"):
             raise bad_value("split", split, "'never', 'long' or 'always'")
