@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from headrace.arrays import Array, Indices
+from headrace.errors import SampleError
 from headrace.ragged import Ragged, RaggedOut
 from headrace.readers import Reader, Spec
 from headrace.readers.access import fingerprint_of, lengths_of
@@ -21,6 +22,7 @@ from headrace.testing.processes import (
     frequent_thread_switches,
     kept_processes,
 )
+from headrace.testing.special_files import DAMAGES, SPECIAL, assert_named, damage, in_place_of
 
 _LENGTHS = (3, 0, 7, 1, 0, 40, 2, 5)
 
@@ -32,11 +34,13 @@ class RaggedReaderContract:
         dtypes: the dtypes that the storage can hold.
         elements: the shapes, without the first axis, that it can hold.
         knows_lengths: whether it knows the lengths without reading the samples.
+        takes_any_bytes: whether samples are the bytes of files as they are, which are always good.
     """
 
     dtypes: ClassVar[Sequence[str]] = ("int32", "float64", "uint8", "float16", "int64")
     elements: ClassVar[Sequence[tuple[int, ...]]] = ((), (3,), (2, 1))
     knows_lengths: ClassVar[bool] = True
+    takes_any_bytes: ClassVar[bool] = False
 
     def make_reader(self, folder: Path, samples: list[Array]) -> Reader:
         """Stores `samples`, each of shape (length, *element), and returns their reader."""
@@ -49,6 +53,11 @@ class RaggedReaderContract:
             [rng.integers(100, size=(length, *element)).astype(dtype) for length in lengths]
         )
 
+    def sample_file(self, folder: Path, index: int) -> Path | None:
+        """The file that holds sample `index` and no other; None if there is no such file."""
+        del folder, index
+        return None
+
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """Tests that take a dtype or an element run with each of the class's."""
         for name, values in (("dtype", self.dtypes), ("element", self.elements)):
@@ -60,8 +69,14 @@ class RaggedReaderContract:
         return self.make_samples(_LENGTHS, self.elements[0], self.dtypes[0])
 
     @pytest.fixture
-    def reader(self, tmp_path: Path, samples: Ragged) -> Reader:
-        return self._made(tmp_path, samples)
+    def folder(self, tmp_path: Path) -> Path:
+        folder = tmp_path / "samples"
+        folder.mkdir()
+        return folder
+
+    @pytest.fixture
+    def reader(self, folder: Path, samples: Ragged) -> Reader:
+        return self.make_reader(folder, list(samples))
 
     @pytest.fixture
     def processes(self, request: pytest.FixtureRequest) -> KeptProcesses:
@@ -72,13 +87,13 @@ class RaggedReaderContract:
         assert len(reader) == len(samples)
         assert reader.spec == Spec((None, *samples.values.shape[1:]), samples.dtype)
 
-    def test_gives_back_every_dtype(self, tmp_path: Path, dtype: str) -> None:
+    def test_gives_back_every_dtype(self, folder: Path, dtype: str) -> None:
         samples = self.make_samples(_LENGTHS, self.elements[0], dtype)
-        _check_read(self._made(tmp_path, samples), samples, np.arange(len(samples)))
+        _check_read(self.make_reader(folder, list(samples)), samples, np.arange(len(samples)))
 
-    def test_gives_back_every_element(self, tmp_path: Path, element: tuple[int, ...]) -> None:
+    def test_gives_back_every_element(self, folder: Path, element: tuple[int, ...]) -> None:
         samples = self.make_samples(_LENGTHS, element, self.dtypes[0])
-        _check_read(self._made(tmp_path, samples), samples, np.arange(len(samples)))
+        _check_read(self.make_reader(folder, list(samples)), samples, np.arange(len(samples)))
 
     @pytest.mark.parametrize(
         "indices",
@@ -92,9 +107,9 @@ class RaggedReaderContract:
         _check_read(reader, samples, np.repeat(np.array(indices, np.int64), 2)[::2])
 
     @pytest.mark.parametrize("length", [0, 1, 5000])
-    def test_gives_samples_that_are_all_of_one_length(self, tmp_path: Path, length: int) -> None:
+    def test_gives_samples_that_are_all_of_one_length(self, folder: Path, length: int) -> None:
         samples = self.make_samples([length] * 4, self.elements[0], self.dtypes[0])
-        _check_read(self._made(tmp_path, samples), samples, np.array([2, 0]))
+        _check_read(self.make_reader(folder, list(samples)), samples, np.array([2, 0]))
 
     @pytest.mark.parametrize("index", [8, -1, -8, 2**62, -(2**63), 2**63 - 1])
     def test_refuses_indices_out_of_range(self, reader: Reader, index: int) -> None:
@@ -147,10 +162,49 @@ class RaggedReaderContract:
         fingerprint = fingerprint_of(reader)
         assert fingerprint_of(pickle.loads(pickle.dumps(reader))) == fingerprint
 
-    def _made(self, folder: Path, samples: Ragged) -> Reader:
-        folder = folder / "samples"
-        folder.mkdir()
-        return self.make_reader(folder, list(samples))
+    @pytest.mark.parametrize("kind", DAMAGES)
+    def test_names_the_file_and_index_of_a_bad_sample(
+        self, folder: Path, reader: Reader, samples: Ragged, kind: str
+    ) -> None:
+        file = self.sample_file(folder, 5)
+        if file is None:
+            pytest.skip("a sample has no file of its own")
+        if self.takes_any_bytes and kind != "removed":
+            pytest.skip("any bytes are a good sample")
+        expected = damage(file, kind)
+        with pytest.raises(expected) as caught:
+            read_batch(reader, np.array([1, 5, 2]))
+        assert_named(caught.value, file, 5)
+        self._check_lengths(reader, samples, file, expected)
+        _check_read(reader, samples, np.array([4, 6]))  # the others stay good
+
+    @pytest.mark.parametrize("kind", SPECIAL)
+    def test_refuses_what_can_not_be_read(
+        self, folder: Path, reader: Reader, samples: Ragged, kind: str
+    ) -> None:
+        file = self.sample_file(folder, 5)
+        if file is None:
+            pytest.skip("a sample has no file of its own")
+        with in_place_of(file, kind):
+            with pytest.raises(Exception) as caught:  # noqa: PT011  (its class is looked at below)
+                read_batch(reader, np.array([1, 5, 2]))
+            # Nothing is known of the sample, which must not be replaced as a bad one is.
+            assert isinstance(caught.value, OSError)
+            assert not isinstance(caught.value, SampleError)
+            assert_named(caught.value, file, 5)
+            self._check_lengths(reader, samples, file, type(caught.value))
+            _check_read(reader, samples, np.array([4, 6]))
+
+    def _check_lengths(
+        self, reader: Reader, samples: Ragged, file: Path, expected: type[Exception]
+    ) -> None:
+        """Lengths are those that were known before, or the error of sample 5."""
+        try:
+            lengths = lengths_of(reader)
+        except expected as error:
+            assert_named(error, file, 5)
+        else:
+            assert lengths is None or lengths.tolist() == samples.lengths.tolist()
 
 
 def _check_read(reader: Reader, samples: Ragged, indices: Indices) -> None:

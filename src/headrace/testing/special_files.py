@@ -1,8 +1,9 @@
-"""What is no file that can be read, in the place of one."""
+"""What is no good file, in the place of one, and what is to be said of it."""
 
 import contextlib
 import errno
 import os
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,25 @@ import pytest
 # Whoever opens a pipe without waiting for a writer has it open for a moment only.
 _SECONDS_BETWEEN_LOOKS = 1.0
 
+DAMAGES = ("removed", "cut short", "emptied", "overwritten")
 SPECIAL = ("a pipe", "a folder", "a link to itself", "a file that may not be read")
+
+
+def damage(file: Path, kind: str) -> type[Exception]:
+    """Damages a file, in one of the ways of `DAMAGES`: what reading it has to raise then."""
+    if kind == "removed":
+        file.unlink()
+        return FileNotFoundError
+    data = file.read_bytes()
+    file.write_bytes({"cut short": data[:-1], "emptied": b""}.get(kind, b"?" * len(data)))
+    return ValueError
+
+
+def assert_named(error: BaseException, file: Path, index: int) -> None:
+    """The error, or a note of it, names the file and the index of the sample."""
+    said = "\n".join([str(error), *getattr(error, "__notes__", ())])
+    assert file.name in said
+    assert re.search(rf"\b{index}\b", said.replace(file.name, ""))
 
 
 @contextlib.contextmanager

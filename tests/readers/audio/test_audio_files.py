@@ -92,8 +92,11 @@ class TestContractOfAnyLength(RaggedReaderContract):
 
     def make_reader(self, folder, samples):
         for index, sample in enumerate(samples):
-            write(folder / f"{index:05}.wav", sample)
+            write(self.sample_file(folder, index), sample)
         return hr.AudioFiles(folder, dtype=samples[0].dtype)
+
+    def sample_file(self, folder, index):
+        return folder / f"{index:05}.wav"
 
 
 SOUND = {"a.wav": noise(1000), "b.flac": noise(1599), "c.wav": noise(100)}

@@ -39,8 +39,11 @@ class TestContractOfAnyLength(RaggedReaderContract):
 
     def make_reader(self, folder, samples):
         for index, sample in enumerate(samples):
-            np.save(folder / f"sample-{index:05}.npy", sample)
+            np.save(self.sample_file(folder, index), sample)
         return hr.Files(folder, load_npy, ragged=True)
+
+    def sample_file(self, folder, index):
+        return folder / f"sample-{index:05}.npy"
 
 
 def write(folder, **contents):

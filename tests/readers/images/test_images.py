@@ -75,11 +75,15 @@ class TestContractEncoded(RaggedReaderContract):
 
     dtypes = ("uint8",)
     elements = ((),)
+    takes_any_bytes = True
 
     def make_reader(self, folder, samples):
         for index, sample in enumerate(samples):
-            (folder / f"{index:04}.jpg").write_bytes(sample.tobytes())
+            self.sample_file(folder, index).write_bytes(sample.tobytes())
         return hr.Images(folder, decode=False)
+
+    def sample_file(self, folder, index):
+        return folder / f"{index:04}.jpg"
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,27 @@ class TestNpyFiles(RaggedReaderContract):
     def make_reader(self, folder, samples):
         for index, sample in enumerate(samples):
             dtype = sample.dtype.newbyteorder("S" if index % 2 else "=")
-            np.save(folder / f"{index:03}.npy", sample.astype(dtype, order="F"))
+            np.save(self.sample_file(folder, index), sample.astype(dtype, order="F"))
         return hr.NpyFiles(folder, ragged=True)
+
+    def sample_file(self, folder, index):
+        return folder / f"{index:03}.npy"
+
+
+class TestNpyFilesFarAway(TestNpyFiles):
+    def make_reader(self, folder, samples):
+        super().make_reader(folder, samples)
+        return hr.NpyFiles(FarFolder(folder), ragged=True)
+
+
+class TestNpzFiles(RaggedReaderContract):
+    def make_reader(self, folder, samples):
+        for index, sample in enumerate(samples):
+            np.savez(self.sample_file(folder, index), x=sample)
+        return hr.NpzFiles(folder, ragged=True)
+
+    def sample_file(self, folder, index):
+        return folder / f"{index:03}.npz"
 
 
 class TestNpzFilesFarAway(RaggedReaderContract):
@@ -26,8 +45,11 @@ class TestNpzFilesFarAway(RaggedReaderContract):
     def make_reader(self, folder, samples):
         for index, sample in enumerate(samples):
             save = np.savez if index % 2 else np.savez_compressed
-            save(folder / f"{index:03}.npz", x=sample, other=0)
+            save(self.sample_file(folder, index), x=sample, other=0)
         return hr.NpzFiles(FarFolder(folder), keys="x", ragged=["x"])
+
+    def sample_file(self, folder, index):
+        return folder / f"{index:03}.npz"
 
 
 def write(folder, shapes):
