@@ -22,7 +22,7 @@ from headrace.readers.source import data_hash, ids_hash
 from headrace.sampling.batch_sampler import BatchSampler
 from headrace.sampling.keys import Place
 from headrace.sampling.left_out import parsed
-from headrace.sampling.order import StagedOrder
+from headrace.sampling.order import BatchedOrder, StagedOrder
 
 _STATE_FORMAT = 1
 
@@ -50,6 +50,20 @@ class Identity:
         if self._staged is None:
             return self._entries
         return {**self._entries, "order": self._staged.describe_until(*place)}
+
+    def hint(self, theirs: object) -> str:
+        """What would help where an entry of a state is that one, as the end of a message."""
+        order = self._sampler.order
+        # Of such an order, states within an epoch also name the batches of its steps.
+        if not isinstance(order, BatchedOrder) or not str(theirs).startswith(
+            f"{order.describe()},"
+        ):
+            return ""
+        return (
+            " Within an epoch, all ranks together must take the same batches: keep batch_size * "
+            "world_size, what else their sizes follow from, and the tail; or go on from a state of "
+            "the beginning of an epoch."
+        )
 
     @functools.cached_property
     def _entries(self) -> State:
@@ -258,7 +272,7 @@ class Cursor:
                 raise StateError(
                     "state must come from a loader of the same samples in the same order, and of "
                     f"the same transform_version: its {key!r} is {theirs!r}, and this loader's "
-                    f"is {ours!r}."
+                    f"is {ours!r}.{self._identity.hint(theirs)}"
                 )
         try:
             if problem is not None:
