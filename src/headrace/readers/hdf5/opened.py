@@ -3,6 +3,7 @@
 import os
 
 import h5py
+import numpy as np
 
 from headrace.arguments import check_dtype
 from headrace.errors import ArgumentError, HeadraceError, StorageError, bad_value, unreadable
@@ -55,7 +56,7 @@ class Opened:
                 if key in named:
                     allowed = f"keys of datasets with rows of any length; {name!r} has others"
                     raise bad_value("ragged", key, allowed)
-                remedy = f"{REMEDY}. " if RaggedThroughH5py.can_read(dataset) else ""
+                remedy = f"{REMEDY}. " if RaggedThroughH5py.can_read(dataset) else _of_rows(dataset)
                 # First, as it refuses what can't be read.
                 shape, dtype = dataset.shape, dataset.dtype
                 stored = stored_array("datasets", name, shape, dtype, 1, path, remedy)
@@ -89,6 +90,18 @@ def reopened(path: str, arrays: ChosenArrays) -> Opened:
     if reason is not None:
         raise bad_file(path, reason)
     return opened
+
+
+def _of_rows(dataset: h5py.Dataset) -> str:
+    """Why its rows of any length can't be read, if it has such, as part of a message."""
+    of_rows = h5py.check_vlen_dtype(dataset.dtype)
+    if of_rows is None:
+        return ""
+    if dataset.ndim != 1:
+        return "Rows of any length have one axis before them, that of the samples. "
+    if not np.dtype(of_rows).isnative:
+        return "Rows of any length must be in this machine's byte order, as h5py misreads others. "
+    return ""
 
 
 def _explained(path: str, error: Exception) -> HeadraceError:
