@@ -203,8 +203,10 @@ class RaggedReaderContract:
             lengths = lengths_of(reader)
         except expected as error:
             assert_named(error, file, 5)
-        else:
-            assert lengths is None or lengths.tolist() == samples.lengths.tolist()
+            return
+        if lengths is not None:
+            assert isinstance(lengths, np.ndarray)
+            assert lengths.tolist() == samples.lengths.tolist()
 
 
 def _check_read(reader: Reader, samples: Ragged, indices: Indices) -> None:
