@@ -11,7 +11,7 @@ from typing import NoReturn, overload
 
 import numpy as np
 
-from headrace.arrays import Array, DType, Indices, aligned_empty
+from headrace.arrays import Array, DType, Indices, UnheldError, aligned_empty, held, may_change
 from headrace.errors import ArgumentError, ArgumentTypeError, OutOfRangeError, bad_type, bad_value
 
 Empty = Callable[[tuple[int, ...], DType], Array]
@@ -247,7 +247,11 @@ def gather(values: Array, starts: Indices, lengths: Indices, out: RaggedOut) -> 
 
 
 def fill(values: Array, starts: Indices, lengths: Indices, target: Ragged) -> None:
-    """Fills `target`, of these lengths, with the elements `values[start : start + length]`."""
+    """Fills `target`, of these lengths, with the elements `values[start : start + length]`.
+
+    Raises:
+        UnheldError: a sample has a value that does not fit into the dtype of `target`.
+    """
     total, n = len(target.values), len(lengths)
     if not target.values.nbytes:
         return
@@ -262,13 +266,29 @@ def fill(values: Array, starts: Indices, lengths: Indices, target: Ragged) -> No
             return
         stops = (starts + lengths).tolist()
         pieces = [values[a:b] for a, b in zip(starts.tolist(), stops, strict=True)]
-        np.concatenate(pieces, out=target.values, casting="same_kind")
+        if may_change(values.dtype, target.dtype):
+            elements = np.concatenate(pieces)
+            target.values[...] = held_samples(elements, target.offsets, target.dtype)
+        else:
+            np.concatenate(pieces, out=target.values, casting="same_kind")
         return
-    elements = elements_of(starts, lengths, target.offsets)
+    at = elements_of(starts, lengths, target.offsets)
     if values.flags.c_contiguous and values.flags.aligned:
-        np.asarray(values).take(elements, 0, target.values, "clip")
+        np.asarray(values).take(at, 0, target.values, "clip")
     else:
-        target.values[...] = values[elements]
+        target.values[...] = values[at]
+
+
+def held_samples(values: Array, offsets: Indices, dtype: DType) -> Array:
+    """`values` themselves, if all of them fit into `dtype`.
+
+    Raises:
+        UnheldError: one does not; `row` is the sample that it is of.
+    """
+    try:
+        return held(values, dtype)
+    except UnheldError as error:
+        raise error.at(int(np.searchsorted(offsets, error.row, "right")) - 1) from None
 
 
 def check_offsets(values: Array, offsets: Indices) -> Indices:

@@ -99,6 +99,23 @@ def test_moving_the_loader_within_an_iteration_is_refused():
     assert loader.place == (3, 0)
 
 
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (np.array([1, 2**40 + 1]), "has 1099511627777, which int32 can't hold"),
+        (np.array([1, 2**32], "u8"), "has 4294967296, which uint32 can't hold"),
+        (np.array([1, 1e300]), r"has 1e\+300, which float32 can't hold"),
+    ],
+)
+def test_numbers_that_jax_would_change_are_an_error(values, said):
+    """As it has no 64 bits unless it is told to, and cuts off what is too much."""
+    batches = iter(hr.Loader({"x": values}, 1, shuffle=False).to_jax())
+    assert next(batches)["x"].tolist() == [1]
+    with pytest.raises(hr.ArgumentError, match=f"{said}.*jax_enable_x64") as caught:
+        next(batches)
+    assert "leaf ['x']" in caught.value.__notes__[0]
+
+
 def test_strings_stay_arrays_of_numpy():
     loader = hr.Loader((np.arange(4), np.array(list("abcd"))), batch_size=2, shuffle=False)
     numbers, names = next(iter(loader.to_jax()))

@@ -125,6 +125,7 @@ def test_labels_are_converted_to_the_dtype(labels, dtype):
     assert np.array_equal(read(reader), np.asarray(labels).astype(dtype))
 
 
+@pytest.mark.fault("a number that the dtype asked for can't hold", "error", "labels")
 @pytest.mark.parametrize(
     ("labels", "dtype", "said"),
     [
@@ -135,6 +136,9 @@ def test_labels_are_converted_to_the_dtype(labels, dtype):
         ([1j], "float32", "complex128"),
         (["1", "2"], "int64", "<U1"),
         ([1, 2], "U5", "int64"),
+        ([1, 70000], "float16", "sample 1 has the label 70000"),
+        ([1.0, 1e39], "float32", "sample 1 has the label 1e+39"),
+        (["cat", "horse"], "U3", "sample 1 has the label horse"),
     ],
 )
 def test_dtype_that_would_change_a_label_is_refused(labels, dtype, said):

@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 
 from headrace.adapters.adapter import deliver, needs_pad, one_ahead
+from headrace.arrays import UnheldError, held
 from headrace.batching.cursor import Cursor, State
 from headrace.batching.feed import Feed, HasFeed, feed_of
 from headrace.batching.transforms import Batch
-from headrace.errors import StateError, missing_extra
+from headrace.errors import ArgumentError, StateError, missing_extra
 from headrace.pytree import map_leaves, named_leaves
 from headrace.ragged import Ragged
 from headrace.sampling.keys import Place
@@ -167,6 +168,7 @@ class Mover:
             return leaf
         device = self._device
         try:
+            _check_held(leaf)
             if isinstance(device, jax.sharding.Sharding) and not device.is_fully_addressable:
                 gather: Any = jax.make_array_from_process_local_data
                 return gather(device, leaf)
@@ -196,6 +198,18 @@ def _of_json(state: bytes | str | State) -> State:
             f"state must be JSON, as get_state() gives it, but is not: {error}"
         ) from None
     return parsed
+
+
+def _check_held(leaf: object) -> None:
+    """Raises an ArgumentError if JAX would make other numbers of it, as of int64 without x64."""
+    if isinstance(leaf, np.ndarray):
+        try:
+            held(leaf, jax.dtypes.canonicalize_dtype(leaf.dtype))
+        except UnheldError as error:
+            raise ArgumentError(
+                f"a batch {error.reason}, as which JAX takes {leaf.dtype}. Call "
+                "jax.config.update('jax_enable_x64', True), or change it in a transform."
+            ) from None
 
 
 def _is_numeric(leaf: object) -> bool:

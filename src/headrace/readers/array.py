@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from headrace.arguments import check_ids
-from headrace.arrays import Array, DType, Indices
+from headrace.arrays import Array, DType, Indices, held
 from headrace.errors import bad_type, bad_value
 from headrace.readers.reader import Spec, check_read
 from headrace.readers.shared.format_error import FormatError, bad_file, opening
@@ -96,13 +96,17 @@ def array_of(reader: ArrayReader) -> Array:
 
 
 def take_rows(array: Array, indices: Indices, out: Array) -> None:
-    """Copies the rows `indices`, which must be in range, of `array` into `out`."""
+    """Copies the rows `indices`, which must be in range, of `array` into `out`.
+
+    Raises:
+        UnheldError: a row has a value that does not fit into the dtype of `out`.
+    """
     if array.flags.c_contiguous and array.flags.aligned and array.dtype == out.dtype:
         # Any other mode than clip or wrap would go through a copy of `out`.
         np.asarray(array).take(indices, 0, out, "clip")
     else:
         # numpy.take would copy the whole of such an array first.
-        out[...] = array[indices]
+        out[...] = held(array[indices], out.dtype)
 
 
 # Of smaller rows, whole windows are copied in less time than each row by itself.

@@ -23,8 +23,8 @@ from headrace.readers.shared.samples.sample_values import (
     UnfitError,
     check_ragged,
     check_spec,
-    converted,
     fits,
+    held_of,
     learned,
     write_sample,
 )
@@ -250,7 +250,7 @@ class GetItem:
                 and fits(values, spec, self._converts)
             ):
                 with contextlib.suppress(UnfitError):  # which then names the sample
-                    out[key][...] = converted(values, spec.dtype, key)
+                    out[key][...] = held_of(values, spec.dtype, key)
                     continue
             rows.append(key)
         for row, index in enumerate(numbers if rows else ()):

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from headrace.arguments import check_dtype, check_ids, check_int, hint_of_raw, keeps_kind
-from headrace.arrays import Array, DType, Indices, fingerprint
+from headrace.arrays import Array, DType, Indices, fingerprint, unheld
 from headrace.errors import ArgumentError, bad_type, bad_value
 from headrace.readers.array import take_rows
 from headrace.readers.reader import Spec, check_read
@@ -235,10 +235,11 @@ def _converted(values: Array, dtype: DType) -> Array:
             f"labels must be of a kind that can become dtype={dtype}, but are {values.dtype}"
             f"{hint_of_raw(values.dtype)}."
         )
-    with np.errstate(invalid="ignore"):  # of a NaN, which is found below
+    with np.errstate(invalid="ignore", over="ignore"):  # of what is found below
         converted = values.astype(dtype)
-    if to_int and (converted != values).any():
-        first = np.argwhere(converted != values)[0]
+    lost = unheld(values, converted)
+    if lost.any():
+        first = np.argwhere(lost)[0]
         raise ArgumentError(
             f"labels must be the same as dtype={dtype}, but sample {first[0]} has the label "
             f"{values[tuple(first)]}."

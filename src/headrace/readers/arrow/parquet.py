@@ -50,9 +50,9 @@ class Parquet(TableReader):
         names: the files below root, in their order. Default: all that end with .parquet or .pq, but
             those whose name, or that of a folder, begins with a dot or an underscore.
         dtype: of the samples that are read; for several columns perhaps a dict, by key. Default: as
-            they are stored. Numbers are converted if that does not change their kind. Of a
-            binary of a fixed size, the dtype that is in it, with its shape, such as
-            numpy.dtype(("uint8", (32, 32, 3))).
+            they are stored. Numbers are converted if that does not change their kind; a sample with
+            one that does not fit, such as 300 into int8, is an error. Of a binary of a fixed size,
+            the dtype that is in it, with its shape, such as numpy.dtype(("uint8", (32, 32, 3))).
         ragged: True if lists may have any length, strings and binaries too, which are read as
             their bytes (uint8): a batch of such a column is a `Ragged`. Columns of one shape stay
             as they are. Or the keys of those columns.

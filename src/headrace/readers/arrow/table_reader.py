@@ -268,10 +268,13 @@ class TableReader:
         files = self._blocks.file[blocks]
         for key, (name, column) in self._folders.items():
             null = np.flatnonzero(column.is_null[files])
-            if len(null):
-                where = repr(self._location(int(files[null[0]])))
-                raise bad_sample(int(indices[null[0]]), where, f"column {name!r} is null")
-            part_of(out, key)[...] = column.values[files]
+            fault = (int(null[0]), "is null") if len(null) else None
+            if fault is None:
+                fault = Values(column.values, None).copy_rows(files, part_of(out, key), files)
+            if fault is not None:
+                row, reason = fault
+                where = repr(self._location(int(files[row])))
+                raise bad_sample(int(indices[row]), where, f"column {name!r} {reason}")
 
     def _values(self, needed: dict[int, int]) -> Iterator[tuple[int, BlockValues]]:
         """Yields the columns of each block in any order, perhaps some of them at a time.

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from headrace.arrays import Array, DType, Indices
+from headrace.arrays import Array, DType, Indices, UnheldError, held
 from headrace.ragged import RaggedOut, elements_of, gather
 from headrace.readers.array import take_rows
 from headrace.readers.reader import Spec
@@ -103,10 +103,13 @@ class Values(NamedTuple):
         fault = first_fault(self.faults, at)
         if fault is not None:
             return fault
-        if len(rows) == len(out) and isinstance(self.data, np.ndarray):
-            take_rows(self.data, at, out)
-        else:
-            out[rows] = self.data[at]
+        try:
+            if len(rows) == len(out) and isinstance(self.data, np.ndarray):
+                take_rows(self.data, at, out)
+            else:
+                out[rows] = held(self.data[at], out.dtype)
+        except UnheldError as error:
+            return error.row, str(error)
         return None
 
 
@@ -136,11 +139,13 @@ class RaggedValues(NamedTuple):
         wrong = (starts < 0) | (stops < starts) | (stops > len(self.data))
         if wrong.any():
             return int(wrong.argmax()), OUTSIDE
-        if len(rows) == len(out):
-            self._gather(starts, stops - starts, out)
-        else:
-            part = RaggedOut(len(rows), out.element, out.dtype)
+        alone = len(rows) == len(out)
+        part = out if alone else RaggedOut(len(rows), out.element, out.dtype)
+        try:
             self._gather(starts, stops - starts, part)
+        except UnheldError as error:
+            return error.row, str(error)
+        if not alone:
             out[rows] = part.result
         return None
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from headrace.arguments import check_path
-from headrace.arrays import Indices
+from headrace.arrays import Indices, UnheldError
 from headrace.errors import bad_value, missing_extra
 from headrace.per_process import PerProcess
 from headrace.pytree import Tree
@@ -49,7 +49,8 @@ class Hdf5:
             groups, the keys are the names below them; links are not followed; and if there is but
             one dataset in it, the samples are its rows.
         dtype: of the samples that are read; for several datasets perhaps a dict, by key. Default:
-            as they are stored. Numbers are converted if that does not change their kind.
+            as they are stored. Numbers are converted if that does not change their kind; a sample
+            with one that does not fit, such as 300 into int8, is an error.
         ragged: True if datasets of rows of any length, such as `h5py.vlen_dtype("int32")` and
             strings, are to be read: a batch of them is a `Ragged`; of strings, of their bytes. Or
             the keys of those datasets.
@@ -148,10 +149,12 @@ class Hdf5:
         try:
             lengths += data.lengths()
         except FAILURES as error:
-            name = self._arrays.found[key].name
-            at = sum(map(len, lengths))
-            raise sample_error(error, at, self._path, f"dataset {name!r}") from error
+            raise self._error(error, sum(map(len, lengths)), key) from error
         return np.concatenate(lengths)
+
+    def _error(self, error: Exception, index: int, key: str) -> Exception:
+        dataset = f"dataset {self._arrays.found[key].name!r}"
+        return sample_error(error, index, self._path, dataset)
 
     def _open(self) -> "Opened":
         opened = self._opened.get()
@@ -165,10 +168,13 @@ class Hdf5:
         opened = self._open()
         for key, part in self._arrays.parts(out):
             data = opened.data[key]
-            if isinstance(data, BySample):
-                data.read(indices, part)
-            else:
-                self._read_blocks(key, data, indices, part)
+            try:
+                if isinstance(data, BySample):
+                    data.read(indices, part)
+                else:
+                    self._read_blocks(key, data, indices, part)
+            except UnheldError as error:
+                raise self._error(error, int(indices[error.row]), key) from None
 
     def _read_blocks(self, key: str, data: ByBlock, indices: Indices, out: Out) -> None:
         rows = dict(rows_of_blocks(indices // data.block))
@@ -178,8 +184,7 @@ class Hdf5:
                 try:
                     array = data.load(block)
                 except FAILURES as error:
-                    index, part = int(indices[rows[block][0]]), self._arrays.found[key].name
-                    raise sample_error(error, index, self._path, f"dataset {part!r}") from error
+                    raise self._error(error, int(indices[rows[block][0]]), key) from error
                 yield (key, block), array
 
         blocks = [(key, block) for block in rows]
@@ -190,7 +195,10 @@ class Hdf5:
             at = indices[chosen] - block * data.block
             if isinstance(array, Ragged):
                 part = RaggedOut(len(chosen), out.element, out.dtype)
-                gather(array.values, array.offsets[at], array.lengths[at], part)
+                try:
+                    gather(array.values, array.offsets[at], array.lengths[at], part)
+                except UnheldError as error:
+                    raise error.at(int(chosen[error.row])) from None
                 out[chosen] = part.result
             else:
                 copy_rows(array, at, out, chosen)

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from headrace.arguments import check_dtype, hint_of_raw, keeps_kind
-from headrace.arrays import Array
+from headrace.arrays import Array, UnheldError, held
 from headrace.readers.npy.header import MAX_START_BYTES, NpyLayout, parse_header, read_header
 from headrace.readers.reader import Spec
 from headrace.readers.shared.format_error import FormatError
@@ -63,7 +63,8 @@ class NpyDecoder:
 
     def array(self, data: memoryview) -> Array:
         """The array in `data`, whose memory it shares; in whatever order and dtype it has there."""
-        return array_in(data, self.layout(read_header(io.BytesIO(data[:MAX_START_BYTES]))))
+        layout = self.layout(read_header(io.BytesIO(data[:MAX_START_BYTES])))
+        return self._held(array_in(data, layout))
 
     def decode(self, data: memoryview, row: Array) -> None:
         """Writes the array in `data` into `row`, which has shape (1, *shape)."""
@@ -90,7 +91,13 @@ class NpyDecoder:
                 raise _ends(layout.data_offset_bytes + received, layout.nbytes)
         if not plain:
             array = stored.T if layout.fortran_order else stored
-            row[...] = array.reshape(row.shape)
+            row[...] = self._held(array.reshape(row.shape))
+
+    def _held(self, array: Array) -> Array:
+        try:
+            return held(array, self.spec.dtype)
+        except UnheldError as error:
+            raise FormatError(f"it {error}") from None
 
     def _check(self, layout: NpyLayout) -> None:
         shape, expected = layout.shape, self.spec.shape

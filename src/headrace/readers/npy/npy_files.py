@@ -46,7 +46,8 @@ class NpyFiles(InFiles):
             length one; or in the length of their first axis if it is None, such as (None, 80).
         dtype: of the samples that are read. Default: that of the first file, which all others must
             then have. When given, files are converted, if that is possible without changing their
-            kind (float64 to float32, uint8 to float32, but not float32 to uint8).
+            kind (float64 to float32, uint8 to float32, but not float32 to uint8). A file with a
+            number that does not fit, such as 300 into int8, is an error.
         ragged: whether the first axis may have any length: a batch is then a `Ragged`. The same as
             None in shape.
 

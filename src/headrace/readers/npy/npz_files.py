@@ -59,7 +59,7 @@ class NpzFiles(InFiles):
             array itself if there is only one. What else a file holds is passed over.
         dtype: of the samples, or a dict of those of some arrays. Default: that of the first file,
             which all others must then have. When given, arrays are converted, if that is possible
-            without changing their kind.
+            without changing their kind; one with a number that does not fit is an error.
         ragged: True if the first axis of all arrays that have one may have any length, or the keys
             of those: a batch of them is a `Ragged`.
 

@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 import numpy as np
 
 from headrace.arguments import check_int
-from headrace.arrays import Array, Indices
+from headrace.arrays import Array, Indices, held
 from headrace.per_process import PerProcess
 from headrace.pytree import nbytes
 
@@ -170,9 +170,13 @@ _LARGE_ROW_BYTES = 2048
 
 
 def copy_rows(block: Array, chosen: Indices, out: Array, rows: Indices) -> None:
-    """`out[rows] = block[chosen]`."""
+    """`out[rows] = block[chosen]`.
+
+    Raises:
+        UnheldError: a row of `out` would get a value that does not fit into its dtype.
+    """
     if out.strides[0] < _LARGE_ROW_BYTES:
-        out[rows] = block[chosen]
+        out[rows] = held(block[chosen], out.dtype, rows)
     else:
         for source, target in zip(chosen.tolist(), rows.tolist(), strict=True):
-            out[target] = block[source]
+            out[target] = held(block[source : source + 1], out.dtype, [target])

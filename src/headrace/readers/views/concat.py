@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from headrace.arguments import check_dtype, keeps_kind
-from headrace.arrays import Indices, fingerprint
+from headrace.arrays import Indices, UnheldError, fingerprint, held
 from headrace.errors import ArgumentError, bad_value
 from headrace.pytree import Tree, map_leaves, named_leaves
+from headrace.ragged import Ragged, held_samples
 from headrace.readers.access import Access, Part, Stamps, lengths_of
 from headrace.readers.reader import (
     Batched,
@@ -25,6 +26,7 @@ from headrace.readers.reader import (
     result_of,
 )
 from headrace.readers.shared.block_cache import rows_of_blocks
+from headrace.readers.shared.format_error import bad_sample
 from headrace.readers.source import common_length, readers_of, samples_hash
 from headrace.readers.views.parts import (
     access_of_parts,
@@ -50,7 +52,8 @@ class Concat:
             samples have the same structure and shapes.
         dtype: what the samples become, if that does not change their kind (uint8 to float32, but
             not float32 to uint8): a dtype for all arrays, or a tuple or dict of dtypes as the
-            samples are, with None for what stays. Default: they must have the same.
+            samples are, with None for what stays. A sample with a number that does not fit, such as
+            300 into int8, is an error. Default: they must have the same.
         named: more sources, by name, so that a `Mix` can name their shares.
 
     Attributes:
@@ -205,11 +208,20 @@ class Concat:
             renumber_in(error, "sample {} of the concatenation", indices, of_source)
             raise
         if not directly:
-            map_leaves(lambda part, read: _put(part, rows, read), out, result_of(target))
+            try:
+                map_leaves(lambda part, read: _put(part, rows, read), out, result_of(target))
+            except UnheldError as error:
+                index, at = int(indices[error.row]), int(of_source[error.row])
+                where = f"sample {at} of sources[{source}]"
+                raise bad_sample(index, where, f"it {error}") from None
 
 
 def _put(part: Any, rows: Indices, read: Batched) -> None:
-    part[rows] = read
+    if isinstance(read, Ragged):
+        held_samples(read.values, read.offsets, part.dtype)
+        part[rows] = read
+    else:
+        part[rows] = held(read, part.dtype)
 
 
 def _agreed(specs: list[Specs], dtype: DTypes) -> Specs:

@@ -10,7 +10,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from headrace.arrays import Array, Indices
+from headrace.arrays import Array, Indices, UnheldError
 from headrace.errors import (
     FileMissingError,
     SampleNotFoundError,
@@ -53,7 +53,8 @@ class Zarr:
             root, or all arrays of the group by their names; if there is but one, its rows. Behind a
             URL, a group can only be asked for its arrays if its metadata are consolidated.
         dtype: of the samples that are read; for several arrays perhaps a dict, by key. Default: as
-            they are stored. Numbers are converted if that does not change their kind.
+            they are stored. Numbers are converted if that does not change their kind; a sample with
+            one that does not fit, such as 300 into int8, is an error.
         missing: what a chunk that is not there is: "fill", the array's fill value, as in zarr; or
             an "error". zarr itself leaves out chunks of nothing but the fill value, unless it is
             told to write them (config={"write_empty_chunks": True}), as `headrace pack` does. Of a
@@ -150,7 +151,10 @@ class Zarr:
 
         for (key, block), array in self._cache.each(rows, load, self._at_once):
             chosen = rows[key, block]
-            copy_rows(array, indices[chosen] - block * lengths[key], parts[key], chosen)
+            try:
+                copy_rows(array, indices[chosen] - block * lengths[key], parts[key], chosen)
+            except UnheldError as error:
+                raise self._explained(error, int(indices[error.row]), key, block) from None
 
     def _explained(self, error: BaseException, index: int, key: str, block: int) -> BaseException:
         if isinstance(error, FileMissingError):

@@ -30,7 +30,7 @@ class FolderColumn(NamedTuple):
 
     Attributes:
         spec: of the number.
-        values: shape (files,).
+        values: shape (files,); perhaps of another dtype than that of the spec.
         is_null: of each file, whether it has none.
     """
 
@@ -83,7 +83,7 @@ def folder_column(
         raise bad_value("dtype", dtype, f"{allowed} without changing its kind")
     values = np.zeros(len(texts), stored)
     values[~is_null] = np.array(given, stored)
-    return FolderColumn(Spec((), target), values.astype(target), is_null)
+    return FolderColumn(Spec((), target), values, is_null)
 
 
 def _dtype_of(texts: list[str]) -> DType | None:

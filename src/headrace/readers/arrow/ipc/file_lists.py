@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from headrace.arrays import Array, Indices, address
+from headrace.arrays import Array, Indices, UnheldError, address
 from headrace.ragged import Ragged, RaggedOut, fill
 from headrace.readers.arrow.values import OUTSIDE, Fault, RaggedValues, first_fault
 
@@ -99,7 +99,10 @@ class FileLists(NamedTuple):
             target = Ragged(flat, target.offsets * self.width)
             starts, lengths = starts * self.width, lengths * self.width
         starts += self.value_at[of_each]
-        fill(self.values, starts, lengths, target)
+        try:
+            fill(self.values, starts, lengths, target)
+        except UnheldError as error:
+            return error.row, str(error)
         return None
 
 

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias, TypeGuard
 import numpy as np
 
 from headrace.arguments import check_dtype, hint_of_raw, keeps_kind
-from headrace.arrays import Array, DType
+from headrace.arrays import Array, DType, UnheldError, held
 from headrace.errors import bad_type, bad_value
 from headrace.pytree import Tree, leaves, map_leaves
 from headrace.readers.reader import Out, Spec, Specs, is_specs
@@ -130,7 +130,7 @@ def write_sample(
                 else f"; expected is {spec.dtype}. To convert numbers, pass spec= to the reader"
             )
             raise UnfitError(f"{where} has the dtype {array.dtype}{expected}")
-        out[row] = converted(array, spec.dtype, where)
+        out[row] = held_of(array, spec.dtype, where)
     elif isinstance(spec, dict):
         if not isinstance(sample, Mapping):
             raise UnfitError(f"{where} is a {type(sample).__name__}; expected is a dict")
@@ -197,21 +197,12 @@ def _check_ints(sample: list[object], array: Array, where: str) -> None:
             )
 
 
-def converted(array: Array, dtype: DType, where: str) -> Array:
-    """The values for an array of another dtype; an `UnfitError` if it can't hold them."""
-    if np.can_cast(array.dtype, dtype, "safe"):
-        return array
-    with np.errstate(over="ignore"):
-        result = array.astype(dtype)
-    if dtype.kind in "fc":
-        held = np.isfinite(result) | ~np.isfinite(array)
-    elif dtype.kind in "iuSU":
-        held = result == array
-    else:
-        return result
-    if not held.all():
-        raise UnfitError(f"{where} has {array[~held].flat[0]}, which {dtype} of spec can't hold")
-    return result
+def held_of(array: Array, dtype: DType, where: str) -> Array:
+    """The array itself, if it can be written as that dtype; else an `UnfitError`."""
+    try:
+        return held(array, dtype)
+    except UnheldError as error:
+        raise UnfitError(f"{where} {error}") from None
 
 
 def fits(array: Array, spec: Spec, converts: bool) -> bool:
