@@ -41,7 +41,8 @@ class Arrow(TableReader):
     Args:
         root: a file; or a folder with files, in the order of their names.
         columns: the name of one column, whose values are the samples; or the names of several, or a
-            dict of names, for samples that are dicts with these keys. Default: all columns.
+            dict of names, for samples that are dicts with these keys. Default: all columns. A field
+            of a struct is named by a dot, such as "image.bytes".
         names: the files below root, in their order. Default: all that end with .arrow, .feather or
             .ipc, but those whose name, or that of a folder, begins with a dot or an underscore.
         dtype: of the samples that are read; for several columns perhaps a dict, by key. Default: as

@@ -2,7 +2,6 @@
 
 import contextlib
 import re
-from collections import Counter
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -19,6 +18,7 @@ from headrace.errors import (
     bad_value,
 )
 from headrace.readers.arrow.decoding import shape_of_first, whole
+from headrace.readers.arrow.fields import FieldPath, Fields, fields_of, type_at, values_at
 from headrace.readers.arrow.types import Stored, has_any_length, stored_as
 from headrace.readers.arrow.values import Column, Wanted
 from headrace.readers.reader import Spec
@@ -29,6 +29,12 @@ from headrace.readers.shared.samples.ragged_parts import ragged_keys
 # What pyarrow says of a codec that it was built without, and of one that no version has.
 _NO_CODEC = re.compile(
     "Support for codec .* not built|compression is supported by the Parquet format in"
+)
+
+_NOT_EMBEDDED = (
+    "is null: its file is not in the table, which only names it, in `path`. Have `datasets` put it "
+    "there: save_to_disk does, and before to_parquet, dataset.with_format('arrow')"
+    ".map(datasets.table.embed_table_storage, batched=True)"
 )
 
 
@@ -57,7 +63,7 @@ def columns_of_files(
     schemas: list[pa.Schema],
     locations: list[str],
     lengths: list[int],
-    first_rows: Callable[[list[str]], pa.Table],
+    first_rows: Callable[[list[FieldPath]], pa.Table],
 ) -> list[list[Column]]:
     """The columns to read, as each of the files stores them.
 
@@ -83,9 +89,9 @@ def columns_of_files(
     for number in range(first + 1, len(schemas)):
         if lengths[number]:
             schema, location = schemas[number], locations[number]
-            names = set(schema.names)  # which pyarrow lists again each time
+            fields = Fields(schema)
             fitted = [
-                _fitted(one, schema, names, location, locations[first], converts) for one in chosen
+                _fitted(one, schema, fields, location, locations[first], converts) for one in chosen
             ]
             of_files[number] = chosen if fitted == chosen else fitted
     return of_files
@@ -95,14 +101,19 @@ def _choose(
     wanted: Wanted,
     schema: pa.Schema,
     location: str,
-    first_rows: Callable[[list[str]], pa.Table],
+    first_rows: Callable[[list[FieldPath]], pa.Table],
 ) -> list[Column]:
     """The columns of the first file."""
-    names = _names_by_key(schema.names, wanted, location)
+    names = _names_by_key(schema.names, wanted)
+    if wanted.chosen is None and not names:
+        raise ArgumentError(f"columns must be at least one, but {location!r} has none.")
+    present = Fields(schema)
+    paths = {key: _path(present, name, wanted, location) for key, name in names.items()}
     named = ragged_keys(wanted.ragged, names)
     stored, unfit, ragged, has_bytes = {}, {}, {}, False
+    fields: list[str] = []
     for key, name in names.items():
-        kind = schema.field(name).type
+        kind = type_at(schema, paths[key])
         ragged[key] = key in named or (wanted.ragged is True and has_any_length(kind))
         try:
             stored[key] = stored_as(kind, ragged[key])
@@ -112,6 +123,7 @@ def _choose(
                 raise bad_value("ragged", key, allowed) from None
             unfit[name] = f"column {name!r} {error}"
             has_bytes = has_bytes or has_any_length(kind)
+            fields += fields_of(kind, name)
     if unfit:
         fitting = [name for name in names.values() if name not in unfit]
         others = f" To leave it out, pass columns={fitting}." if fitting else ""
@@ -119,52 +131,65 @@ def _choose(
             f"columns must be numbers of a fixed size, but in {location!r} "
             f"{'; '.join(unfit.values())}. "
             + ("To read strings and binaries as their bytes, pass ragged=True. " * has_bytes)
+            + (f"Of a struct, name its fields, such as columns={fields[0]!r}. " if fields else "")
             + f"Store numbers, or read it with hr.GetItem.{others}"
         )
-    lists = {names[key] for key, one in stored.items() if None in one.shape[ragged[key] :]}
+    lists = {paths[key] for key, one in stored.items() if None in one.shape[ragged[key] :]}
     rows = first_rows(sorted(lists)) if lists else None
     dtypes = dtypes_by_key(wanted.dtype, names)
     columns = []
     for key, name in names.items():
         one = stored[key]
-        shape = _shape(one, name, rows, location, ragged[key])
+        first = None if rows is None or paths[key] not in lists else values_at(rows, paths[key])
+        shape = _shape(one, name, first, location, ragged[key])
         target, inner = _target(dtypes[key], one.dtype, name, wanted.dtype)
         spec = Spec((*(shape[axis] for axis in one.axes), *inner), target)
-        columns.append(Column(key, name, shape, one.axes, one.dtype, spec))
+        if_null = _NOT_EMBEDDED if _is_encoded_file(schema, paths[key]) else ""
+        columns.append(Column(key, name, paths[key], shape, one.axes, one.dtype, spec, if_null))
     return columns
 
 
-def _names_by_key(present: list[str], wanted: Wanted, location: str) -> dict[str, str]:
+def _is_encoded_file(schema: pa.Schema, path: FieldPath) -> bool:
+    """Whether it is the bytes of a file, as `datasets` of Hugging Face stores images and sound."""
+    outer = type_at(schema, path[:-1]) if len(path) > 1 else None
+    return path[-1] == "bytes" and outer is not None and outer.get_field_index("path") >= 0
+
+
+def _names_by_key(present: list[str], wanted: Wanted) -> dict[str, str]:
     chosen = wanted.chosen
     if isinstance(chosen, dict):
         names = chosen
     else:
         names = {name: name for name in (present if chosen is None else [chosen])}
-    counts = Counter(present)
-    for name in names.values():
-        if not counts[name]:
-            there = f"{', '.join(map(repr, present))} of {location!r}"
-            if wanted.in_folders:
-                there += f" and {', '.join(map(repr, wanted.in_folders))} of its folders"
-            raise bad_value("columns", name, f"among {there}")
-        if counts[name] > 1:
-            raise ArgumentError(
-                f"columns must be told by their names, but {location!r} has {name!r} "
-                f"{counts[name]} times."
-            )
-    if chosen is None and not names:
-        raise ArgumentError(f"columns must be at least one, but {location!r} has none.")
     return names
 
 
+def _path(present: Fields, name: str, wanted: Wanted, location: str) -> FieldPath:
+    path = present.find(name)
+    if path is None:
+        there = f"{', '.join(map(repr, present.counts))} of {location!r}"
+        if wanted.in_folders:
+            there += f" and {', '.join(map(repr, wanted.in_folders))} of its folders"
+        fields = present.beside(name)
+        if fields:
+            there += f", or of fields {', '.join(map(repr, fields))}"
+        raise bad_value("columns", name, f"among {there}")
+    times = present.counts[path[0]]
+    if times > 1:
+        raise ArgumentError(
+            f"columns must be told by their names, but {location!r} has {path[0]!r} {times} times."
+        )
+    return path
+
+
 def _shape(
-    stored: Stored, name: str, rows: pa.Table | None, location: str, ragged: bool
+    stored: Stored, name: str, rows: pa.ChunkedArray | None, location: str, ragged: bool
 ) -> tuple[int | None, ...]:
-    """The shape of samples as stored; where there are lists, that of the first one."""
-    if rows is None or None not in stored.shape[ragged:]:
+    """The shape of samples as stored; where there are lists, that of the first of some rows."""
+    if rows is None:
         return stored.shape
     try:
-        return shape_of_first(whole(rows[name]), ragged)
+        return shape_of_first(whole(rows), ragged)
     except FormatError as error:
         raise bad_sample(0, f"{location!r}, column {name!r}", error) from None
 
@@ -199,13 +224,14 @@ def _within(wanted: npt.DTypeLike, stored: DType, name: str) -> tuple[DType, tup
 
 
 def _fitted(
-    column: Column, schema: pa.Schema, names: set[str], location: str, first: str, converts: bool
+    column: Column, schema: pa.Schema, fields: Fields, location: str, first: str, converts: bool
 ) -> Column:
     """The column as another file stores it; an error if it would not be the same samples."""
     name = column.name
-    if name not in names:
+    path = fields.find(name)
+    if path is None:
         raise SampleFormatError(f"{location!r} has no column {name!r}, which {first!r} has")
-    kind = schema.field(name).type
+    kind = type_at(schema, path)
     try:
         stored = stored_as(kind, column.spec.ragged)
     except FormatError as error:
@@ -225,4 +251,4 @@ def _fitted(
             f"and of shape {column.shape} and dtype {column.stored} in {first!r}. "
             "dtype= converts numbers"
         )
-    return column._replace(stored=stored.dtype)
+    return column._replace(stored=stored.dtype, path=path)

@@ -45,8 +45,9 @@ class Parquet(TableReader):
         root: a file; or a folder, URL or storage with files, in the order of their names.
         columns: the name of one column, whose values are the samples; or the names of several, or a
             dict of names, for samples that are dicts with these keys. Default: all columns of the
-            files. A column may also stand in the names of folders, such as "label=0", as whole
-            numbers (int64), others (float64) or dates; it is read if it is named.
+            files. A field of a struct is named by a dot, such as "image.bytes". A column may also
+            stand in the names of folders, such as "label=0", as whole numbers (int64), others
+            (float64) or dates; it is read if it is named.
         names: the files below root, in their order. Default: all that end with .parquet or .pq, but
             those whose name, or that of a folder, begins with a dot or an underscore.
         dtype: of the samples that are read; for several columns perhaps a dict, by key. Default: as

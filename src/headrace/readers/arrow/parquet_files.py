@@ -14,6 +14,7 @@ from headrace.arrays import Indices
 from headrace.errors import FileMissingError, SampleNotFoundError
 from headrace.readers.arrow.columns import columns_of_files, explained
 from headrace.readers.arrow.decoding import decode, whole
+from headrace.readers.arrow.fields import FieldPath, values_at
 from headrace.readers.arrow.parquet_file import (
     Pieces,
     check_group,
@@ -61,7 +62,7 @@ class ParquetFiles(Tables):
         """The bytes of a row; on average, where samples may have any length."""
         columns = self.columns[0]
         fixed = sum(column.nbytes for column in columns if not column.spec.ragged)
-        names = [column.name for column in columns if column.spec.ragged]
+        names = [".".join(column.path) for column in columns if column.spec.ragged]
         if not names:
             return fixed
         stored: int = sum(
@@ -72,7 +73,7 @@ class ParquetFiles(Tables):
         )
         return fixed + stored // max(1, sum(int(rows.sum()) for rows in self.rows))
 
-    def choose(self, wanted: Wanted, first_rows: Callable[[list[str]], pa.Table]) -> None:
+    def choose(self, wanted: Wanted, first_rows: Callable[[list[FieldPath]], pa.Table]) -> None:
         schemas = [opened(b"", footer).schema_arrow for footer in self._footers]
         locations = [self.storage.location(name) for name in self.names]
         lengths = [int(rows.sum()) for rows in self.rows]
@@ -91,8 +92,8 @@ class ParquetFiles(Tables):
         files._checked = [np.zeros(len(rows), np.bool_) for rows in self.rows]
         return files
 
-    def table(self, file: int, number: int, names: list[str]) -> pa.Table:
-        return self._row_group(file, number, names, {})
+    def table(self, file: int, number: int, paths: list[FieldPath]) -> pa.Table:
+        return self._row_group(file, number, [".".join(path) for path in paths], {})
 
     def requests(self, file: int, number: int) -> list[Request]:
         """For the bytes of the columns of a row group.
@@ -138,7 +139,7 @@ class ParquetFiles(Tables):
             raise FormatError(f"it has {table.num_rows} rows in place of {n}")
         with explained():
             return {
-                column.key: decode(whole(table.column(column.name)), column)
+                column.key: decode(whole(values_at(table, column.path)), column)
                 for column in self.columns[file]
             }
 
@@ -151,4 +152,4 @@ class ParquetFiles(Tables):
             return parquet.read_row_group(number, names, use_threads=False)
 
     def _column_names(self, file: int) -> list[str]:
-        return list({column.name for column in self.columns[file]})
+        return list({".".join(column.path) for column in self.columns[file]})

@@ -44,6 +44,8 @@ from headrace.storage.storage import Storage
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from headrace.readers.arrow.fields import FieldPath
+
 # The columns of a block, or some of them, by their keys in a sample.
 BlockValues: TypeAlias = dict[str, Values | RaggedValues]
 
@@ -67,7 +69,7 @@ class Tables(Protocol):
     @property
     def column_names(self) -> list[str]: ...
 
-    def choose(self, wanted: Wanted, first_rows: "Callable[[list[str]], pa.Table]") -> None:
+    def choose(self, wanted: Wanted, first_rows: "Callable[[list[FieldPath]], pa.Table]") -> None:
         """Chooses the columns.
 
         Args:
@@ -80,7 +82,7 @@ class Tables(Protocol):
         """The same files, of which only the columns of these keys are read."""
         ...
 
-    def table(self, file: int, number: int, names: list[str]) -> "pa.Table":
+    def table(self, file: int, number: int, paths: "list[FieldPath]") -> "pa.Table":
         """Some columns of a block.
 
         Raises:
@@ -236,7 +238,9 @@ class TableReader:
         return set()
 
     def _bad(self, key: str, index: int, block: int, fault: str) -> SampleFormatError:
-        return bad_sample(index, self._where(block), f"column {self._column_names[key]!r} {fault}")
+        (column,) = (one for one in self._tables.columns[0] if one.key == key)
+        reason = f"column {column.name!r} {column.explain(fault)}"
+        return bad_sample(index, self._where(block), reason)
 
     def _split(self, wanted: Wanted) -> tuple[Wanted, dict[str, tuple[str, FolderColumn]]]:
         """What is wanted of the files; and by key, the columns that stand in folders' names."""
@@ -284,16 +288,17 @@ class TableReader:
         """
         raise NotImplementedError
 
-    def _first_rows(self, names: list[str]) -> "pa.Table":
+    def _first_rows(self, paths: "list[FieldPath]") -> "pa.Table":
         """Some columns of the block of the first sample."""
         if not len(self):
             raise ArgumentError(
                 f"{self._tables.storage.root!r} must have samples to tell the lengths of the lists "
-                f"in columns {names}, but has none. Store lists of a fixed size."
+                f"in columns {['.'.join(path) for path in paths]}, but has none. Store lists of a "
+                "fixed size."
             )
         block = int(self._blocks.holding(np.array([0]))[0])
         with self._explained(block, 0):
-            return self._tables.table(*self._file_and_number(block), names)
+            return self._tables.table(*self._file_and_number(block), paths)
 
     @contextlib.contextmanager
     def _explained(self, block: int, index: int) -> Iterator[None]:

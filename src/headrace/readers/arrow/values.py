@@ -49,19 +49,27 @@ class Column(NamedTuple):
 
     Attributes:
         key: of its array in a sample.
-        name: in the file.
+        name: as it was asked for.
+        path: in the file: the name of a column, and those of fields of structs in it.
         shape: of a sample as it is stored; its first axis is None if it may have any length.
         axes: of that shape, in the order that the sample has.
         stored: the dtype in the file.
         spec: of the sample.
+        if_null: what to say of a null, if it is not what is always said.
     """
 
     key: str
     name: str
+    path: tuple[str, ...]
     shape: tuple[Any, ...]
     axes: tuple[int, ...]
     stored: DType
     spec: Spec
+    if_null: str = ""
+
+    def explain(self, fault: str) -> str:
+        """What to say of a sample that has this fault."""
+        return self.if_null if self.if_null and fault == _FAULTS[NULL] else fault
 
     @property
     def nbytes(self) -> int:

@@ -15,6 +15,7 @@ from headrace.arrays import Indices
 from headrace.errors import ArgumentError
 from headrace.readers.arrow.columns import columns_of_files, explained
 from headrace.readers.arrow.decoding import decode
+from headrace.readers.arrow.fields import FieldPath, type_at, values_at
 from headrace.readers.arrow.ipc.file_lists import FileLists
 from headrace.readers.arrow.ipc.ipc_file import scan
 from headrace.readers.arrow.table_reader import BlockValues, Tables
@@ -69,7 +70,7 @@ class IpcFiles(Tables):
                 nbytes[-1] += file.size // max(1, int(file.rows.sum()))
         return max(nbytes)
 
-    def choose(self, wanted: Wanted, first_rows: Callable[[list[str]], pa.Table]) -> None:
+    def choose(self, wanted: Wanted, first_rows: Callable[[list[FieldPath]], pa.Table]) -> None:
         schemas = [file.schema for file in self._files]
         locations = [file.path for file in self._files]
         lengths = [int(rows.sum()) for rows in self.rows]
@@ -80,7 +81,7 @@ class IpcFiles(Tables):
             mapped: list[Column] = []
             decoded: list[Column] = []
             for column in columns if length else ():
-                encoded = file.compressed or is_encoded(schema.field(column.name).type)
+                encoded = file.compressed or is_encoded(type_at(schema, column.path))
                 (decoded if encoded else mapped).append(column)
             if decoded and file.is_stream:
                 raise ArgumentError(
@@ -101,13 +102,13 @@ class IpcFiles(Tables):
         files._maps = {}
         return files
 
-    def table(self, file: int, number: int, names: list[str]) -> pa.Table:
+    def table(self, file: int, number: int, paths: list[FieldPath]) -> pa.Table:
         found = self._files[file]
         with explained():
             if found.is_stream:
                 batch = found.batches(found.map())[number]
             else:
-                batch = found.batch(number, names)
+                batch = found.batch(number, list({path[0] for path in paths}))
             return pa.Table.from_batches([batch])
 
     def in_place(self, file: int, number: int) -> BlockValues:
@@ -148,7 +149,7 @@ class IpcFiles(Tables):
             FormatError: it is damaged, or not what it was.
             OSError: it can't be read.
         """
-        names = list({column.name for column in self.decoded[file]})
+        names = list({column.path[0] for column in self.decoded[file]})
         with explained():
             return _values(self._files[file].batch(number, names), self.decoded[file])
 
@@ -165,7 +166,7 @@ class _Map(NamedTuple):
 
 
 def _values(batch: pa.RecordBatch, columns: list[Column]) -> BlockValues:
-    return {column.key: decode(batch.column(column.name), column) for column in columns}
+    return {column.key: decode(values_at(batch, column.path), column) for column in columns}
 
 
 def _lists(
