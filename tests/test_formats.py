@@ -261,7 +261,7 @@ class TestNotClear:
     @pytest.mark.parametrize("name", ["x.csv", "x.TSV"])
     def test_a_table_of_text(self, tmp_path, name):
         (tmp_path / name).touch()
-        said = "hr.ImageTable reads the pictures that a table lists.*convert it to Parquet"
+        said = "a table of text: hr.ImageTable reads the pictures.*as Parquet, to which pandas"
         with pytest.raises(hr.ArgumentError, match=said):
             hr.open(tmp_path / name)
 

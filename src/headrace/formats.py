@@ -203,8 +203,13 @@ def find_format(path: str, options: Options = Options()) -> Format:  # noqa: B00
         if suffix in each.path_suffixes and not (is_folder and each.is_file):
             return each
     if not is_url(path) and not is_folder:
-        ending = f"its name ends with {suffix_of(path)!r}"
-        raise FormatNotClear(path, ending + _if_compressed([path]), {})
+        why = f"its name ends with {suffix_of(path)!r}{_if_compressed([path])}"
+        if path.lower().endswith(_TABLES):
+            why += (
+                ", a table of text: hr.ImageTable reads the pictures that one lists, and hr.Labels "
+                "takes a column of it; other tables are read as Parquet, to which pandas converts"
+            )
+        raise FormatNotClear(path, why, {})
     root = with_manifest(path)
     try:
         names = open_storage(root).names()
@@ -248,12 +253,6 @@ def _formats_among(names: list[str]) -> dict[str, int]:
 
 def _explain(unclear: FormatNotClear) -> str:
     if not unclear.candidates:
-        if unclear.path.lower().endswith(_TABLES):
-            return (
-                f"{unclear.path!r} is a table of text. hr.ImageTable reads the pictures that a "
-                "table lists, and hr.Labels takes a column that is in memory; else, convert it to "
-                "Parquet, such as with pandas."
-            )
         return (
             f"the format of {unclear.path!r} is not clear, as {unclear.why}. "
             f"Pass format: one of {', '.join(formats())}."

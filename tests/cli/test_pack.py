@@ -121,6 +121,7 @@ class TestLabelsFile:
             ("y.csv", "id-00,cat\nid-01,dog\n", ["--labels", "numbers", "'dog'"]),
             ("y.csv", "id-00,1\nid-01,2\nid-00,2\n", ["--labels", "2 of 'id-00'"]),
             ("y.csv", "id,class\n", ["labels must", "has none for 'id-00'"]),
+            ("y.csv", "id-00," + "1" * 2**18, ["--labels", "y.csv: field larger than"]),
             ("y.txt", "1", ["--labels", ".json, .npy or .csv"]),
         ],
     )

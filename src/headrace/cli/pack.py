@@ -125,7 +125,7 @@ def read_labels(path: Path, reader: hr.Reader) -> hr.Reader:
             labels = _labels_of_lines(path)
         else:
             raise bad_value("--labels", str(path), "a .json, .npy or .csv file")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, csv.Error) as error:
         if isinstance(error, hr.HeadraceError):
             raise
         raise ArgumentError(f"--labels must be a file of labels: {path}: {error}") from None

@@ -61,12 +61,16 @@ def _of_chunk(dataset: "h5py.Dataset", start: int, filters: list[int]) -> Indice
     applied = [one for at, one in enumerate(filters) if not skipped >> at & 1]
     if applied not in ([], [_DEFLATE]):
         return None
+    nbytes = dataset.chunks[0] * _DESCRIPTOR.itemsize
     if applied:
+        inflate = zlib.decompressobj()
         try:
-            data = zlib.decompress(data)
+            data = inflate.decompress(data, nbytes + 1)  # whatever there is more
         except zlib.error:
             return None
-    return _lengths(data) if len(data) == dataset.chunks[0] * _DESCRIPTOR.itemsize else None
+        if not inflate.eof:
+            return None
+    return _lengths(data) if len(data) == nbytes else None
 
 
 def _lengths(data: bytes) -> Indices:

@@ -35,3 +35,9 @@ def test_segments_of_all_rows_one_after_the_other():
 def test_segment_ids_of_other_shapes_are_refused(ids):
     with pytest.raises(hr.ArgumentError, match="segment_ids"):
         hr.cu_seqlens(ids)
+
+
+def test_more_tokens_than_int32_counts_are_refused():
+    ids = np.broadcast_to(np.int8(1), (2, 2**30))
+    with pytest.raises(hr.ArgumentError, match=r"at most 2147483647 tokens.*2147483648 tokens"):
+        hr.cu_seqlens(ids)

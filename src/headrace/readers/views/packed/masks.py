@@ -7,6 +7,8 @@ import numpy.typing as npt
 
 from headrace.errors import bad_value
 
+_MOST_TOKENS = 2**31 - 1
+
 
 def segment_mask(segment_ids: Any, causal: bool = False) -> Any:
     """The mask by which each sample of a packed row attends to itself alone.
@@ -61,7 +63,7 @@ def cu_seqlens(segment_ids: npt.ArrayLike) -> npt.NDArray[np.int32]:
         `np.diff(cu_seqlens).max()` tokens.
 
     Raises:
-        ArgumentError: (a ValueError) it has other dimensions.
+        ArgumentError: (a ValueError) it has other dimensions, or more tokens than int32 counts.
 
     Example:
         >>> import headrace as hr
@@ -71,6 +73,9 @@ def cu_seqlens(segment_ids: npt.ArrayLike) -> npt.NDArray[np.int32]:
     ids = np.asarray(segment_ids)
     if ids.ndim not in (1, 2) or ids.dtype.kind not in "iu":
         raise bad_value("segment_ids", ids, "ints of shape (batch, length) or (length,)")
+    if ids.size > _MOST_TOKENS:
+        allowed = f"of at most {_MOST_TOKENS} tokens, as FlashAttention counts them by int32"
+        raise bad_value("segment_ids", f"{ids.size} tokens", allowed, "Make smaller batches.")
     rows = np.atleast_2d(ids)
     begins = np.ones(rows.shape, np.bool_)
     np.not_equal(rows[:, 1:], rows[:, :-1], out=begins[:, 1:])
