@@ -56,6 +56,30 @@ def test_an_empty_list_is_of_the_spec():
     assert [sample.tolist() for sample in read_batch(reader, np.arange(3))] == [[1, 2], [], [3]]
 
 
+def test_an_empty_array_of_objects_is_an_empty_list():
+    # It is what `datasets` gives in numpy's format of a list without lists.
+    none = np.array([], object)
+    reader = hr.GetItem([np.ones((2, 3)), none, np.ones((1, 3))], ragged=True)
+    batch = read_batch(reader, np.array([1, 2, 1]))
+    assert (batch.lengths.tolist(), batch.shape) == ([0, 1, 0], (3, None, 3))
+    with pytest.raises(hr.ArgumentTypeError, match="sample 0 is an empty list"):
+        hr.GetItem([none, np.ones((2, 3))], ragged=True)
+    with pytest.raises(hr.SampleFormatError, match="sample 0 can't become an array of numbers"):
+        read_batch(hr.GetItem([none], spec=hr.Spec((0,), "int64")), np.arange(1))
+
+
+def test_boxes_of_hugging_face(tmp_path):
+    datasets = pytest.importorskip("datasets", reason="needs datasets")
+    boxes = [[[1.0, 2.0]] * n for n in (2, 0, 1, 0)]
+    dataset = datasets.Dataset.from_dict({"boxes": boxes, "label": LABELS}).with_format("numpy")
+    reader = hr.GetItem(dataset, ragged=["boxes"])
+    for size in (1, 2, 4):
+        found = [
+            each for batch in hr.Loader(reader, size, shuffle=False) for each in batch["boxes"]
+        ]
+        assert [each.tolist() for each in found] == boxes
+
+
 @pytest.mark.parametrize(
     "dataset", [one_by_one(BOXES), Columns(boxes=BOXES, label=LABELS)], ids=["list", "columns"]
 )

@@ -148,11 +148,25 @@ def test_lists_within_lists_have_the_length_of_the_first(tmp_path, kind):
     reader = kind.open(path, ragged=True)
     assert reader.spec == hr.Spec((None, 2), np.dtype("int32"))
     assert read(reader, [2, 0, 1]) == [values[2], [], values[1]]
-    with pytest.raises(hr.SampleFormatError, match=r"sample 3 .*another length"):
+    said = r"sample 3 .*another length.*the first axis .* may have any length, and no other"
+    with pytest.raises(hr.SampleFormatError, match=said):
         read(reader, [0, 3])
     empty = kind.write(tmp_path, "b", {"x": pa.array([[]], pa.list_(pa.list_(pa.int32())))})
     with pytest.raises(hr.SampleFormatError, match="must tell the shape"):
         kind.open(empty, ragged=True)
+
+
+def test_lists_of_what_is_no_number_are_named_with_what_would_help(tmp_path, kind):
+    columns = {"words": pa.array([["a"], []]), "text": pa.array(["a", ""])}
+    path = kind.write(tmp_path, "a", columns)
+    for ragged in (False, True):
+        with pytest.raises(
+            hr.ArgumentError, match=r"'words' is list<.*string>, .*is string"
+        ) as caught:
+            kind.open(path, "words", ragged=ragged)
+        assert "ragged=True" not in str(caught.value)
+    with pytest.raises(hr.ArgumentError, match=r"'text' is string.*their bytes, pass ragged=True"):
+        kind.open(path, "text")
 
 
 def test_views_of_lists_within_lists(tmp_path, kind):

@@ -19,7 +19,7 @@ from headrace.errors import (
 )
 from headrace.readers.arrow.decoding import shape_of_first, whole
 from headrace.readers.arrow.fields import FieldPath, Fields, fields_of, type_at, values_at
-from headrace.readers.arrow.types import Stored, has_any_length, stored_as
+from headrace.readers.arrow.types import Stored, has_any_length, is_list, stored_as
 from headrace.readers.arrow.values import Column, Wanted
 from headrace.readers.reader import Spec
 from headrace.readers.shared.format_error import FormatError, bad_sample
@@ -121,8 +121,9 @@ def _choose(
             if key in named:
                 allowed = f"keys of columns of lists, strings or binaries; column {name!r} {error}"
                 raise bad_value("ragged", key, allowed) from None
-            unfit[name] = f"column {name!r} {error}"
-            has_bytes = has_bytes or has_any_length(kind)
+            of_list = f"is {kind}, whose element " if is_list(kind) else ""
+            unfit[name] = f"column {name!r} {of_list}{error}"
+            has_bytes = has_bytes or (has_any_length(kind) and not is_list(kind))
             fields += fields_of(kind, name)
     if unfit:
         fitting = [name for name in names.values() if name not in unfit]

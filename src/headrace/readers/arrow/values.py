@@ -4,6 +4,7 @@ What can't be a sample, such as a null, is found with the columns and raised wit
 """
 
 import math
+from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -21,6 +22,10 @@ NULL, OTHER_LENGTH = 1, 2
 _FAULTS = {
     NULL: "is null or holds a null, which numpy has no value for. Fill it before it is stored",
     OTHER_LENGTH: f"is a list of another length than that of sample 0. {REMEDY}",
+}
+_RAGGED_FAULTS = _FAULTS | {
+    OTHER_LENGTH: "holds lists of another length than sample 0: the first axis of a sample may "
+    "have any length, and no other",
 }
 OUTSIDE = "begins or ends where its values do not: the file is damaged"
 
@@ -138,7 +143,7 @@ class RaggedValues(NamedTuple):
 
     def copy_rows(self, at: Indices, out: RaggedOut, rows: Indices) -> Fault | None:
         """Sets row `rows[i]` of `out` to sample `at[i]`, as `Values` does."""
-        fault = first_fault(self.faults, at)
+        fault = first_fault(self.faults, at, _RAGGED_FAULTS)
         if fault is not None:
             return fault
         first = int(self.offsets[0])
@@ -165,10 +170,12 @@ class RaggedValues(NamedTuple):
             gather(self.data, starts, lengths, out)
 
 
-def first_fault(faults: npt.NDArray[np.uint8] | None, at: Indices) -> Fault | None:
+def first_fault(
+    faults: npt.NDArray[np.uint8] | None, at: Indices, said: Mapping[int, str] = _FAULTS
+) -> Fault | None:
     """The first of the samples `at` that has a fault."""
     if faults is None:
         return None
     found = faults[at]
     position = int(found.argmax()) if len(found) else 0
-    return (position, _FAULTS[int(found[position])]) if found.any() else None
+    return (position, said[int(found[position])]) if found.any() else None

@@ -59,16 +59,26 @@ def learned(sample: object, where: str, ragged: RaggedLeaves = False) -> Specs:
         return tuple(
             learned(part, f"{where}[{i}]", _part(ragged, i)) for i, part in enumerate(sample)
         )
-    array = array_of(sample, where)
     if not isinstance(ragged, bool):
         raise bad_value("ragged", ragged, f"in the structure of a sample: {where} is one array")
-    if ragged and isinstance(sample, list) and not sample:
+    if ragged and _is_empty_list(sample):
         raise UnfitError(
             f"{where} is an empty list, which does not say what is in the others. Pass spec=, such "
             "as headrace.Spec((None,), 'int64')"
         )
+    array = array_of(sample, where)
     shape = (None, *array.shape[1:]) if ragged and array.ndim else array.shape
     return Spec(shape, array.dtype.newbyteorder("="))
+
+
+def _is_empty_list(sample: object) -> bool:
+    """Whether it has no elements, and does not say what they would be.
+
+    An array of objects is what `datasets` makes of a list that would hold lists.
+    """
+    if isinstance(sample, list):
+        return not sample
+    return isinstance(sample, np.ndarray) and sample.dtype.hasobject and sample.shape == (0,)
 
 
 def check_ragged(ragged: object) -> None:
@@ -109,8 +119,7 @@ def write_sample(
         ):  # nearly always, but where samples have any length
             out[row] = sample
             return
-        if spec.ragged and isinstance(sample, list) and not sample:
-            # Of no elements, a list does not say what they are.
+        if spec.ragged and _is_empty_list(sample):
             sample = np.empty((0, *spec.element), spec.dtype)
         array = array_of(sample, where)
         shape = (None, *array.shape[1:]) if spec.ragged and array.ndim else array.shape
