@@ -22,10 +22,10 @@ from headrace.batching.transforms import (
     per_sample,
     stages_of,
 )
-from headrace.errors import ArgumentError, stopped_early
+from headrace.errors import ArgumentError, SampleError, stopped_early
 from headrace.pytree import Tree, leaves, map_leaves, nbytes
 from headrace.ragged import Ragged
-from headrace.readers.access import access_of
+from headrace.readers.access import access_of, ids_of
 from headrace.readers.reader import (
     Batched,
     Reader,
@@ -189,8 +189,19 @@ class BatchMaker:
         read = time.perf_counter()
         if self._of_samples:
             first = self._stages[: self._of_samples]
-            batch = apply(first, batch, key, RandomStreams(self._seed))
+            try:
+                batch = apply(first, batch, key, RandomStreams(self._seed))
+            except SampleError as error:
+                self._name(error)
+                raise
         return batch, read
+
+    def _name(self, error: SampleError) -> None:
+        """Has the error of a transform, which knows no files, say what the sample is called."""
+        known = (ids_of(reader) for reader in leaves(self._readers))
+        ids = next((ids for ids in known if ids is not None), None)
+        if ids is not None and error.index is not None:
+            error.args = (f"{error}, which is {ids[error.index]!r}",)
 
     def _read_batch(self, indices: Indices) -> Tree[Batched]:
         empty = self._memory.empty

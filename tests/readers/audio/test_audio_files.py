@@ -11,6 +11,7 @@ from far_folder import FarFolder
 from reading import read
 
 import headrace as hr
+from headrace.ragged import RaggedOut
 from headrace.readers.access import lengths_of, stamps_of
 from headrace.readers.reader import read_batch
 from headrace.testing import RaggedReaderContract, ReaderContract
@@ -324,3 +325,53 @@ def test_a_size_that_a_program_could_not_fill_in_is_none(tmp_path):
     path.write_bytes(data[:at] + b"\xff\xff\xff\xff" + data[at + 4 :])
     found = read_batch(hr.AudioFiles(tmp_path), np.array([0]))
     assert found[0].tolist() == noise(1000).tolist()
+
+
+def lying_flac(tmp_path, frames):
+    """A FLAC whose header says that it has so many frames."""
+    write(tmp_path / "a.flac", noise(500), subtype="PCM_16")
+    data = bytearray((tmp_path / "a.flac").read_bytes())
+    data[21] = data[21] & 0xF0 | frames >> 32  # of its 36 bits, the first 4
+    data[22:26] = (frames & 0xFFFFFFFF).to_bytes(4, "big")
+    (tmp_path / "a.flac").write_bytes(data)
+    return tmp_path
+
+
+def lying_mp3(tmp_path):
+    """An MP3 whose header says that it has 2**31 - 1 blocks of 576 frames."""
+    write(tmp_path / "a.mp3", noise(5000), subtype=None)
+    data = bytearray((tmp_path / "a.mp3").read_bytes())
+    start = re.search(b"Xing|Info", data).end() + 4  # behind the flags
+    data[start : start + 4] = (2**31 - 1).to_bytes(4, "big")
+    (tmp_path / "a.mp3").write_bytes(data)
+    return tmp_path
+
+
+@pytest.mark.parametrize("storage", [lambda folder: folder, FarFolder], ids=["near", "far"])
+@pytest.mark.parametrize("lying", [lambda folder: lying_flac(folder, 2**35), lying_mp3])
+def test_a_header_that_tells_of_more_than_the_file_can_hold_is_an_error(tmp_path, lying, storage):
+    root = lying(tmp_path)
+    with pytest.raises(hr.SampleFormatError, match=r"a\.(flac|mp3).* says that it has \d+ frames"):
+        hr.AudioFiles(storage(root))
+    (name,) = root.iterdir()
+    clip = hr.RandomClip(100, rate=RATE, channels=1)
+    with pytest.raises(hr.SampleFormatError, match="says that it has"):
+        clip(np.frombuffer(name.read_bytes(), np.uint8), np.random.default_rng(0))
+
+
+def test_silence_that_takes_hardly_any_room_is_read(tmp_path):
+    write(tmp_path / "a.flac", np.zeros(10**6, np.int16))
+    assert (tmp_path / "a.flac").stat().st_size < 10**4
+    assert not read_batch(hr.AudioFiles(tmp_path, dtype="int16"), np.array([0])).values.any()
+
+
+def test_too_little_memory_for_a_sample_names_its_file(tmp_path):
+    reader = hr.AudioFiles(write(tmp_path / "a.flac", noise(500), subtype="PCM_16"))
+    out = RaggedOut(1, (), np.dtype("float32"), no_memory)
+    with pytest.raises(MemoryError) as caught:
+        reader.read(np.array([0]), out)
+    assert "a.flac', has 500 frames" in caught.value.__notes__[0]
+
+
+def no_memory(*_):
+    raise MemoryError("there is none")

@@ -279,7 +279,8 @@ def test_a_picture_that_cannot_be_decoded_is_a_bad_sample(tmp_path):
         on_error="replace",
         max_bad_samples=1,
     )
-    with pytest.warns(hr.BadSampleWarning, match=r"can't be decoded: .* \(sample 2\)\. Sample "):
+    said = r"can't be decoded: .* \(sample 2\), which is '2.jpg'\. Sample "
+    with pytest.warns(hr.BadSampleWarning, match=said):
         assert sum(len(batch) for batch in loader) == 4
     assert [bad.index for bad in loader.bad_samples] == [2]
 

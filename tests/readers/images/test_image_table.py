@@ -157,6 +157,28 @@ def test_whole_numbers_are_classes_in_their_order(root):
     assert values(images.labels()) == [2, 1, 0, 2]
 
 
+def test_whole_numbers_stay_so_where_pandas_has_made_floats_of_them(root):
+    pandas = pytest.importorskip("pandas", reason="needs pandas")
+    rows = [[r[0], n, s] for r, n, s in zip(ROWS, [10, 9, 2, ""], "aaab", strict=True)]
+    path = write_csv(root / "n.csv", [["filename", "class", "split"], *rows])
+    for given in (path, pandas.read_csv(path), pandas.read_csv(path).convert_dtypes()):
+        options = {"labels": "class", "split": ("a", "split")}
+        images = hr.ImageTable(given, 6, root, **options)
+        assert images.class_names == ["2", "9", "10"]
+        assert values(images.labels()) == [2, 1, 0]
+        assert values(images.labels("raw")) == [10, 9, 2]
+        ordered = hr.ImageTable(given, 6, root, class_names=[10, 9, 2], **options)
+        assert values(ordered.labels()) == [0, 1, 2]
+        with pytest.raises(hr.ArgumentError, match="has none"):
+            hr.ImageTable(given, 6, root, labels="class").labels()
+    rows = [
+        ["filename", "class"],
+        *([r[0], n] for r, n in zip(ROWS, ["10.0", "9.0", 2, "9.0"], strict=True)),
+    ]
+    images = hr.ImageTable(write_csv(root / "f.csv", rows), 6, labels="class")
+    assert images.class_names == ["2", "9.0", "10.0"]
+
+
 def test_two_classes_are_0_and_1(root):
     rows = [["filename", "class"], *([r[0], "ab"[i % 2]] for i, r in enumerate(ROWS))]
     images = hr.ImageTable(write_csv(root / "b.csv", rows), 6, labels="class")
@@ -177,6 +199,10 @@ def test_a_row_may_have_several_classes(root):
     lists = [["red", "big"], ("blue",), {"big", "red"}, "red"]
     frame = pandas.DataFrame({"filename": [r[0] for r in ROWS], "class": lists})
     assert values(hr.ImageTable(frame, 6, root, labels="class").labels("categorical")) == expected
+    frame["class"] = [np.array(list(cell), object) for cell in [*lists[:3], ["red"]]]
+    assert values(hr.ImageTable(frame, 6, root, labels="class").labels("categorical")) == expected
+    with pytest.raises(hr.ArgumentError, match="row 0 of table has 'red, big'"):
+        hr.ImageTable(frame, 6, root, labels="class").labels("raw")
 
 
 def test_other_delimiters_quotes_spaces_empty_lines_and_byte_order_marks_are_read(root):
@@ -221,7 +247,9 @@ def test_rows_without_a_label_matter_where_they_are_used(root):
         (["cats/3.png", "cat", "1", "x"], r"line 6 of .* has 'cats/3.png', and there is no file"),
         (["cats/01.png", "cat", "1", "x"], r"'1.png' lies there\. 1 of 5 are not there"),
         (["cats/1.png", "cat", "1"], "line 6 of .* must have 4 cells, as the first line has, but"),
-        (["../x.png", "cat", "1", "x"], "line 6 of"),
+        (["../x.png", "cat", "1", "x"], r"without '\.\.', but line 6 of .* has '../x.png'"),
+        (["cats/../cats/1.png", "cat", "1", "x"], r"without '\.\.', but line 6 of"),
+        (["./cats//1.png", "cat", "1", "x"], r"line 6 of .*, which line 2 of .* has, too"),
     ],
 )
 def test_a_wrong_row_is_named(root, row, said):
@@ -254,7 +282,7 @@ def test_a_label_that_is_none_is_named(table, root):
     [
         ({"files": "f"}, "one column 'f', but has none; it has 'filename'.*Name it with files="),
         ({"labels": "label"}, "must have one column 'label', but has none.*Name it with labels="),
-        ({"labels": 3}, "labels must be an iterable of labels"),
+        ({"labels": 3}, "labels must be the name of a column, or several"),
         ({"labels": [3]}, "must be names of columns"),
         ({"delimiter": ",,"}, "delimiter must be a single character"),
         ({"split": ("x", "split")}, "split must be with a part that 'split' has, 'test', 'train'"),

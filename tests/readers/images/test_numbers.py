@@ -2,6 +2,7 @@
 
 import io
 import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -54,6 +55,41 @@ def test_indices_of_few_bits(bits):
     assert (decode_mask(two)[..., 0] == CLASSES % 2).all()
 
 
+def packed(numbers, bits):
+    """Rows of numbers, of so many bits each."""
+    of_each = numbers[..., None] >> np.arange(bits - 1, -1, -1) & 1
+    return np.packbits(of_each.reshape(len(numbers), -1).astype(np.uint8), axis=1).tobytes()
+
+
+def grey_png(numbers, bits):
+    rows = np.frombuffer(packed(numbers, bits), np.uint8).reshape(len(numbers), -1)
+    header = struct.pack(">IIBBBBB", numbers.shape[1], len(numbers), bits, 0, 0, 0, 0)
+    pixels = zlib.compress(np.pad(rows, ((0, 0), (1, 0))).tobytes())
+    chunks = (b"IHDR" + header, b"IDAT" + pixels, b"IEND")
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
+        for chunk in chunks
+    )
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_indices_of_grey_are_not_spread_out(bits):
+    numbers = CLASSES & (2**bits - 1)
+    stored = [tiff(numbers, bits=bits), tiff(numbers, bits=bits, photometric=0)]
+    for data in [grey_png(numbers, bits), *stored]:
+        assert (decode_mask(data)[..., 0] == numbers).all()
+
+
+def test_in_some_tiffs_larger_numbers_are_darker():
+    for numbers in (CLASSES, DEPTHS):
+        pixels, inverted = (
+            hr.ImageDecoder(numbers.shape, channels=1)(tiff(numbers, photometric=photometric))
+            for photometric in (1, 0)
+        )
+        assert (inverted == 255 - pixels).all()
+    assert (decode_deep(tiff(DEPTHS, photometric=0))[..., 0] == DEPTHS).all()
+
+
 def test_indices_of_a_gif_are_those_that_it_stores():
     with Image.open(io.BytesIO(encoded(mask(), "GIF"))) as stored:  # which sorts its palette
         assert (decode_mask(encoded(mask(), "GIF"))[..., 0] == np.asarray(stored)).all()
@@ -100,11 +136,14 @@ def decode_deep(data, size=DEPTHS.shape, **options):
     return hr.ImageDecoder(size, channels=1, dtype="uint16", **options)(data)
 
 
-def tiff(pixels, byte_order="<", sample_format=1):
+def tiff(pixels, byte_order="<", sample_format=1, photometric=1, bits=None):
     """A TIFF of one channel, uncompressed."""
     data = pixels.astype(pixels.dtype.newbyteorder(byte_order)).tobytes()
+    bits = bits or 8 * pixels.itemsize
+    if bits < 8:
+        data = packed(pixels, bits)
     height, width = pixels.shape
-    tags = {256: width, 257: height, 258: 8 * pixels.itemsize, 259: 1, 262: 1, 273: 0, 277: 1,
+    tags = {256: width, 257: height, 258: bits, 259: 1, 262: photometric, 273: 0, 277: 1,
             278: height, 279: len(data), 339: sample_format}  # fmt: skip
     tags[273] = 14 + 12 * len(tags)
     head = {"<": b"II", ">": b"MM"}[byte_order] + struct.pack(byte_order + "HIH", 42, 8, len(tags))
@@ -171,6 +210,12 @@ def test_tiffs_are_what_pillow_reads(compression):
         image = photograph(50, 40).convert(mode)
         found = hr.ImageDecoder((40, 50), channels=channels)(encoded(image, "TIFF", **options))
         assert (found.squeeze() == np.asarray(image)).all()
+
+
+def test_tiffs_of_more_than_4_gib_are_tiffs():
+    image = photograph(50, 40)
+    found = hr.ImageDecoder((40, 50))(encoded(image, "TIFF", big_tiff=True))
+    assert (found == np.asarray(image)).all()
 
 
 def test_a_tiff_that_lacks_a_strip_is_refused():

@@ -267,6 +267,28 @@ def test_an_index_file_spares_the_lines(tmp_path, tmp_path_factory):
         hr.JsonLines(tmp_path, "x", index=index)
 
 
+@pytest.mark.parametrize("left", [0, 10, 100, 500, -30, -1])
+def test_an_index_file_that_was_cut_is_refused(tmp_path, left):
+    (tmp_path / "a.jsonl").write_text("1\n2\n")
+    index = tmp_path / "index.npz"
+    hr.JsonLines(tmp_path).save_index(index)
+    index.write_bytes(index.read_bytes()[:left])
+    with pytest.raises(hr.ArgumentError, match="index must be a file of save_index"):
+        hr.JsonLines(tmp_path, index=index)
+
+
+def test_an_index_file_that_points_to_before_its_beginning_is_refused(tmp_path):
+    (tmp_path / "a.jsonl").write_text("1\n2\n")
+    index = tmp_path / "index.npz"
+    hr.JsonLines(tmp_path).save_index(index)
+    data = bytearray(index.read_bytes())
+    start = slice(len(data) - 6, len(data) - 2)  # of the zip's directory
+    data[start] = (int.from_bytes(data[start], "little") + 999).to_bytes(4, "little")
+    index.write_bytes(data)
+    with pytest.raises(hr.ArgumentError, match="index must be a file of save_index"):
+        hr.JsonLines(tmp_path, index=index)
+
+
 def test_an_index_file_that_points_elsewhere_is_refused(tmp_path):
     write(tmp_path / "a.jsonl", *OBJECTS)
     index = hr.JsonLines(tmp_path, "x")._records.index

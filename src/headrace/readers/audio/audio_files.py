@@ -163,7 +163,7 @@ class AudioFiles:
     def read(self, indices: Indices, out: Out) -> None:
         check_read(len(self), self.spec, indices, out)
         if isinstance(out, RaggedOut):
-            rows: object = out.allocate(self._clips.length[indices])
+            rows: object = self._allocated(indices, out)
         else:
             rows = out
         # A file is opened once, for all of its clips in a batch.
@@ -180,6 +180,17 @@ class AudioFiles:
         for number, data in fetched(storage, [Request(name) for name in names], firsts):
             file, wanted = listed[number]
             self._read(file, data, wanted, indices, rows)
+
+    def _allocated(self, indices: Indices, out: RaggedOut) -> object:
+        lengths = self._clips.length[indices]
+        try:
+            return out.allocate(lengths)
+        except MemoryError as error:  # perhaps of a single file, whose header may be damaged
+            longest = int(indices[lengths.argmax()])
+            location = self._files.location(int(self._clips.file[longest]))
+            frames = self._clips.length[longest]
+            error.add_note(f"headrace: sample {longest}, of {location!r}, has {frames} frames")
+            raise
 
     def _read(
         self, file: int, data: memoryview | None, wanted: list[int], indices: Indices, rows: Any

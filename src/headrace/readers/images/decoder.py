@@ -304,7 +304,7 @@ class ImageDecoder:
                 raise FormatError("it is not of one channel of 16 bits, as dtype='uint16' needs")
             return Image.fromarray(deep)
         if deep is not None:  # which Pillow would clip to eight
-            image = Image.fromarray((deep >> 8).astype(np.uint8))
+            image = Image.fromarray(pillow.high_bits(image, deep))
         if self._channels != 4:
             image.info.pop("transparency", None)
         mode = _MODES[self._channels]

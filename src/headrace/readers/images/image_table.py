@@ -4,7 +4,8 @@ Requires Pillow, imported when a reader is made that decodes.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+import posixpath
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, Unpack
 
 import numpy as np
@@ -94,6 +95,8 @@ class ImageTable(Images):
         decode: bool = True,
         **options: Unpack[ImageOptions],
     ) -> None:
+        if not isinstance(labels, Iterable):
+            raise bad_type("labels", labels, "the name of a column, or several")
         self._label_columns = [labels] if isinstance(labels, str) else check_ids(labels, "labels")
         part, by = _check_split(split)
         _check_columns([files, *self._label_columns])
@@ -263,11 +266,14 @@ def _classes(
     if given is not None:
         return np.array(given)
     classes = np.unique(_split(table[column][table[column] != ""], separator)[1])
-    try:
-        numbers = classes.astype(np.int64)
-    except (ValueError, OverflowError):
-        return classes
-    return classes[np.argsort(numbers, kind="stable")]
+    for dtype in (np.int64, np.float64):
+        try:
+            numbers = classes.astype(dtype)
+        except (ValueError, OverflowError):
+            continue
+        if (np.isfinite(numbers) & (numbers == np.trunc(numbers))).all():
+            return classes[np.argsort(numbers, kind="stable")]
+    return classes
 
 
 def _split(cells: npt.NDArray[np.str_], separator: str) -> tuple[Indices, npt.NDArray[np.str_]]:
@@ -287,14 +293,17 @@ def _split(cells: npt.NDArray[np.str_], separator: str) -> tuple[Indices, npt.ND
 def _below(table: TextTable, names: list[str], storage: Storage) -> list[str]:
     """The names below the root, also of files that are named with all of their path."""
     folder = storage.local_path()
-    if folder is None or not any(map(os.path.isabs, names)):
+    if folder is None:
         return names
-    below = [os.path.relpath(name, folder) if os.path.isabs(name) else name for name in names]
+    if any(map(os.path.isabs, names)):
+        below = [os.path.relpath(name, folder) if os.path.isabs(name) else name for name in names]
+    else:
+        below = names
     for row, name in enumerate(below):
-        if name.split(os.sep)[0] == os.pardir:
+        if os.pardir in name and os.pardir in name.split(os.sep):
             raise ArgumentError(
-                f"table must have files below root, {folder!r}, but {table.row(row)} has "
-                f"{names[row]!r}."
+                f"table must have files below root, {folder!r}, named without '..', but "
+                f"{table.row(row)} has {names[row]!r}."
             )
     return below
 
@@ -308,6 +317,7 @@ def _check_separator(separator: str | None) -> str:
 
 
 def _check_once(table: TextTable, names: list[str]) -> None:
+    names = [posixpath.normpath(name) if "./" in name or "//" in name else name for name in names]
     if len(set(names)) == len(names):
         return
     first: dict[str, int] = {}

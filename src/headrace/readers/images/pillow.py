@@ -34,6 +34,7 @@ _TURNS = (
     "ROTATE_90",
 )
 
+_WHITE_IS_ZERO, _PNG_BITS = 0, "bits"
 _MAX_SCANS = 500
 # The second bytes of markers: of a scan, and of the kinds of frames, which say how many channels an
 # image has.
@@ -63,6 +64,7 @@ def openers() -> "dict[bytes, type[PIL.ImageFile.ImageFile]]":
         b"GIF8": GifImageFile,
         b"II*\0": TiffImageFile,
         b"MM\0*": TiffImageFile,
+        b"II+\0": TiffImageFile,  # BigTIFF
     }
 
 
@@ -81,7 +83,10 @@ def opened(data: bytes) -> "PIL.ImageFile.ImageFile":
     """The image, with its header read and its pixels yet to be decoded."""
     for start, opener in openers().items():
         if data.startswith(start):
-            return opener(io.BytesIO(data))
+            image = opener(io.BytesIO(data))
+            if image.format == "PNG":
+                image.info[_PNG_BITS] = data[24]
+            return image
     if not data:
         raise FormatError("it is empty")
     kinds = "JPEG, PNG, WebP, BMP, GIF or TIFF"
@@ -199,6 +204,18 @@ def sixteen_bits(image: "PIL.Image.Image") -> Array | None:
     return None
 
 
+def high_bits(image: "PIL.Image.Image", deep: Array) -> Array:
+    """The brightness of an image with those pixels of 16 bits, as uint8."""
+    bright: Array = (deep >> 8).astype(np.uint8)
+    return ~bright if _is_inverted(image) else bright
+
+
+def _is_inverted(image: "PIL.Image.Image") -> bool:
+    """Whether larger numbers are darker, as in TIFFs of X-rays and of fax machines."""
+    tags: Any = getattr(image, "tag_v2", {})
+    return image.format == "TIFF" and bool(tags.get(262) == _WHITE_IS_ZERO)
+
+
 def indices(image: "PIL.Image.Image") -> Array:
     """The numbers that an image with a palette, or of grey, stores, as uint8.
 
@@ -212,7 +229,17 @@ def indices(image: "PIL.Image.Image") -> Array:
             f"it has no numbers of 8 bits, as channels='indices' needs; Pillow calls it "
             f"{image.mode!r}"
         )
-    return np.asarray(image).astype(np.uint8)
+    found: Array = np.asarray(image).astype(np.uint8)
+    if image.mode == "P":
+        return found
+    # Of grey, Pillow has the brightness: fewer bits are spread out.
+    bits = image.info.get(_PNG_BITS, 8)
+    if image.format == "TIFF":
+        bits = image.tag_v2.get(258, (1,))[0]  # type: ignore[attr-defined]
+    most = 2**bits - 1 if bits in (1, 2, 4) else 255
+    if image.mode == "L":
+        found //= 255 // most
+    return most - found if _is_inverted(image) else found
 
 
 def as_image(pixels: Array) -> "PIL.Image.Image":

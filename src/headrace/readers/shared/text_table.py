@@ -18,6 +18,8 @@ Table: TypeAlias = Any  # the path of a CSV file, or a DataFrame
 
 _MOST_LISTED = 8
 _OTHER_DELIMITERS = (";", "\t", "|")
+# Up to here, float64 has all ints.
+_EXACT_INTS = 2**53
 # What parts the values of a cell that is a list: a character for this, in no one's text.
 SEVERAL = "\x1f"
 
@@ -45,7 +47,7 @@ class TextTable:
         if is_frame(table) and hasattr(table, "columns"):
             self.name = "table"
             places = _places(list(map(str, table.columns)), columns, self.name)
-            cells = [[_text(cell) for cell in table.iloc[:, at].tolist()] for at in places]
+            cells = [_texts(table.iloc[:, at]) for at in places]
             if not has_default_index(table):
                 self._index = _array([str(label) for label in table.index])
         elif isinstance(table, str | os.PathLike):
@@ -103,7 +105,7 @@ class TextTable:
             if not good:
                 raise ArgumentError(
                     f"column {column!r} must have a finite number in each row, but "
-                    f"{self.row(row)} has {cell!r}."
+                    f"{self.row(row)} has {cell.replace(SEVERAL, ', ')!r}."
                 )
         return np.array(list(map(float, cells.tolist())))
 
@@ -125,12 +127,29 @@ def _array(cells: Sequence[str]) -> npt.NDArray[np.str_]:
     return np.array(cells, np.str_) if cells else np.empty(0, "U1")
 
 
+def _texts(column: Any) -> list[str]:
+    """The cells of a column of a frame.
+
+    Ints that pandas has made floats, as some are missing, are as they were.
+    """
+    cells = column.tolist()
+    texts = list(map(_text, cells))
+    if getattr(column.dtype, "kind", "") != "f":
+        return texts
+    numbers = [float(cell) if text else 0.0 for cell, text in zip(cells, texts, strict=True)]
+    if not all(number.is_integer() and abs(number) < _EXACT_INTS for number in numbers):
+        return texts
+    return [text and str(int(number)) for text, number in zip(texts, numbers, strict=True)]
+
+
 def _text(cell: object) -> str:
     """A cell of a frame: "" for None, NaN and pandas' NA; of a list, with `SEVERAL` in between."""
-    if cell is None or cell != cell or type(cell).__name__ in ("NAType", "NaTType"):
-        return ""
+    if isinstance(cell, np.ndarray):  # as lists in Parquet become
+        cell = cell.tolist()
     if isinstance(cell, list | tuple | set):
         return SEVERAL.join(map(str, sorted(cell) if isinstance(cell, set) else cell))
+    if cell is None or type(cell).__name__ in ("NAType", "NaTType") or cell != cell:
+        return ""
     return str(cell)
 
 

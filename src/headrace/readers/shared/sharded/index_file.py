@@ -1,8 +1,9 @@
 """Index files: where the samples in shards lie, in an .npz, so that no shard has to be read."""
 
+import errno
 import os
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -61,7 +62,7 @@ def load_index_file(
     remedy = f"Write it again with save_index(path) of an {reader} made without index=."
     try:
         with open(path, "rb", opener=opener) as file:
-            stored: dict[str, Array] = dict(np.load(file, allow_pickle=False))
+            stored = _loaded(file)
         if stored["format"].item() != kind:
             raise ValueError(f"its format is {stored['format']}, not {kind}")
         shards = unpacked(stored["shards"])
@@ -84,6 +85,15 @@ def load_index_file(
                 f"{then} bytes, and {storage.location(name)!r} has {size}. {remedy}"
             )
     return index
+
+
+def _loaded(file: BinaryIO) -> dict[str, Array]:
+    try:
+        return dict(np.load(file, allow_pickle=False))
+    except OSError as error:
+        if error.errno == errno.EINVAL:  # a damaged one points to before its beginning
+            raise ValueError("a part of it is not where it should be") from None
+        raise
 
 
 def same_shards(path: str | os.PathLike[str], indexed: list[str], shards: list[str]) -> None:
