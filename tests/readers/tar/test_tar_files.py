@@ -111,6 +111,15 @@ def test_a_sample_with_several_fields_is_a_dict(shards, storage):
     assert (batch["json"] == order / 2).all()
 
 
+def test_a_single_shard_may_be_the_root(shards):
+    reader = hr.TarFiles(shards / "train-01.tar", "cls")
+    assert read(reader).tolist() == list(range(9, 18))
+    same = hr.TarFiles(shards, "cls", shards="train-01.tar")
+    assert reader.fingerprint() == same.fingerprint()
+    with pytest.raises(FileNotFoundError, match=r"there is no file '.*none\.tar'"):
+        hr.TarFiles(shards / "none.tar", "cls")
+
+
 def test_a_field_may_have_several_extensions(tmp_path):
     write_tar(tmp_path / "a.tar", {"1.id": b"1", "2.index": b"2", "3.id": b"3", "3.index": b"4"})
     reader = hr.TarFiles(tmp_path, {"index;id": int})

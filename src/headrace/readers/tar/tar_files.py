@@ -33,7 +33,7 @@ from headrace.readers.shared.samples.ragged_parts import (
 )
 from headrace.readers.shared.sharded.index_file import same_shards
 from headrace.readers.shared.sharded.pieces import read_pieces
-from headrace.readers.shared.sharded.shards import check_shards
+from headrace.readers.shared.sharded.shards import check_shards, folder_of
 from headrace.readers.tar.fields import check_fields, decode_npy
 from headrace.readers.tar.index import TarIndex
 from headrace.readers.tar.scan import BLOCK_BYTES
@@ -53,7 +53,7 @@ class TarFiles:
     index file. A batch reads its files in the order in which they lie, neighbours together.
 
     Args:
-        root: the folder or URL where the shards are.
+        root: the folder or URL where the shards are, or a single shard.
         fields: the extensions of the files that make a sample, and what turns the bytes of one into
             an array or a number, such as {"jpg": hr.ImageDecoder((224, 224)), "cls": int}. None
             will do for "npy" and for whole numbers as text in "cls", "index" and "id", and for
@@ -103,9 +103,11 @@ class TarFiles:
         ragged: bool | Iterable[str] = False,
     ) -> None:
         any_length = check_ragged(ragged)
-        self._storage = open_storage(root)
         self._fields = check_fields(fields)
         named = None if shards is None else check_shards(shards)
+        if named is None:
+            root, named = folder_of(root, _are_tars)
+        self._storage = open_storage(root)
         self._index = _index_of(self._storage, named, index)
         members = [self._index.members(field.extensions) for field in self._fields]
         for field, found in zip(self._fields, members, strict=True):
@@ -321,6 +323,10 @@ class TarFiles:
         shard = self._index.shards[self._index.shard[index]]
         where = f"{self._index.keys[index]!r} in {self._storage.location(shard)!r}"
         return bad_sample(index, where, reason)
+
+
+def _are_tars(names: list[str]) -> list[str]:
+    return [name for name in names if name.endswith(_SUFFIX)]
 
 
 def _index_of(
