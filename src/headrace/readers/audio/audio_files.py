@@ -35,7 +35,8 @@ class AudioFiles:
     """Samples of sound: whole files, each of its length, or clips of them, all of one.
 
     A sample has the shape (frames,) with one channel, and (frames, channels) with several. Files of
-    this machine are decoded straight into the batch, and of a clip no more than it is.
+    this machine are decoded straight into the batch, and of a clip no more than it is; but of MP3
+    and Ogg Vorbis all that comes before it.
 
     Args:
         root: the folder, a URL such as "s3://bucket/folder", or a `headrace.Remote`.

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 DTYPES = ("float32", "float64", "int16", "int32")
 MOST = 2**31 - 1
+# Of these, libsndfile 1.2.2 gives other frames than those that it was told to go to.
+_READ_THROUGH = ("VORBIS", "MPEG_LAYER_I", "MPEG_LAYER_II", "MPEG_LAYER_III")
+_BLOCK_FRAMES = 2**16
 # What libsndfile logs of a file whose header tells of more bytes than it has.
 _CUT_SHORT = re.compile(r"^\s*(?:data|SSND|Riff size) *: (\d+) \(should be (\d+)\)", re.MULTILINE)
 # Programs that write to a pipe can't go back to fill in the size, and leave a large one.
@@ -104,10 +107,19 @@ class AudioDecoder:
             self._check(sound)
             _check_whole(sound, file)
             for number, (start, out) in enumerate(clips):
-                try:
-                    self._read(sound, start, out)
-                except FormatError as error:
-                    raise ClipError(number, error) from None
+                if start + len(out) > sound.frames:
+                    reason = f"it has {sound.frames} frames; expected are {start + len(out)}"
+                    raise ClipError(number, reason)
+            if sound.subtype in _READ_THROUGH or not sound.seekable():
+                self._read_through(sound, clips)
+                return header_of(sound)
+            for number, (start, out) in enumerate(clips):
+                if number and sound.subtype == "OPUS":  # which keeps something of the last one
+                    file.seek(0)
+                    with opened(file) as again:
+                        self._read(again, number, start, out)
+                else:
+                    self._read(sound, number, start, out)
             return header_of(sound)
 
     def _check(self, sound: "soundfile.SoundFile") -> None:
@@ -130,12 +142,10 @@ class AudioDecoder:
                 f"{self.channels} of {self.dtype} as they are. Leave dtype= out for float32"
             )
 
-    def _read(self, sound: "soundfile.SoundFile", start: int, out: Array) -> None:
+    def _read(self, sound: "soundfile.SoundFile", number: int, start: int, out: Array) -> None:
         n = len(out)
         if not n:
             return
-        if start + n > sound.frames:
-            raise FormatError(f"it has {sound.frames} frames; expected are {start + n}")
         sound.seek(start)
         if sound.channels == self.channels:
             found = sound.read(n, self.dtype.name, always_2d=out.ndim == 2, out=out)
@@ -143,7 +153,27 @@ class AudioDecoder:
             found = sound.read(n, self.dtype.name, always_2d=True)
             out[: len(found)] = found.mean(axis=1)
         if len(found) < n:
-            raise FormatError(f"it ends after frame {start + len(found)} of {sound.frames}")
+            raise ClipError(number, f"it ends after frame {start + len(found)} of {sound.frames}")
+
+    def _read_through(self, sound: "soundfile.SoundFile", clips: list[tuple[int, Array]]) -> None:
+        """Reads the file, just opened, from its beginning to the end of the last of the clips."""
+        # soundfile goes to where it is after each read, unless it can't.
+        vars(sound)["seekable"] = lambda: False
+        last = max(range(len(clips)), key=lambda number: clips[number][0] + len(clips[number][1]))
+        stop, at = clips[last][0] + len(clips[last][1]), 0
+        while at < stop:
+            found = sound.read(min(_BLOCK_FRAMES, stop - at), self.dtype.name, always_2d=True)
+            if not len(found):
+                raise ClipError(last, f"it ends after frame {at} of {sound.frames}")
+            if sound.channels != self.channels:
+                found = found.mean(axis=1, keepdims=True)
+            for start, out in clips:
+                first, end = max(start, at), min(start + len(out), at + len(found))
+                if first < end:
+                    out[first - start : end - start].reshape(-1)[...] = found[
+                        first - at : end - at
+                    ].reshape(-1)
+            at += len(found)
 
 
 def _check_whole(sound: "soundfile.SoundFile", file: BinaryIO) -> None:
