@@ -7,6 +7,9 @@ are written with HEADRACE_WRITE_DOCS=1.
 """
 
 import pytest
+
+pytest.register_assert_rewrite("adapter_contract", "docs_table", "other_python")
+
 from fault_table import check, parametrized
 from hypothesis import HealthCheck, settings
 from trainer_habits import HABITS

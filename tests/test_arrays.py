@@ -2,10 +2,10 @@
 
 import gc
 import pickle
-import threading
 
 import numpy as np
 import pytest
+from at_once import at_once
 
 import headrace as hr
 from headrace.arrays import MemoryPool, address, aligned_empty
@@ -102,19 +102,12 @@ def test_batches_that_are_kept_never_change_while_others_are_made():
 
 
 def test_threads_may_take_and_drop_at_once():
-    pool, wrong, start = MemoryPool(), [], threading.Barrier(4)
+    pool = MemoryPool()
 
     def work(number):
-        start.wait()
         for _ in range(300):
             array = pool.empty(SHAPE, DTYPE)
             array[::50] = number
-            if not (array[::50] == number).all():
-                wrong.append(number)
+            assert (array[::50] == number).all()
 
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert wrong == []
+    at_once(work, range(4))

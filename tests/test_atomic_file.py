@@ -2,10 +2,9 @@
 
 import os
 import signal
-import subprocess
-import sys
 
 import pytest
+from other_python import run_script
 
 from headrace.atomic_file import atomic_file
 
@@ -84,14 +83,13 @@ def test_it_is_safe_on_the_disk_before_it_takes_the_name(tmp_path, monkeypatch):
 def test_a_process_that_is_killed_leaves_the_old_one(tmp_path):
     path = tmp_path / "x"
     path.write_text("old")
-    script = (
-        "import os, signal, sys\n"
-        "from headrace.atomic_file import atomic_file\n"
-        "with atomic_file(sys.argv[1]) as unfinished, open(unfinished, 'w') as file:\n"
-        "    file.write('half')\n"
-        "    file.flush()\n"
-        "    os.kill(os.getpid(), signal.SIGKILL)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", script, str(path)])
-    assert done.returncode == -signal.SIGKILL
+    script = """
+        import os, signal, sys
+        from headrace.atomic_file import atomic_file
+        with atomic_file(sys.argv[1]) as unfinished, open(unfinished, "w") as file:
+            file.write("half")
+            file.flush()
+            os.kill(os.getpid(), signal.SIGKILL)
+    """
+    assert run_script(script, path).returncode == -signal.SIGKILL
     assert path.read_text() == "old"

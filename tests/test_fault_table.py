@@ -1,25 +1,14 @@
 """The table in docs/faults.md says what the tests with a mark `fault` show."""
 
-import os
-from pathlib import Path
-
 import pytest
+from docs_table import check_table
 from fault_table import check, columns, table
 
 from headrace.formats import formats
 
-PAGE = Path(__file__).parents[1] / "docs" / "faults.md"
-BEGIN, END = "<!-- The table: written by tests/test_fault_table.py -->", "<!-- End -->"
-
 
 def test_the_table_says_what_is_tested():
-    expected = table()
-    before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
-    written, _, after = rest.partition(END)
-    if os.environ.get("HEADRACE_WRITE_DOCS"):
-        PAGE.write_text(f"{before}{BEGIN}\n\n{expected}\n\n{END}{after}", encoding="utf-8")
-    else:
-        assert written.strip() == expected, "run it again with HEADRACE_WRITE_DOCS=1"
+    check_table("faults.md", "tests/test_fault_table.py", table())
 
 
 def test_a_group_has_the_formats_that_declare_it():

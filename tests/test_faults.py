@@ -13,18 +13,12 @@ import tempfile
 import warnings
 
 import pytest
-from written import WRITTEN, N, expected, samples
+from written import WRITTEN, N, expected, samples, written
 
 import headrace as hr
 from headrace.formats import formats
 from headrace.storage.passed_over import PassedOverWarning
 from headrace.testing.special_files import named_pipe
-
-
-def written(folder, format_name):
-    """Six samples in the format, below the folder: their path, and the options to open it."""
-    write, _, options = WRITTEN[format_name]
-    return folder / write(folder), options
 
 
 def files_of(folder):

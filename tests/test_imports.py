@@ -4,12 +4,11 @@ import ast
 import importlib.util
 import os
 import pickle
-import subprocess
 import sys
-import textwrap
 from pathlib import Path
 
 import pytest
+from other_python import printed_by, run_script
 
 import headrace
 
@@ -30,16 +29,6 @@ LAZY = {
 }
 
 
-def run(script, **environment):
-    return subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script)],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=200,
-    )
-
-
 def modules_loaded_by(statement, after="pass"):
     """The modules that the statement loads, besides those that `after` has loaded."""
     script = f"""
@@ -49,9 +38,7 @@ def modules_loaded_by(statement, after="pass"):
         {statement}
         print(*sorted(set(sys.modules) - before))
     """
-    done = run(script)
-    assert done.returncode == 0, done.stderr
-    return set(done.stdout.split())
+    return set(printed_by(script).split())
 
 
 def loaded_by(statement):
@@ -82,7 +69,9 @@ def test_another_executor_or_format_is_loaded_when_it_is_used():
     loaded = modules_loaded_by(USUAL)
     for module in ("executors.ray.ray", "executors.processes.pool", "readers.zarr.zarr"):
         assert f"headrace.{module}" not in loaded
-    assert "headrace.readers.zarr.zarr" in modules_loaded_by(f"{USUAL}; hr.Zarr")
+    loaded = modules_loaded_by(f"{USUAL}; hr.Zarr; hr.Ray")
+    assert {"headrace.readers.zarr.zarr", "headrace.executors.ray.ray"} <= loaded
+    assert "ray" not in loaded
 
 
 class TestPublicNames:
@@ -113,7 +102,8 @@ class TestPublicNames:
             assert set(package.__all__) <= set(listed)
             package.Npy
         """
-        done = run(script, KERAS_BACKEND="numpy")  # the one that is loaded fastest
+        fastest = {"KERAS_BACKEND": "numpy"}
+        done = run_script(script, environment=fastest)
         assert done.stdout.split() == listed_in(package)
         (*_, last) = done.stderr.splitlines()
         assert last.startswith(f"AttributeError: module {package!r} has no attribute 'Npy'")
@@ -125,7 +115,8 @@ class TestPublicNames:
 
     @pytest.mark.parametrize("package", ["headrace", "headrace.readers"])
     def test_a_pickle_may_name_them(self, package):
-        done = run(f"import pickle; print(pickle.loads(b'c{package}\\nNpyFiles\\n.').__name__)")
+        script = f"import pickle; print(pickle.loads(b'c{package}\\nNpyFiles\\n.').__name__)"
+        done = run_script(script)
         assert (done.stdout, done.stderr) == ("NpyFiles\n", "")
         assert pickle.loads(pickle.dumps(headrace.NpyFiles)) is headrace.NpyFiles
 
@@ -169,6 +160,7 @@ def test_the_proof_would_show_a_package_that_is_loaded():
         ("keras", "keras", "from headrace.adapters.keras import DataGenerator"),
         ("torch", "torch", "loader.to_torch()"),
         ("jax", "jax", "loader.to_jax()"),
+        ("ray", "ray", "hr.Ray()"),
     ],
 )
 def test_a_missing_package_is_an_error_that_names_its_extra(package, extra, statement):
@@ -186,11 +178,9 @@ def test_a_missing_package_is_an_error_that_names_its_extra(package, extra, stat
         except ImportError as error:
             print(type(error).__name__, error)
     """
-    done = run(script)
-    assert done.returncode == 0, done.stderr
-    hidden, message = done.stdout.splitlines()
+    hidden, message = printed_by(script).splitlines()
     assert hidden == "hidden"
-    assert message.startswith("MissingExtraError headrace.adapters.")
+    assert message.startswith("MissingExtraError headrace.")
     assert message.endswith(f"Install it with: pip install 'headrace[{extra}]'")
 
 

@@ -8,6 +8,7 @@ import threading
 import weakref
 
 import pytest
+from at_once import at_once
 
 from headrace.per_process import PerProcess
 
@@ -59,27 +60,13 @@ def test_none_is_a_value():
 
 
 def test_threads_that_ask_at_once_get_the_same():
-    n = 8
-    ready = threading.Barrier(n)
-
     def make():
         value = Value()
         threading.Event().wait(0.05)  # time for the others to come
         return value
 
     kept = PerProcess(make)
-    found = []
-
-    def ask():
-        ready.wait()
-        found.append(kept.get())
-
-    threads = [threading.Thread(target=ask) for _ in range(n)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(found) == n
+    found = at_once(lambda _: kept.get(), range(8))
     assert len(set(map(id, found))) == Value.made == 1
 
 

@@ -7,7 +7,7 @@ import pickle
 import numpy as np
 import pytest
 from rights import folder_for_all, without_rights
-from written import WRITTEN, N
+from written import N, written
 
 import headrace as hr
 from headrace.storage import Folder, Manifest, Request
@@ -41,12 +41,6 @@ def link_to_itself(path):
 def folder_in_its_place(path):
     path.unlink()
     path.mkdir()
-
-
-def written(folder, format_name):
-    """The path of six samples in the format, and the options to open it."""
-    write, _, options = WRITTEN[format_name]
-    return folder / write(folder), options
 
 
 def assert_refused(folder, attempt, number):

@@ -103,16 +103,6 @@ def test_labels_are_what_tells_classes_apart():
     assert len({tuple(run_of(order, 2).tolist()) for order in orders}) == 1
 
 
-def test_a_state_of_other_labels_is_refused():
-    def loader(labels, *args):
-        return hr.Loader(np.arange(4), 2, shuffle=hr.Balanced(labels, *args))
-
-    state = loader([0, 0, 1, 1]).state_dict()
-    for other in (loader([0, 1, 1, 1]), loader([0, 0, 1, 1], 1), loader([0, 0, 1, 1], 2, 2)):
-        with pytest.raises(hr.StateError, match=r"'order' is 'balanced\(\w+, 2 classes of 1, leng"):
-            other.load_state_dict(state)
-
-
 def test_it_is_the_same_in_every_release():
     order = hr.Balanced(np.arange(40) % 7, 3, 2).order(40, 2**64)
     assert order.indices(5, np.arange(12)).tolist() == GOLDEN

@@ -68,10 +68,13 @@ def test_ranks_partition_the_epoch_in_its_order(n, batch_size, world_size, seed,
         )
 
 
-@given(sizes, batch_sizes, worlds, seeds, epochs)
-def test_padding_fills_every_batch_and_weighs_nothing(n, batch_size, world_size, seed, epoch):
-    whole = hr.BatchSampler(n, n, seed=seed).indices(epoch, 0).tolist()
-    ranks = samplers(n, batch_size, world_size, tail="pad", seed=seed)
+@given(sizes, batch_sizes, worlds, seeds, epochs, samplings)
+def test_padding_fills_every_batch_and_weighs_nothing(
+    n, batch_size, world_size, seed, epoch, shuffle
+):
+    order = order_of(shuffle, n, seed)
+    whole = order.indices(epoch, np.arange(len(order))).tolist()
+    ranks = samplers(n, batch_size, world_size, tail="pad", seed=seed, shuffle=shuffle)
     seen, padding = [], []
     for step in range(len(ranks[0])):
         for sampler in ranks:
@@ -83,7 +86,7 @@ def test_padding_fills_every_batch_and_weighs_nothing(n, batch_size, world_size,
             seen += indices[weights == 1].tolist()
             padding += indices[weights == 0].tolist()
     assert seen == whole
-    assert padding == [whole[i % n] for i in range(len(padding))]
+    assert padding == [whole[i % len(whole)] for i in range(len(padding))]
 
 
 @given(sizes, batch_sizes, worlds, seeds, st.sampled_from(["drop", "pad"]), st.booleans())
@@ -128,10 +131,11 @@ def test_windows_are_the_same_as_single_batches_across_their_edges():
             assert key.indices.tolist() == sampler.indices(0, key.step).tolist()
 
 
-def test_nothing_of_the_size_of_the_data_is_built():
+@pytest.mark.parametrize("shuffle", [True, hr.BlockShuffle(1000, 10**6)], ids=["full", "blocks"])
+def test_nothing_of_the_size_of_the_data_is_built(shuffle):
     tracemalloc.start()
     try:
-        sampler = hr.BatchSampler(10**12, 128, rank=16383, world_size=16384, seed=3)
+        sampler = hr.BatchSampler(10**12, 128, shuffle, rank=16383, world_size=16384, seed=3)
         keys = sampler.keys(sampler.place(5, 1000))
         for _ in range(200):
             next(keys)

