@@ -338,12 +338,12 @@ def cluster_runs() -> list[Run]:
 
 @nox.session(python=FRAMEWORKS_PYTHON, default=False)
 def azure(session: nox.Session) -> None:
-    """gs:// and az://, the latter on Microsoft's emulator: 190 MB, which need npm."""
+    """s3://, gs:// and az://, the last on Microsoft's emulator: 190 MB, which need npm."""
     session.install(".[remote]", *group("server"), *TEST)
     folder = os.path.abspath(session.create_tmp())
     session.run("npm", "install", "--prefix", folder, "azurite@3", external=True)
     path = os.pathsep.join([os.path.join(folder, "node_modules", ".bin"), os.environ["PATH"]])
-    tests = "tests/storage/remote/test_google_and_azure.py"
+    tests = "tests/storage/remote/test_each_store.py"
     session.run("pytest", tests, *session.posargs, env={"PATH": path})
 
 

@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 from batch_bytes import as_bytes, take
+from executor_fixtures import each_of
 from picklable import noisy
 
 import headrace as hr
@@ -32,12 +33,7 @@ def expected():
     return [as_bytes(loader.batch(*divmod(step, STEPS))) for step in range(3 * STEPS)]
 
 
-@pytest.fixture(scope="module", params=["Inline", "Threads", "Processes"])
-def executor(request):
-    made = {"Inline": hr.Inline, "Threads": hr.Threads, "Processes": hr.Processes}[request.param]
-    executor = made() if request.param == "Inline" else made(2)
-    yield executor
-    executor.close()
+executor = each_of("Inline", "Threads", "Processes")
 
 
 def test_from_every_state_the_next_batches_are_those_of_a_run_without_a_stop(executor, expected):

@@ -1,10 +1,10 @@
 """The DataLoader gives the loader's batches, with any number of workers, as tensors."""
 
-import itertools
+import threading
 
-import in_workers
 import numpy as np
 import pytest
+from adapter_contract import AdapterContract, MemoryContract
 from batch_bytes import as_bytes
 from picklable import as_dict, noisy
 from spoilt_rows import Recorded
@@ -32,8 +32,8 @@ def make_loader(folder, **options):
     return hr.Loader(source, batch_size=BATCH, seed=3, **options)
 
 
-def expected(loader, epochs, start=0):
-    steps = range(start, epochs * len(loader))
+def expected(loader, epochs):
+    steps = range(epochs * len(loader))
     return [as_bytes(loader.batch(*divmod(step, len(loader)))) for step in steps]
 
 
@@ -72,59 +72,26 @@ def test_batches_are_the_loaders_with_any_workers(folder, workers, tail):
     assert seen == expected(loader, 2)
 
 
-@pytest.mark.parametrize("workers", FORKED)
-def test_a_batch_counts_once_it_is_handed_over(folder, workers):
-    loader = make_loader(folder)
-    batches = loader.to_torch(**WORKERS[workers])
-    seen = [as_bytes(batch) for batch in itertools.islice(batches, 2)]
-    assert loader.place == (0, 2 * BATCH)
-    assert seen == expected(loader, 1)[:2]
-    state = loader.state_dict()
-    # A pass that was left is over.
-    assert [as_bytes(batch) for batch in batches] == expected(loader, 2, start=len(loader))
-    resumed = make_loader(folder)
-    resumed.load_state_dict(state)
-    rest = [as_bytes(batch) for batch in resumed.to_torch(num_workers=1)]
-    assert rest == expected(loader, 1, start=2)
+class TestTorch(AdapterContract):
+    @pytest.fixture(autouse=True, params=[*FORKED, "a device"])
+    def _workers(self, request):
+        self.options = {"a device": {"device": "cpu"}, **WORKERS}[request.param]
+        yield
+        assert not [t for t in threading.enumerate() if t.name.startswith("headrace-copy")]
+
+    def adapted(self, loader):
+        return loader.to_torch(**self.options)
 
 
-def test_tensors_share_the_memory_of_the_batch():
-    made = []
-    loader = hr.Loader(
-        np.arange(8.0),
-        batch_size=4,
-        transform=lambda batch, rng: made.append(batch) or batch,
-        executor=hr.Inline(),
-    )
-    tensor = next(iter(loader.to_torch()))
-    assert tensor.data_ptr() == made[0].ctypes.data
+class TestMemory(MemoryContract):
+    def adapted(self, loader):
+        return loader.to_torch()
 
+    def converted(self, array):
+        return torch.from_numpy(array)
 
-def test_tensors_that_are_kept_are_never_written_again():
-    x = np.repeat(np.arange(64, dtype="float32")[:, None], 20_000, axis=1)
-    loader = hr.Loader(x, batch_size=8, seed=2, executor=hr.Threads(2))
-    kept = []
-    for epoch in range(6):
-        for step, batch in enumerate(loader.to_torch()):
-            kept.append((loader.indices(epoch, step), batch[3:]))
-            if step % 3:
-                kept.pop(step % len(kept))  # its memory may be used again
-    assert all((rows.numpy() == indices[3:, None]).all() for indices, rows in kept)
-
-
-def test_tensors_of_memory_that_processes_share_are_never_written_again():
-    executor = hr.Processes(2)
-    kept = []
-    for key, batch in enumerate(executor.map(in_workers.batch, range(100))):
-        tensor = torch.from_numpy(batch)
-        assert tensor.data_ptr() == batch.ctypes.data
-        if key % 3 == 0:
-            kept.append((key, tensor[7:]))
-        del batch, tensor
-        if key == 80:
-            kept = kept[::2]  # the memory of the others may be used again
-    executor.close()
-    assert all((tail.numpy() == in_workers.batch(key)[7:]).all() for key, tail in kept)
+    def address(self, converted):
+        return converted.data_ptr()
 
 
 def test_transforms_may_flip_axes_and_return_views_that_are_read_only():
@@ -134,12 +101,6 @@ def test_transforms_may_flip_axes_and_return_views_that_are_read_only():
     loader = hr.Loader(np.arange(8.0), batch_size=4, shuffle=False, transform=flipped)
     x, ones = next(iter(loader.to_torch()))
     assert (x.tolist(), ones.tolist()) == ([3, 2, 1, 0], [1, 1, 1, 1])
-
-
-def test_strings_stay_arrays_of_numpy():
-    loader = hr.Loader((np.arange(4), np.array(list("abcd"))), batch_size=2, shuffle=False)
-    numbers, names = next(iter(loader.to_torch()))
-    assert (numbers.tolist(), names.tolist()) == ([0, 1], ["a", "b"])
 
 
 OF_ML_DTYPES = ("bfloat16", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz")
@@ -179,35 +140,9 @@ def test_two_iterations_at_once_are_refused():
         next(first)
 
 
-def test_moving_the_loader_within_an_iteration_is_refused():
-    loader = hr.Loader(np.arange(12), batch_size=2)
-    batches = iter(loader.to_torch())
-    next(batches)
-    loader.seek(3)
-    with pytest.raises(hr.LoaderMovedError):
-        next(batches)
-    assert loader.place == (3, 0)
-
-
 def test_leaves_that_are_no_arrays_pass_through():
     loader = hr.Loader(np.arange(4), batch_size=2, transform=lambda batch, rng: (batch, "name"))
     assert [batch[1] for batch in loader.to_torch()] == ["name", "name"]
-
-
-@pytest.mark.parametrize("n_workers", [0, 1])
-def test_a_bad_sample_is_named(n_workers, tmp_path):
-    for i in range(8):
-        np.save(tmp_path / f"{i}.npy", np.full(2, i))
-    files = hr.NpyFiles(tmp_path, ids=range(8))
-    (tmp_path / "5.npy").unlink()
-    loader = hr.Loader(files, batch_size=2, shuffle=False)
-    batches = iter(loader.to_torch(num_workers=n_workers))
-    assert [next(batches)[0, 0].item() for _ in range(2)] == [0, 2]
-    with pytest.raises(FileNotFoundError, match="sample 5 does not exist") as failure:
-        next(batches)
-    told = str(failure.value) + "".join(getattr(failure.value, "__notes__", []))
-    assert "epoch 0, step 2" in told
-    assert loader.place == (0, 4)
 
 
 def test_options_go_to_the_data_loader_but_for_the_loaders_own(folder):
@@ -290,19 +225,3 @@ def test_another_data_loader_over_the_parts_of_one_gives_batches():
         num_workers=1,
     )
     assert [as_bytes(batch) for batch in other] == wanted
-
-
-@pytest.mark.parametrize("num_workers", [0, 1])
-def test_batches_of_a_mixture_with_their_indices_and_without_some_steps(num_workers):
-    source = hr.Concat(np.arange(30), np.arange(100, 110))
-    mix = hr.Mix([3, 1])
-    options = {"shuffle": mix, "with_indices": True, "skip": [(0, 2, 3), (1, 0, 0)]}
-    loader = hr.Loader(source, 4, **options)
-    seen = [
-        [part.tolist() for part in batch]
-        for _ in range(3)
-        for batch in loader.to_torch(num_workers=num_workers)
-    ]
-    left = [(e, s) for e in range(3) for s in range(10) if (e, s) not in {(0, 2), (0, 3), (1, 0)}]
-    assert seen == [[part.tolist() for part in loader.batch(*at)] for at in left]
-    assert loader.place == (3, 0)

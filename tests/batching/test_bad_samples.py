@@ -8,6 +8,7 @@ import warnings
 import numpy as np
 import pytest
 from batch_bytes import as_bytes
+from executor_fixtures import each_of
 from picklable import noisy_number, noisy_or_damaged, shifted
 from picklable import noisy_x as noisy
 from spoilt_rows import Recorded
@@ -60,16 +61,7 @@ def substitutes(folder):
     return {bad.index: bad.substitute for bad in loader.bad_samples}
 
 
-@pytest.fixture(scope="module", params=["Inline", "Threads", "Processes", "no budget"])
-def executor(request):
-    made = {
-        "Inline": hr.Inline,
-        "Threads": lambda: hr.Threads(3),
-        "Processes": lambda: hr.Processes(2),
-        "no budget": lambda: hr.Threads(2, lookahead_bytes=0),
-    }[request.param]()
-    yield made
-    made.close()
+executor = each_of("Inline", "Threads", "Processes", "no budget")
 
 
 def test_each_bad_sample_has_one_good_substitute_in_all_parts(folder, substitutes):

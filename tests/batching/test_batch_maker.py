@@ -1,22 +1,12 @@
 """What goes wrong while a batch is made is an error at its turn, on every executor."""
 
 import pytest
+from executor_fixtures import each_of
 from stopping import BATCH, STOPPING, Raises, stopping_loader
 
 import headrace as hr
 
-EXECUTORS = {
-    "inline": hr.Inline,
-    "threads": lambda: hr.Threads(2),
-    "processes": lambda: hr.Processes(1),
-}
-
-
-@pytest.fixture(params=EXECUTORS)
-def executor(request):
-    executor = EXECUTORS[request.param]()
-    yield executor
-    executor.close()
+executor = each_of("Inline", "Threads", "Processes")
 
 
 @pytest.mark.fault("`StopIteration` where a batch is made", "error", "executors")

@@ -46,12 +46,6 @@ def test_padding_does_not_count_as_samples():
     assert loader.stats().nbytes == 3 * 4 * (12 + 4)
 
 
-def test_what_is_made_ahead_counts_when_it_is_taken():
-    with hr.Loader(SlowReader(), batch_size=4, executor=hr.Threads(2)) as loader:
-        next(iter(loader))
-        assert loader.stats().batches == 1
-
-
 def test_a_batch_looked_at_does_not_count():
     loader = loader_of()
     loader.batch(0, 1)

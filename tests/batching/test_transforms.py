@@ -331,19 +331,6 @@ def test_error_of_a_batch_keeps_its_type_and_names_epoch_and_step():
     ]
 
 
-def test_error_of_a_bad_sample_names_epoch_and_step(tmp_path):
-    for name in "abc":
-        np.save(tmp_path / f"{name}.npy", np.zeros(2))
-    loader = hr.Loader(hr.NpyFiles(tmp_path), 1, shuffle=False)
-    (tmp_path / "b.npy").unlink()
-    with pytest.raises(hr.SampleNotFoundError) as caught:
-        list(loader)
-    assert caught.value.index == 1
-    assert caught.value.__notes__ == [
-        "headrace: while making the batch of epoch 0, step 1 (samples 1)"
-    ]
-
-
 @pytest.mark.parametrize("function", [None, 5, "name"])
 def test_what_is_no_function_is_refused_by_name(function):
     with pytest.raises(

@@ -1,24 +1,12 @@
 """The command line as a user meets it: in a process of its own."""
 
 import importlib.util
-import os
-import subprocess
-import sys
 from importlib.metadata import entry_points
 
 import pytest
+from other_python import printed_by, run_python, run_script
 
 import headrace as hr
-
-
-def run(*command, **environment):
-    return subprocess.run(
-        [sys.executable, *command],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=200,
-    )
 
 
 def run_without(packages, *arguments):
@@ -37,7 +25,7 @@ from headrace.cli import main
 sys.argv = ["headrace", *{arguments!r}]
 sys.exit(main())
 """
-    done = run("-c", script)
+    done = run_script(script)
     assert done.stdout.splitlines()[:1] == [" ".join(["hidden:", *packages])]
     return done
 
@@ -53,7 +41,7 @@ def assert_one_error(done, *parts):
 def test_importing_it_imports_nothing_that_is_optional():
     optional = ["typer", "rich", "keras", "sklearn", "torch", "jax", "tensorflow"]
     script = f"import sys, headrace.cli; print([p for p in {optional!r} if p in sys.modules])"
-    assert run("-c", script).stdout.strip() == "[]"
+    assert printed_by(script).strip() == "[]"
 
 
 @pytest.mark.parametrize("package", ["typer", "rich"])
@@ -95,23 +83,25 @@ class TestWithItsPackages:
         pytest.importorskip("typer", reason="the command line needs typer and rich")
 
     def test_version(self):
-        done = run("-m", "headrace", "--version")
+        done = run_python("-m", "headrace", "--version")
         assert (done.returncode, done.stderr) == (0, "")
         assert done.stdout == f"headrace {hr.__version__}\n"
 
     @pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"]])
     def test_alone_it_shows_help(self, arguments):
-        done = run("-m", "headrace", *arguments)
+        done = run_python("-m", "headrace", *arguments)
         assert (done.returncode, done.stderr) == (0, "")
         assert "demo" in done.stdout
         assert "--version" in done.stdout
 
     def test_the_help_of_the_demo_names_its_extra(self):
         # Brackets are markup to rich, which would leave them out.
-        assert "pip install 'headrace[demo]'" in run("-m", "headrace", "demo", "--help").stdout
+        assert (
+            "pip install 'headrace[demo]'" in run_python("-m", "headrace", "demo", "--help").stdout
+        )
 
     def test_an_unknown_command_is_a_usage_error(self):
-        done = run("-m", "headrace", "dmeo")
+        done = run_python("-m", "headrace", "dmeo")
         assert done.returncode == 2
         assert "dmeo" in done.stderr
 

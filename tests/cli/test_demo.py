@@ -3,11 +3,10 @@
 import json
 import os
 import re
-import subprocess
-import sys
 
 import numpy as np
 import pytest
+from other_python import run_python
 
 import headrace as hr
 
@@ -29,16 +28,10 @@ needs_keras = pytest.mark.skipif(
 
 
 def run(*command, **environment):
-    kept = {**os.environ}
-    if kept.get("KERAS_BACKEND") not in BACKENDS:  # one that can't train
-        kept.pop("KERAS_BACKEND", None)
-    return subprocess.run(
-        [sys.executable, *command],
-        env={**kept, **environment},
-        capture_output=True,
-        text=True,
-        timeout=290,
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        if os.environ.get("KERAS_BACKEND") not in BACKENDS:  # one that can't train
+            patch.delenv("KERAS_BACKEND", raising=False)
+        return run_python(*command, environment=environment)
 
 
 @needs_keras

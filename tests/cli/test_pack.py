@@ -62,22 +62,19 @@ class TestSamplesOfSeveralArrays:
         assert columns["x"].tolist() == [[index] * 3 for index in range(9)]
         assert columns["y"].tolist() == list(range(9))
 
-    def test_one_of_them_may_be_the_label(self, tmp_path, archives):
-        done = run("pack", archives, tmp_path / "x.npy", "--label-field", "y")
+    @pytest.mark.parametrize(
+        "options",
+        [["--label-field", "y"], ["--columns", " x ", "--label-field", "y"], ["--columns", "y"]],
+        ids=["a label", "a column and a label", "a column"],
+    )
+    def test_one_of_them_may_be_the_label_or_be_chosen(self, tmp_path, archives, options):
+        done = run("pack", archives, tmp_path / "x.npy", *options)
         assert done.returncode == 0, done.stderr
-        assert np.load(tmp_path / "x.npy").shape == (9, 3)
-        assert np.load(tmp_path / "x.labels.npy").tolist() == list(range(9))
-
-    def test_the_label_need_not_be_named_twice(self, tmp_path, archives):
-        done = run("pack", archives, tmp_path / "x.npy", "--columns", " x ", "--label-field", "y")
-        assert done.returncode == 0, done.stderr
-        assert np.load(tmp_path / "x.npy").shape == (9, 3)
-        assert np.load(tmp_path / "x.labels.npy").tolist() == list(range(9))
-
-    def test_or_be_chosen(self, tmp_path, archives):
-        done = run("pack", archives, tmp_path / "x.npy", "--columns", "y")
-        assert done.returncode == 0, done.stderr
-        assert np.load(tmp_path / "x.npy").tolist() == list(range(9))
+        if "--label-field" in options:
+            assert np.load(tmp_path / "x.npy").tolist() == [[index] * 3 for index in range(9)]
+            assert np.load(tmp_path / "x.labels.npy").tolist() == list(range(9))
+        else:
+            assert np.load(tmp_path / "x.npy").tolist() == list(range(9))
 
     def test_do_not_fit_one_npy(self, tmp_path, archives):
         done = run("pack", archives, tmp_path / "x.npy")
@@ -251,37 +248,30 @@ def test_the_command_killed_at_several_times(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["rows.npy", "x.npy", "x.npy.manifest.json"]
 
 
-def test_a_full_disk_is_told_and_gone_on_after(tmp_path):
-    rows = np.arange(2**21).reshape(64, 2**15)
+@pytest.mark.parametrize(
+    ("rows", "shard_bytes", "limit"),
+    [
+        (np.arange(2**21).reshape(64, 2**15), 2**22, 2**20),
+        # No file of samples has so much, but the log of their checksums has.
+        (np.zeros((200, 64), np.uint8), 64, 2**12),
+    ],
+    ids=["for samples", "to close what is open"],
+)
+def test_a_full_disk_is_told_and_gone_on_after(tmp_path, rows, shard_bytes, limit):
     np.save(tmp_path / "rows.npy", rows)
-    command = ["pack", tmp_path / "rows.npy", tmp_path / "x", "--shard-bytes", "4MiB"]
+    command = ["pack", tmp_path / "rows.npy", tmp_path / "x", "--shard-bytes", shard_bytes]
 
-    def limit():
+    def limited():
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # so that writing fails, as on a full disk
-        resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, resource.RLIM_INFINITY))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
 
     assert_refused(
-        run_apart(*command, preexec_fn=limit), "can't be written", "too large", "pack again"
+        run_apart(*command, preexec_fn=limited), "can't be written", "too large", "pack again"
     )
     assert not (tmp_path / "x").exists()
     assert run(*command).returncode == 0
     assert (columns_in(tmp_path / "x")["sample"] == rows).all()
-
-
-def test_a_disk_too_full_to_close_what_is_open(tmp_path):
-    np.save(tmp_path / "rows.npy", np.zeros((200, 64), np.uint8))
-    command = ["pack", tmp_path / "rows.npy", tmp_path / "x", "--shard-bytes", "64"]
-
-    def limit():
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        # No file of samples has so much, but the log of their checksums has.
-        resource.setrlimit(resource.RLIMIT_FSIZE, (2**12, resource.RLIM_INFINITY))
-
-    assert_refused(
-        run_apart(*command, preexec_fn=limit), "can't be written", "too large", "pack again"
-    )
-    assert run(*command).returncode == 0
-    assert len(hr.NpyShards(tmp_path / "x")) == 200
+    assert len(hr.NpyShards(tmp_path / "x")) == len(rows)
 
 
 def test_files_of_any_kind_by_a_function(tmp_path, monkeypatch):

@@ -2,12 +2,10 @@
 
 import contextlib
 import json
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
+from other_python import run_script
 
 from headrace.packing import Shape, pack
 from headrace.readers.array import ArrayReader
@@ -154,8 +152,7 @@ class TestTheCommand:
 
     def test_names_that_the_terminal_can_not_show(self, folder):
         (folder / "\u00e9.npy").write_bytes(b"")
-        environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
-        done = run_apart("verify", folder, env=environment)
+        done = run_apart("verify", folder, environment={"PYTHONIOENCODING": "ascii"})
         assert done.returncode == 1
         assert "sample 40, \\xe9: " in done.stdout
 
@@ -195,8 +192,7 @@ class TestTheCommand:
             "import sys; sys.modules['h5py'] = None; sys.argv = ['headrace', 'verify', 'x.h5']\n"
             "from headrace.cli import main; sys.exit(main())"
         )
-        command = [sys.executable, "-c", script]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=200, cwd=tmp_path)
+        done = run_script(script, cwd=tmp_path)
         assert done.returncode == 2
         assert "pip install 'headrace[hdf5]'" in done.stderr
 

@@ -3,14 +3,13 @@
 import contextlib
 import os
 import signal
-import subprocess
-import sys
 import textwrap
 import time
 import uuid
 from pathlib import Path
 
 import pytest
+from other_python import run_python
 
 import headrace as hr
 
@@ -75,14 +74,8 @@ def run(tmp_path):
         )
         path = os.pathsep.join([str(SUPPORT), os.environ.get("PYTHONPATH", "")])
         name, value = mark.split("=")
-        done = subprocess.run(
-            [sys.executable, str(file)],
-            capture_output=True,
-            text=True,
-            timeout=DEADLINE,
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": path, name: value, **environment},
-        )
+        environment |= {"PYTHONPATH": path, name: value}
+        done = run_python(file, timeout=DEADLINE, cwd=tmp_path, environment=environment)
         assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
         return done.stdout
 

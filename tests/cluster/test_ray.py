@@ -3,8 +3,6 @@
 import itertools
 import os
 import pickle
-import subprocess
-import sys
 import threading
 
 import in_workers
@@ -13,8 +11,8 @@ import pytest
 
 ray = pytest.importorskip("ray", reason="needs headrace[ray]")
 
+from batch_bytes import as_bytes
 from picklable import noisy_x
-from stopping import STOPPING, stopping_loader
 
 import headrace as hr
 from headrace.pytree import leaves
@@ -24,10 +22,6 @@ from headrace.testing import ExecutorContract
 DEADLINE = 60
 
 pytestmark = pytest.mark.usefixtures("local_ray")
-
-
-def as_bytes(batch):
-    return [(leaf.shape, leaf.dtype.str, leaf.tobytes()) for leaf in leaves(batch)]
 
 
 class TestRayContract(ExecutorContract):
@@ -96,30 +90,6 @@ def test_options_are_those_of_the_tasks():
 
     assert list(executor.map(told, [0])) == [("tailrace", 1)]
     executor.close()
-
-
-def test_without_ray_the_extra_to_install_is_told():
-    script = """
-import sys
-sys.modules["ray"] = None  # as if it were not installed
-import headrace as hr
-try:
-    hr.Ray()
-except hr.MissingExtraError as error:
-    print(error)
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60
-    )
-    assert "pip install 'headrace[ray]'" in done.stdout, done.stderr
-
-
-def test_importing_headrace_does_not_import_ray():
-    script = "import sys, headrace; print('ray' in sys.modules, headrace.Ray.__name__)"
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60
-    )
-    assert done.stdout == "False Ray\n", done.stderr
 
 
 def make_loader(**options):
@@ -193,11 +163,3 @@ def test_torch_gets_tensors_that_may_be_written_to(executor, tail):
         for tensor, other in zip(leaves(batch), leaves(same), strict=True):
             assert torch.equal(tensor, other)
             tensor += 1
-
-
-@pytest.mark.parametrize("what", STOPPING)
-def test_a_stop_iteration_does_not_end_an_epoch(executor, what):
-    seen = []
-    with pytest.raises(hr.StoppedEarlyError, match=r"stopping\.py"):
-        seen.extend(stopping_loader(what, executor))
-    assert len(seen) == 2

@@ -14,6 +14,8 @@ import pytest
 import headrace as hr
 
 SUPPORT = Path(in_workers.__file__).parent
+# For what should take seconds at most: only something that hangs takes longer.
+DEADLINE = 120
 
 
 SCRIPT = """
@@ -70,3 +72,14 @@ def run(tmp_path):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
+
+
+@pytest.fixture
+def passes(run):
+    """A function that runs such a script to its end, which has to come without a word."""
+
+    def run_to_its_end(work, **options):
+        process = run(f"{textwrap.dedent(work)}\nprint('passed')", **options)
+        assert process.communicate(timeout=DEADLINE) == ("passed\n", "")
+
+    return run_to_its_end

@@ -1,11 +1,17 @@
 """What Threads and Processes have in common: their arguments, and how they are made again."""
 
+import itertools
 import pickle
+import threading
 
+import in_workers
 import pytest
 
 import headrace as hr
 from headrace.executors.lookahead import available_cpus
+
+# For what should take milliseconds: only something that hangs takes longer.
+DEADLINE = 60
 
 
 @pytest.mark.parametrize("kind", [hr.Threads, hr.Processes])
@@ -40,3 +46,27 @@ def test_repr_is_how_it_is_made_and_what_is_pickled(kind):
         assert repr(pickle.loads(pickle.dumps(executor))) == repr(executor)
         executor.close()
     assert repr(executor) == f"{kind.__name__}(3, lookahead_bytes=5)"
+
+
+@pytest.mark.parametrize("kind", [hr.Threads, hr.Processes])
+def test_close_lets_a_waiting_consumer_go(kind):
+    executor, taken, outcome = kind(2), threading.Event(), []
+
+    def consume():
+        try:
+            for batch in executor.map(in_workers.slow_batch, itertools.count()):
+                outcome.append(batch.tobytes())
+                taken.set()
+        except BaseException as error:
+            outcome.append(error)
+
+    consumer = threading.Thread(target=consume, daemon=True)
+    consumer.start()
+    assert taken.wait(DEADLINE)
+    executor.close()
+    consumer.join(DEADLINE)
+    assert not consumer.is_alive()
+    *batches, error = outcome
+    assert isinstance(error, hr.ExecutorClosedError)
+    assert str(error).startswith("the executor was closed while batches were still being")
+    assert batches == [in_workers.batch(key).tobytes() for key in range(len(batches))]

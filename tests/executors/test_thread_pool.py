@@ -1,9 +1,7 @@
 """The end of a pool of threads: by closing, by a fork, by a signal, or with the interpreter."""
 
-import itertools
 import os
 import signal
-import threading
 
 import pytest
 
@@ -13,9 +11,9 @@ import headrace as hr
 DEADLINE = 30
 
 
-def test_opening_and_closing_it_often_leaves_nothing_behind(run):
+def test_opening_and_closing_it_often_leaves_nothing_behind(passes):
     # In a process of its own: threads of other tests, of pytest and of xdist come and go, too.
-    process = run("""
+    passes("""
         executor = hr.Threads(1)
 
         def cycle():
@@ -34,37 +32,7 @@ def test_opening_and_closing_it_often_leaves_nothing_behind(run):
         after = objects()
         assert after - before < 50, (before, after)
         assert threading.enumerate() == [threading.main_thread()]
-        print("passed")
     """)
-    assert process.communicate(timeout=DEADLINE) == ("passed\n", "")
-
-
-def test_close_lets_a_waiting_consumer_go(two_threads):
-    started, go_on, outcome = threading.Event(), threading.Event(), []
-
-    def make_batch(key):
-        started.set()
-        go_on.wait(DEADLINE)
-        return key
-
-    def consume():
-        try:
-            outcome.extend(two_threads.map(make_batch, itertools.count()))
-        except BaseException as error:
-            outcome.append(error)
-
-    consumer = threading.Thread(target=consume, daemon=True)
-    consumer.start()
-    assert started.wait(DEADLINE)
-    closer = threading.Thread(target=two_threads.close, daemon=True)
-    closer.start()
-    go_on.set()
-    for thread in (closer, consumer):
-        thread.join(DEADLINE)
-        assert not thread.is_alive()
-    assert isinstance(outcome[-1], hr.ExecutorClosedError)
-    assert outcome[:-1] == list(range(len(outcome) - 1))
-    assert str(outcome[-1]).startswith("the executor was closed while batches were still being")
 
 
 def test_a_worker_may_close_its_own_executor(two_threads):
@@ -96,8 +64,8 @@ def test_ctrl_c_interrupts_a_consumer_that_waits_for_a_batch_that_never_ends(run
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system can't fork")
-def test_map_of_the_parent_ends_in_a_forked_child_and_goes_on_in_the_parent(run):
-    process = run(f"""
+def test_map_of_the_parent_ends_in_a_forked_child_and_goes_on_in_the_parent(passes):
+    passes(f"""
         warnings.simplefilter("ignore")  # of a fork with threads
         executor = hr.Threads(2)
         batches = executor.map(str, itertools.count())
@@ -117,14 +85,12 @@ def test_map_of_the_parent_ends_in_a_forked_child_and_goes_on_in_the_parent(run)
         for _ in range(1000):
             next(batches)
         executor.close()
-        print("passed")
     """)
-    assert process.communicate(timeout=2 * DEADLINE) == ("passed\n", "")
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system can't fork")
-def test_loader_goes_on_in_a_forked_child(run):
-    process = run(f"""
+def test_loader_goes_on_in_a_forked_child(passes):
+    passes(f"""
         warnings.simplefilter("ignore")  # of a fork with threads
         loader = hr.Loader(np.arange(10_000), 4, shuffle=False, executor=hr.Threads(2))
         batches = iter(loader)
@@ -138,14 +104,12 @@ def test_loader_goes_on_in_a_forked_child(run):
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
         assert len(list(batches)) == 2499
         loader.close()
-        print("passed")
     """)
-    assert process.communicate(timeout=2 * DEADLINE) == ("passed\n", "")
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no timers")
-def test_a_signal_handler_may_close_it_at_any_moment(run):
-    process = run("""
+def test_a_signal_handler_may_close_it_at_any_moment(passes):
+    passes("""
         threads = hr.Threads(2)
         signal.signal(signal.SIGALRM, lambda *_: threads.close())
         closed = 0
@@ -158,9 +122,8 @@ def test_a_signal_handler_may_close_it_at_any_moment(run):
                 closed += 1
             signal.setitimer(signal.ITIMER_REAL, 0)
         assert list(threads.map(str, range(3))) == ["0", "1", "2"]
-        print(closed > 20)
+        assert closed > 20
     """)
-    assert process.communicate(timeout=2 * DEADLINE) == ("True\n", "")
 
 
 def test_the_interpreter_ends_after_the_batches_that_are_being_made(run):

@@ -2,30 +2,24 @@
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from packed import SMALL, assert_manifests_hold, columns_in, needed
+from other_python import run_python
+from packed import (
+    SMALL,
+    Interrupted,
+    assert_manifests_hold,
+    columns_in,
+    interrupt_at,
+    needed,
+)
 
 import headrace as hr
 from headrace.packing import Shape, pack, staging
 
 SCRIPT = Path(__file__).parents[1] / "support" / "killed_packing.py"
-
-
-class Interrupted(Exception):
-    pass
-
-
-def interrupt_at(count):
-    def progress(samples):
-        if samples >= count:
-            raise Interrupted
-
-    return progress
 
 
 def tree(folder):
@@ -84,9 +78,7 @@ def test_killed_anywhere_and_started_again_it_is_as_if_never_killed(
         "stride": stride,
     }
     command = [SCRIPT, tmp_path / "source", tmp_path / "targets", name, json.dumps(options)]
-    done = subprocess.run(
-        [sys.executable, *map(str, command)], capture_output=True, text=True, timeout=900
-    )
+    done = run_python(*command, timeout=900)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["killed"] >= 10

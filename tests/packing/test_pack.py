@@ -2,12 +2,19 @@
 
 import json
 import os
-import subprocess
 import sys
 
 import numpy as np
 import pytest
-from packed import SMALL, assert_manifests_hold, columns_in, needed
+from other_python import printed_by
+from packed import (
+    SMALL,
+    Interrupted,
+    assert_manifests_hold,
+    columns_in,
+    interrupt_at,
+    needed,
+)
 
 import headrace as hr
 from headrace.packing import Shape, pack
@@ -173,12 +180,11 @@ before = peak()
 pack(Rows(), Path(sys.argv[1]), workers=2)
 print(peak() - before)
 """
-    command = [sys.executable, "-c", script, str(tmp_path / "x.npy")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
+    printed = printed_by(script, tmp_path / "x.npy")
     rows = np.load(tmp_path / "x.npy", mmap_mode="r")
     assert (rows[:, -1] == np.arange(512) % 251).all()
     if sys.platform == "linux":  # elsewhere the unit is another
-        assert int(done.stdout) < rows.nbytes // 2
+        assert int(printed) < rows.nbytes // 2
 
 
 def test_a_subset_is_a_source_and_another_one_does_not_go_on_with_it(tmp_path):
@@ -189,14 +195,8 @@ def test_a_subset_is_a_source_and_another_one_does_not_go_on_with_it(tmp_path):
     assert np.array_equal(np.load(tmp_path / "x.npy"), rows[[3, 1, 7]])
     assert np.load(tmp_path / "x.labels.npy").tolist() == [3, 1, 7]
 
-    class Stop(Exception):
-        pass
-
-    def stop(samples):
-        raise Stop
-
-    with pytest.raises(Stop):
-        pack(hr.Subset(rows, [3, 1, 7]), tmp_path / "y.npy", progress=stop)
+    with pytest.raises(Interrupted):
+        pack(hr.Subset(rows, [3, 1, 7]), tmp_path / "y.npy", progress=interrupt_at(0))
     with pytest.raises(hr.ArgumentError, match="has another source"):
         pack(hr.Subset(rows, [3, 1, 8]), tmp_path / "y.npy")
     assert pack(hr.Subset(rows, [3, 1, 7]), tmp_path / "y.npy").samples == 3

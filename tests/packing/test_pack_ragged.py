@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from packed import SMALL, assert_manifests_hold, needed
+from packed import SMALL, Interrupted, assert_manifests_hold, interrupt_at, needed
 
 import headrace as hr
 from headrace.packing import Shape, pack
@@ -48,20 +48,12 @@ def test_samples_come_back_in_order(tmp_path, name, shape, element, dtype):
     assert_manifests_hold(tmp_path / name)
 
 
-class Interrupted(Exception):
-    pass
-
-
 @pytest.mark.parametrize("at", [0, 4, 10])
-def test_an_interrupted_run_is_gone_on_with(tmp_path, monkeypatch, at):
-    def interrupt(samples):
-        if samples >= at:
-            raise Interrupted
-
+def test_an_interrupted_run_is_gone_on_with(tmp_path, at):
     source, target = source_of((), "int64"), tmp_path / "x.ragged"
     arguments = {"labels": hr.Labels(np.arange(10)), "shape": SMALL}
     with pytest.raises(Interrupted):
-        pack(source, target, progress=interrupt, seconds_between_saves=0, **arguments)
+        pack(source, target, progress=interrupt_at(at), seconds_between_saves=0, **arguments)
     (new,) = tmp_path.rglob("values.npy")
     if at == 4:  # killed while headers were written
         with open(new, "r+b") as file:

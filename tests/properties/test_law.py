@@ -5,11 +5,12 @@ import io
 import itertools
 import pickle
 import threading
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from at_once import at_once
 from batch_bytes import as_bytes
+from executor_fixtures import each_of
 from picklable import cropped, shifted
 from picklable import noisy_x as noisy
 
@@ -79,24 +80,9 @@ CONFIGURATIONS = {
     "whole batch": {"transform": shifted},
     "crops": {"view": encoded_pictures, "transform": hr.per_sample(cropped)},
 }
-EXECUTORS = {
-    "inline": hr.Inline,
-    "1 thread": lambda: hr.Threads(1),
-    "2 threads": lambda: hr.Threads(2),
-    "8 threads": lambda: hr.Threads(8),
-    "no budget": lambda: hr.Threads(3, lookahead_bytes=0),
-    "2 processes": lambda: hr.Processes(2),
-    "default": lambda: None,
-}
-
-
-@pytest.fixture(scope="module", params=EXECUTORS)
-def executor(request):
-    """Each of them, one after the other, with all configurations."""
-    executor = EXECUTORS[request.param]()
-    yield executor
-    if executor is not None:
-        executor.close()
+executor = each_of(
+    "Inline", "1 thread", "Threads", "8 threads", "no budget", "Processes", "default"
+)
 
 
 @pytest.mark.parametrize("configuration", CONFIGURATIONS)
@@ -133,34 +119,16 @@ def test_batches_hold_the_samples_that_indices_tells(folder):
                 assert batch["y"][row].tolist() == [float(c == index % 5) for c in range(5)]
 
 
-def test_an_epoch_holds_each_sample_at_most_once_and_is_as_long_as_told(folder):
-    loader = make_loader(folder)
-    assert len(loader) == N // BATCH
-    for _ in range(3):
-        seen = [number for batch in loader for number in batch["number"].tolist()]
-        assert len(seen) == len(set(seen)) == N // BATCH * BATCH
-
-
 def test_threads_that_ask_at_once_get_the_same_batches(folder):
     loader = make_loader(folder, transform=hr.per_sample(noisy))
     keys = list(itertools.product(range(4), range(len(loader))))
     expected = {key: as_bytes(loader.batch(*key)) for key in keys}
-    wrong, start = [], threading.Barrier(4)
 
-    def ask(order):
-        start.wait()
-        wrong.extend(key for key in order if as_bytes(loader.batch(*key)) != expected[key])
+    def wrong(seed):
+        order = [keys[i] for i in np.random.default_rng(seed).permutation(len(keys))]
+        return [key for key in order if as_bytes(loader.batch(*key)) != expected[key]]
 
-    generator = np.random.default_rng(0)
-    threads = [
-        threading.Thread(target=ask, args=([keys[i] for i in generator.permutation(len(keys))],))
-        for _ in range(4)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert wrong == []
+    assert at_once(wrong, range(4)) == [[]] * 4
 
 
 # --- the place -----------------------------------------------------------------------------------
@@ -214,15 +182,6 @@ def test_an_epoch_that_was_set_is_the_next_ones_but_for_a_place_in_it_that_was_l
         loader.set_epoch(-1)
 
 
-def test_what_was_iterated_before_does_not_change_an_evaluation(folder):
-    loader = make_loader(folder, shuffle=False, tail="partial")
-    whole = [as_bytes(batch) for batch in loader]
-    next(iter(loader))
-    for _ in itertools.islice(loader, 3):
-        pass
-    assert [as_bytes(batch) for batch in loader] == whole
-
-
 def test_a_second_iteration_ends_the_first(folder):
     loader = make_loader(folder)
     first, second = iter(loader), iter(loader)
@@ -235,41 +194,18 @@ def test_a_second_iteration_ends_the_first(folder):
 
 def test_of_threads_that_iterate_at_once_each_batch_goes_to_one(folder):
     loader = make_loader(folder, executor=hr.Threads(2))
-    barrier = threading.Barrier(4)
     seen = []
 
     def take(_):
-        barrier.wait()
         with contextlib.suppress(hr.LoaderMovedError):
             seen.extend(str(as_bytes(batch)) for batch in loader)
 
     for _ in range(10):
         seen.clear()
         start = loader.place
-        with ThreadPoolExecutor(4) as threads:
-            list(threads.map(take, range(4)))
+        at_once(take, range(4))
         assert len(set(seen)) == len(seen)
         assert loader.place.epoch > start.epoch  # one of them came to an end
-
-
-def test_looking_at_a_batch_does_not_move_the_loader(folder):
-    loader = make_loader(folder)
-    loader.batch(3, 1)
-    loader.indices(2, 2)
-    assert loader.place == (0, 0)
-
-
-@pytest.mark.parametrize(
-    ("change", "named"),
-    [
-        ({"seed": 4}, "'seed' is 3, and this loader's is 4"),
-        ({"shuffle": False}, "'order' is 'shuffled', and this loader's is 'sequential'"),
-    ],
-)
-def test_a_state_of_another_order_is_refused(folder, change, named):
-    state = make_loader(folder).state_dict()
-    with pytest.raises(hr.StateError, match=named):
-        make_loader(folder, **change).load_state_dict(state)
 
 
 def test_the_seed_is_of_the_state_also_where_it_is_the_transforms_alone(folder):

@@ -26,25 +26,6 @@ def loader(sampling=True, batch_size=4, **options):
     return hr.Loader(source, batch_size, **(defaults | options))
 
 
-@pytest.mark.parametrize("tail", ["drop", "partial", "pad"])
-@pytest.mark.parametrize("sampling", SAMPLINGS.values(), ids=SAMPLINGS)
-def test_a_sample_is_found_at_every_row_that_it_comes_to(sampling, tail):
-    ranks = [loader(sampling, tail=tail, rank=rank, world_size=2) for rank in range(2)]
-    for epoch in (0, 3):
-        came = {
-            (sample, at)
-            for step in range(len(ranks[0]))
-            for rank, each in enumerate(ranks)
-            for at, sample in (
-                ((step, rank, row), sample)
-                for row, sample in enumerate(each.batch(epoch, step)[0].tolist())
-                if each.sampler.weights(epoch, step)[row]
-            )
-        }
-        found = {(sample, at) for sample in range(N) for at in ranks[1].find(sample, epoch)}
-        assert found == came
-
-
 def test_a_sample_is_not_found_in_a_step_that_is_left_out():
     plain = loader()
     [at] = plain.find(7, 2)

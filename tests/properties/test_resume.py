@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from batch_bytes import as_bytes
 from batch_bytes import take as take_epochs
+from executor_fixtures import all_of
 from picklable import noisy_x as noisy
 
 import headrace as hr
@@ -60,13 +61,7 @@ def through_json(state):
     return json.loads(text)
 
 
-@pytest.fixture(scope="module")
-def executors():
-    """One of each for all loaders of this module, as processes take long to start."""
-    made = {"Inline": hr.Inline(), "Threads": hr.Threads(3), "Processes": hr.Processes(2)}
-    yield made
-    for executor in made.values():
-        executor.close()
+executors = all_of("Inline", "Threads", "Processes")
 
 
 @pytest.mark.parametrize("way", ["iteration", "stream"])
@@ -159,19 +154,6 @@ def test_a_state_after_the_last_batch_goes_on_with_a_whole_epoch(folder, tail, e
     resumed.load_state_dict(through_json(loader.state_dict()))
     expected = [as_bytes(loader.batch(1, step)) for step in range(len(loader))]
     assert [as_bytes(batch) for batch in resumed] == expected
-
-
-def test_a_larger_batch_that_has_no_step_left_goes_on_with_the_next_epoch():
-    def make(batch_size):
-        return hr.Loader(np.arange(10), batch_size, seed=1, executor=hr.Inline())
-
-    small = make(2)
-    take(small, 4, "stream")
-    assert small.place == (0, 8)
-    large = make(4)
-    large.load_state_dict(small.state_dict())
-    assert large.place == (1, 0)
-    assert next(iter(large)).tolist() == large.batch(1, 0).tolist()
 
 
 TRAINING = """

@@ -7,6 +7,7 @@ import pickle
 import numpy as np
 import pytest
 from batch_bytes import as_bytes
+from executor_fixtures import all_of
 from hypothesis import given
 from hypothesis import strategies as st
 from picklable import Numbers, shifted
@@ -95,12 +96,7 @@ VIEWS = {
 }
 
 
-@pytest.fixture(scope="module")
-def executors():
-    made = [hr.Inline(), hr.Threads(2), hr.Processes(1)]
-    yield made
-    for executor in made:
-        executor.close()
+executors = all_of("Inline", "Threads", "Processes")
 
 
 @pytest.mark.filterwarnings("ignore::headrace.ReadAmplificationWarning")
@@ -109,13 +105,13 @@ def executors():
 def test_a_loader_over_a_view_keeps_the_law(name, shuffle, executors):
     options = {"shuffle": shuffle, "seed": 5, "tail": "pad", "transform": shifted}
 
-    def make(batch_size=BATCH, executor=executors[0], **more):
+    def make(batch_size=BATCH, executor=None, **more):
         return hr.Loader(VIEWS[name](), batch_size, executor=executor, **options, **more)
 
-    reference = make()
+    reference = make(executor=executors["Inline"])
     steps = len(reference)
     expected = [as_bytes(reference.batch(e, s)) for e in range(3) for s in range(steps)]
-    for stop, executor in zip((0, steps // 2, steps + 1), executors, strict=True):
+    for stop, executor in zip((0, steps // 2, steps + 1), executors.values(), strict=True):
         loader = make(executor=executor)
         assert [as_bytes(b) for b in itertools.islice(loader.stream(), stop)] == expected[:stop]
         state = json.loads(json.dumps(loader.state_dict()))

@@ -2,14 +2,12 @@
 
 import importlib.util
 import json
-import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from other_python import run_python
+from running_ranks import LOCAL
 
 import headrace as hr
 
@@ -17,8 +15,6 @@ if importlib.util.find_spec("torch") is None:
     pytest.skip("needs PyTorch", allow_module_level=True)
 
 GLOBAL_BATCH = 12
-# The first interface is the loopback; else gloo takes that of the host's name, if it has one.
-LOCAL = {"GLOO_SOCKET_IFNAME": socket.if_nameindex()[0][1], "OMP_NUM_THREADS": "1"}
 SCRIPTS = Path(__file__).parent / "scripts"
 
 
@@ -76,13 +72,7 @@ def test_what_four_processes_began_two_go_on_with(run_torch, tmp_path):
 
 def test_torchrun_tells_by_its_environment_what_torch_distributed_tells(tmp_path):
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    done = subprocess.run(
-        [sys.executable, *launcher, str(SCRIPTS / "torch_world.py"), str(tmp_path)],
-        env={**os.environ, **LOCAL},
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
+    done = run_python(*launcher, SCRIPTS / "torch_world.py", tmp_path, environment=LOCAL)
     assert done.returncode == 0, done.stderr
     for rank in range(2):
         told = json.loads((tmp_path / f"{rank}.json").read_text())

@@ -1,7 +1,5 @@
 """The contracts of `Order` and `Sampling`: by each of ours, and by one that repeats samples."""
 
-import itertools
-import json
 import pickle
 
 import numpy as np
@@ -12,7 +10,6 @@ from hypothesis import strategies as st
 from twice import EachTwice, Twice, drawn
 
 import headrace as hr
-from headrace.pytree import leaves
 from headrace.sampling.block_shuffle import BlockShuffled
 from headrace.sampling.order import Order, Sampling, Sequential, Shuffled, order_of, positions_of
 
@@ -221,24 +218,6 @@ class TestLoaderOverRepeatingOrder:
         assert np.bincount([sample for sample, _ in rows]).tolist() == [6] * self.N
         assert len({number for _, number in rows}) == len(rows)
         assert rows == [row for epoch in self.whole(3) for row in epoch]
-
-    @pytest.mark.parametrize(
-        "executor", [hr.Inline(), hr.Threads(2), hr.Processes(1)], ids=lambda made: repr(made)[:7]
-    )
-    @pytest.mark.parametrize("transform", [None, hr.per_sample(drawn)], ids=["plain", "drawn"])
-    def test_it_goes_on_from_every_state_with_every_executor(self, executor, transform):
-        options = {"transform": transform, "executor": executor}
-        reference = self.loader(transform=transform)
-        places = itertools.product(range(3), range(7))
-        expected = [[leaf.tolist() for leaf in leaves(reference.batch(*at))] for at in places]
-        with self.loader(**options) as loader:
-            states = [json.dumps(loader.state_dict())]
-            taken = itertools.islice(loader.stream(), 14)
-            states += [json.dumps(loader.state_dict()) for _ in taken]
-            for stop in (14, 0, 3, 6, 7, 8):
-                loader.load_state_dict(json.loads(states[stop]))
-                taken = itertools.islice(loader.stream(), 21 - stop)
-                assert [[leaf.tolist() for leaf in leaves(b)] for b in taken] == expected[stop:]
 
     @pytest.mark.parametrize("stop", [1, 4, 5])  # the last two lie behind the number of samples
     def test_it_goes_on_with_another_batch_size(self, stop):

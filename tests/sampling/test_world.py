@@ -1,10 +1,7 @@
 """`world()` where no framework is in play: what the environment says, and what it must not."""
 
-import os
-import subprocess
-import sys
-
 import pytest
+from other_python import printed_by
 
 import headrace as hr
 
@@ -21,16 +18,10 @@ print(sorted({"jax", "keras", "ray", "torch"} & set(sys.modules)))
 
 def said(**environment):
     """What `world()` says in a process whose environment has these variables of a launcher."""
-    inherited = {k: v for k, v in os.environ.items() if k not in ("RANK", "WORLD_SIZE")}
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT],
-        env={**inherited, **environment},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
-    answer, frameworks = done.stdout.splitlines()
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("RANK", "WORLD_SIZE"):
+            patch.delenv(name, raising=False)
+        answer, frameworks = printed_by(SCRIPT, environment=environment).splitlines()
     assert frameworks == "[]"
     return answer
 

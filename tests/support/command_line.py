@@ -2,10 +2,11 @@
 
 import contextlib
 import io
-import subprocess
 import sys
 from typing import NamedTuple
 from unittest import mock
+
+from other_python import run_python
 
 from headrace.cli import main
 
@@ -35,8 +36,7 @@ def run(*arguments):
 
 def run_apart(*arguments, **options):
     """Runs the command in a process of its own."""
-    command = [sys.executable, "-m", "headrace", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, **options)
+    return run_python("-m", "headrace", *arguments, **options)
 
 
 def assert_refused(done, *parts):

@@ -12,6 +12,10 @@ from headrace.adapters.keras import ResumeTraining
 BACKEND = keras.backend.backend()
 BATCH = 4
 
+trains = pytest.mark.skipif(
+    BACKEND in ("numpy", "openvino"), reason=f"Keras can't train on the {BACKEND} backend"
+)
+
 
 def some(cases, few):
     """All the cases with JAX, and `few` with other backends, for which our code is the same.

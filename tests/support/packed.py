@@ -11,6 +11,20 @@ from headrace.storage.manifest import Manifest
 SMALL = Shape(batch_bytes=96, shard_bytes=200, block_bytes=48)
 
 
+class Interrupted(Exception):
+    pass
+
+
+def interrupt_at(count):
+    """As what is told of the progress of packing: raises after so many samples."""
+
+    def progress(samples):
+        if samples >= count:
+            raise Interrupted
+
+    return progress
+
+
 @pytest.fixture
 def samples():
     return np.random.default_rng(0).normal(size=(25, 3, 4)).astype(np.float32)

@@ -4,24 +4,18 @@ Runs on the backend that KERAS_BACKEND names. What was trained on is read off th
 of one weight for each sample, whose loss has the gradient -1 for each sample of the batch, counts.
 """
 
-import os
-import subprocess
-import sys
-import textwrap
-
 import numpy as np
 import pytest
+from other_python import printed_by
 
 import headrace as hr
 
 keras = pytest.importorskip("keras", reason="needs headrace[keras]")
 
-BACKEND = keras.backend.backend()
+from keras_recording import BACKEND, trains
+
 N, BATCH = 22, 4
 
-trains = pytest.mark.skipif(
-    BACKEND in ("numpy", "openvino"), reason=f"Keras can't train on the {BACKEND} backend"
-)
 # What Keras says to any DataLoader in a fit that was not told shuffle=False.
 pytestmark = pytest.mark.filterwarnings("ignore:.shuffle=True. was passed, but:UserWarning")
 
@@ -231,18 +225,11 @@ def test_a_last_batch_that_devices_can_not_share_is_refused_before_training():
                 model().fit(getattr(rest, to)(), verbose=0)
                 model().evaluate(getattr(rest, to)(), verbose=0)
     """
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script)],
-        env=os.environ
-        | {
-            "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
-            "JAX_PLATFORMS": "cpu",
-            "KERAS_BACKEND": "jax",
-        },
-        capture_output=True,
-        text=True,
-        timeout=200,
-    )
+    four_devices = {
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
+        "JAX_PLATFORMS": "cpu",
+        "KERAS_BACKEND": "jax",
+    }
     expected = [
         f"{to} {method} 0 {said}"
         for to in ("to_keras", "to_torch")
@@ -252,4 +239,4 @@ def test_a_last_batch_that_devices_can_not_share_is_refused_before_training():
         )
         for method in ("fit", "evaluate", "predict")
     ]
-    assert done.stdout.splitlines() == expected, done.stderr
+    assert printed_by(script, environment=four_devices).splitlines() == expected

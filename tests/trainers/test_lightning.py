@@ -11,9 +11,10 @@ pytest.importorskip("torch", reason="needs headrace[torch]")
 L = pytest.importorskip("lightning", reason="trains with Lightning")
 
 import torch
-from lightning.pytorch.callbacks import BasePredictionWriter, ModelCheckpoint
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.tuner import Tuner
 from lightning.pytorch.utilities import CombinedLoader
+from lightning_recording import Recorder, Writer, listed, make_trainer, saving_every_step
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:You defined a `validation_step` but"),
@@ -51,55 +52,6 @@ def batches(*places):
 
 def epochs(count, steps=STEPS):
     return batches(*((epoch, step) for epoch in range(count) for step in range(steps)))
-
-
-class Recorder(L.LightningModule):
-    """Keeps what it is given."""
-
-    def __init__(self):
-        super().__init__()
-        self.weight = torch.nn.Parameter(torch.zeros(()))
-        self.seen, self.validated = [], []
-        self.lr = 0.1
-
-    def training_step(self, batch, _index):
-        self.seen.append(_listed(batch))
-        return self.weight * 0
-
-    def validation_step(self, batch, _index):
-        self.validated.append(batch.tolist())
-
-    def predict_step(self, batch, _index):
-        return batch
-
-    def configure_optimizers(self):
-        return torch.optim.SGD(self.parameters(), self.lr)
-
-
-def _listed(batch):
-    if isinstance(batch, dict):
-        return {name: part.tolist() for name, part in batch.items()}
-    return batch.tolist()
-
-
-def make_trainer(**options):
-    return L.Trainer(
-        accelerator="cpu",
-        **{
-            "max_epochs": 2,
-            "logger": False,
-            "enable_progress_bar": False,
-            "enable_model_summary": False,
-            "enable_checkpointing": bool(options.get("callbacks")),
-            **options,
-        },
-    )
-
-
-def saving_every_step(folder):
-    return ModelCheckpoint(
-        folder, "{step}", every_n_train_steps=1, save_top_k=-1, auto_insert_metric_name=False
-    )
 
 
 def fit(train, held_out=None, *, ckpt_path=None, **options):
@@ -191,7 +143,7 @@ def test_combined_loaders_give_what_each_would(mode):
     if mode == "max_size":  # it gives None for what has ended
         seen = []
         for batch, _, _ in combined:
-            seen.append({name: _listed(part) for name, part in batch.items() if part is not None})
+            seen.append({name: listed(part) for name, part in batch.items() if part is not None})
         assert [batch["long"] for batch in seen] == epochs(1)
         assert [batch.get("short") for batch in seen] == [
             short.batch(0, 0).tolist(),
@@ -214,21 +166,6 @@ def test_predictions_do_not_depend_on_what_was_validated():
         trainer.validate(model, loader, verbose=False)
         assert [batch.tolist() for batch in trainer.predict(model, loader)] == HELD_OUT
     assert model.validated == 2 * HELD_OUT[:2]
-
-
-class Writer(BasePredictionWriter):
-    """Keeps the numbers that Lightning says the predictions have."""
-
-    def __init__(self):
-        super().__init__("batch_and_epoch")
-        self.by_batch, self.by_epoch = [], []
-
-    def write_on_batch_end(self, _trainer, _model, prediction, batch_indices, *_others):
-        self.by_batch.append((prediction.tolist(), list(batch_indices)))
-
-    def write_on_epoch_end(self, _trainer, _model, predictions, batch_indices):
-        for prediction, indices in zip(predictions, batch_indices[0], strict=True):
-            self.by_epoch.append((prediction.tolist(), list(indices)))
 
 
 @pytest.mark.parametrize(
@@ -287,9 +224,9 @@ def saved(tmp_path_factory):
     return lambda step: folder / f"{step}.ckpt"
 
 
-@pytest.mark.cell("Lightning Trainer", "resume within an epoch")
-@pytest.mark.parametrize("step", [1, 4, 8, 11])
-def test_a_checkpoint_within_an_epoch_goes_on_with_the_next_batch(saved, step):
+@pytest.mark.cell("Lightning Trainer", "resume within an epoch", "resume at an epoch's end")
+@pytest.mark.parametrize("step", [1, 4, 6, 8, 11, 12])
+def test_a_checkpoint_of_a_step_goes_on_with_the_next_batch(saved, step):
     model = fit(make_train().to_torch(), ckpt_path=saved(step), max_epochs=3)
     assert model.seen == epochs(3)[step:]
 
@@ -331,13 +268,6 @@ def test_a_data_module_may_keep_the_state(tmp_path, model_class):
     assert train(2) == epochs(2)
     for step in 4, 6, 8:
         assert train(3, tmp_path / f"{step}.ckpt") == epochs(3)[step:]
-
-
-@pytest.mark.cell("Lightning Trainer", "resume at an epoch's end")
-@pytest.mark.parametrize("step", [6, 12])
-def test_a_checkpoint_of_the_last_step_goes_on_with_the_next_epoch(saved, step):
-    model = fit(make_train().to_torch(), ckpt_path=saved(step), max_epochs=3)
-    assert model.seen == epochs(3)[step:]
 
 
 @pytest.mark.cell("Lightning Trainer", "resume at an epoch's end")

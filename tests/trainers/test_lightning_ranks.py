@@ -2,14 +2,11 @@
 
 import importlib.util
 import json
-import os
-import socket
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from habits import ENVIRONMENT, SCRIPTS
+from running_ranks import run_ranks
 
 import headrace as hr
 
@@ -17,24 +14,12 @@ for needed in "torch", "lightning":
     if importlib.util.find_spec(needed) is None:
         pytest.skip(f"needs {needed}", allow_module_level=True)
 
-SCRIPTS = Path(__file__).parent / "scripts"
-# The first interface is the loopback; else gloo takes that of the host's name, if it has one.
-LOCAL = {"GLOO_SOCKET_IFNAME": socket.if_nameindex()[0][1], "OMP_NUM_THREADS": "1"}
-OF_RANKS = {"RANK", "WORLD_SIZE", "LOCAL_RANK", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT"}
 N, BATCH, STEPS = 26, 2, 6
 
 
 def run(script, folder):
     """What the two processes of a script have written; it starts the other one itself."""
-    inherited = {name: value for name, value in os.environ.items() if name not in OF_RANKS}
-    done = subprocess.run(
-        [sys.executable, SCRIPTS / script, folder],
-        env=inherited | LOCAL,
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
-    assert done.returncode == 0, done.stderr[-5000:]
+    run_ranks([[SCRIPTS / script, folder]], [ENVIRONMENT], folder)
     return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(2)]
 
 

@@ -5,12 +5,10 @@ One run of Ray for all habits, as it takes many seconds to start.
 
 import importlib.util
 import json
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
+from other_python import run_python
 
 import headrace as hr
 
@@ -131,14 +129,7 @@ def answers_of(tmp_path_factory):
     (folder / "script.py").write_text(SCRIPT)
     settings = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled", "RAY_ADDRESS": "local"}
     settings["RAY_local_fs_capacity_threshold"] = "1"  # however full the disk is
-    done = subprocess.run(
-        [sys.executable, str(folder / "script.py"), str(folder)],
-        capture_output=True,
-        text=True,
-        timeout=280,
-        cwd=folder,
-        env=os.environ | settings,
-    )
+    done = run_python(folder / "script.py", folder, cwd=folder, environment=settings)
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
 
     def answers(kind, count=2):
@@ -160,13 +151,8 @@ def test_workers_know_their_ranks_without_torch_and_the_driver_is_none(answers_o
 
 def test_version_1_of_ray_train_is_silent_outside_of_a_training_function():
     script = "import ray.train, headrace as hr; print(tuple(hr.world()))"
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        env=os.environ | {"RAY_TRAIN_V2_ENABLED": "0", "RANK": "1", "WORLD_SIZE": "2"},
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
+    environment = {"RAY_TRAIN_V2_ENABLED": "0", "RANK": "1", "WORLD_SIZE": "2"}
+    done = run_python("-c", script, environment=environment)
     assert done.stdout.splitlines()[-1] == "(1, 2)", done.stderr
     assert "meant to only be called inside" not in done.stderr
 

@@ -21,13 +21,12 @@ from keras_recording import (
     make_loader,
     recording_model,
     resumed,
+    trains,
 )
 
 from headrace.adapters.keras import ResumeTraining
 
-pytestmark = pytest.mark.skipif(
-    BACKEND in ("numpy", "openvino"), reason=f"Keras can't train on the {BACKEND} backend"
-)
+pytestmark = trains
 
 
 def test_the_file_goes_with_the_end_of_fit_and_the_next_fit_begins_anew(file):

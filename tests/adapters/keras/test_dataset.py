@@ -10,10 +10,9 @@ import headrace as hr
 
 keras = pytest.importorskip("keras")
 
-from headrace.adapters.keras import DataGenerator
+from keras_recording import BACKEND, BATCH, trains
 
-BACKEND = keras.backend.backend()
-BATCH = 4
+from headrace.adapters.keras import DataGenerator
 
 
 def identity_model(**compile_options):
@@ -113,7 +112,7 @@ def test_padding_of_inputs_alone_is_refused():
         dataset[0]
 
 
-@pytest.mark.skipif(BACKEND in ("numpy", "openvino"), reason="needs a backend that trains")
+@trains
 def test_class_weight():
     inputs = keras.Input((1,))
     model = keras.Model(inputs, keras.layers.Dense(1, kernel_initializer="ones")(inputs))

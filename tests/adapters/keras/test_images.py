@@ -1,6 +1,5 @@
 """ImageFolder takes the files, labels and splits that Keras' image_dataset_from_directory takes."""
 
-import io
 import os
 
 import numpy as np
@@ -10,6 +9,7 @@ Image = pytest.importorskip("PIL.Image", reason="needs headrace[images]")
 pytest.importorskip("tensorflow", reason="Keras reads images with TensorFlow")
 
 import keras
+from pictures import INKS, cmyk_jpeg, encoded
 
 import headrace as hr
 
@@ -147,14 +147,7 @@ def test_without_antialias_pixels_are_almost_those_of_keras(
 def test_four_inks_are_the_colours_that_tensorflow_reads(with_marker):
     import tensorflow as tf
 
-    y, x = np.mgrid[:32, :48]
-    inks = np.stack([x * 5, y * 7, 255 - x * 5, x + y], axis=-1).astype(np.uint8)
-    file = io.BytesIO()
-    Image.fromarray(inks, "CMYK").save(file, "JPEG", quality=100)
-    data = file.getvalue()
-    if not with_marker:
-        at = data.index(b"\xff\xee")
-        data = data[:at] + data[at + 2 + int.from_bytes(data[at + 2 : at + 4], "big") :]
+    data = cmyk_jpeg(INKS, with_marker)
     theirs = tf.io.decode_jpeg(data, channels=3).numpy().astype(int)
     ours = hr.ImageDecoder((32, 48))(data)
     assert np.abs(ours - theirs).max() <= 8  # as they decode in a faster, less exact way
@@ -179,9 +172,8 @@ def odd_pictures():
         image = Image.fromarray(pixels.astype(np.uint8))
         for kind, mode in kinds:
             for name, options in jpegs.items() if kind == "JPEG" else [("", {})]:
-                file = io.BytesIO()
-                image.convert(mode).save(file, kind, **options)
-                yield f"{height} x {width}, {kind} of {mode}, {name}", file.getvalue()
+                data = encoded(image.convert(mode), kind, **options)
+                yield f"{height} x {width}, {kind} of {mode}, {name}", data
 
 
 @pytest.mark.parametrize(("decoder", "resizer"), [("turbo", "cykooz_resizer"), ("opencv", "cv2")])

@@ -10,11 +10,9 @@ import pytest
 keras = pytest.importorskip("keras")
 
 import resumable_training
-from keras_recording import BACKEND, some
+from keras_recording import some, trains
 
-pytestmark = pytest.mark.skipif(
-    BACKEND in ("numpy", "openvino"), reason=f"Keras can't train on the {BACKEND} backend"
-)
+pytestmark = trains
 SCRIPT = resumable_training.__file__
 DEADLINE_S = 300
 # Of each process but the last: how often it saves, and the lines after which it is killed.

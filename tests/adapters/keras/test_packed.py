@@ -8,12 +8,10 @@ import headrace as hr
 
 keras = pytest.importorskip("keras")
 
-from keras_recording import BACKEND
+from keras_recording import trains
 from keras_seed import set_random_seed
 
-pytestmark = pytest.mark.skipif(
-    BACKEND in ("numpy", "openvino"), reason=f"Keras can't train on the {BACKEND} backend"
-)
+pytestmark = trains
 
 
 class TinyTransformer(keras.Model):

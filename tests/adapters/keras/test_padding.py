@@ -10,10 +10,9 @@ import headrace as hr
 
 keras = pytest.importorskip("keras")
 
-BACKEND = keras.backend.backend()
-N, BATCH = 9, 4
+from keras_recording import BACKEND, trains
 
-trains = pytest.mark.skipif(BACKEND in ("numpy", "openvino"), reason="needs a backend that trains")
+N, BATCH = 9, 4
 
 
 def numbers(*shape, seed=0):

@@ -24,14 +24,13 @@ from keras_recording import (
     make_loader,
     recording_model,
     some,
+    trains,
 )
 
 from headrace.adapters.keras import KerasDataset
 from headrace.testing.processes import eventually
 
-pytestmark = pytest.mark.skipif(
-    BACKEND in ("numpy", "openvino"), reason=f"Keras can't train on the {BACKEND} backend"
-)
+pytestmark = trains
 
 
 def check(log, loader, steps):
@@ -102,13 +101,6 @@ def test_validation_within_fit(n_batches, same):
     check(log, loader, 5 * n_batches)
     if not same:
         assert validation.loader.place == (0, 0)
-
-
-def test_validation_with_the_same_dataset_within_a_pass():
-    loader, log = make_loader(12), []
-    dataset = loader.to_keras()
-    fit(recording_model(log), dataset, epochs=4, steps_per_epoch=3, validation_data=dataset)
-    check(log, loader, 12)
 
 
 @pytest.mark.filterwarnings("ignore:predict gives predictions in the order of the batches")

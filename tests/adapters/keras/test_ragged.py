@@ -12,7 +12,7 @@ import headrace as hr
 
 keras = pytest.importorskip("keras")
 
-BACKEND = keras.backend.backend()
+from keras_recording import BACKEND, trains
 
 on_tensorflow = pytest.mark.skipif(BACKEND != "tensorflow", reason="has no ragged tensors")
 elsewhere = pytest.mark.skipif(BACKEND in ("tensorflow", "openvino"), reason="has ragged tensors")
@@ -179,7 +179,7 @@ def test_other_backends_refuse_them_before_training(tail):
         assert dataset.loader.place == (0, 0)
 
 
-@pytest.mark.skipif(BACKEND in ("numpy", "openvino"), reason="needs a backend that trains")
+@trains
 def test_jagged_tensors_of_to_torch_are_refused():
     torch = pytest.importorskip("torch")
     if not hasattr(torch.nested, "nested_tensor_from_jagged"):

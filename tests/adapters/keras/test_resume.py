@@ -23,13 +23,12 @@ from keras_recording import (
     recording_model,
     resumed,
     some,
+    trains,
 )
 
 from headrace.adapters.keras import ResumeTraining
 
-pytestmark = pytest.mark.skipif(
-    BACKEND in ("numpy", "openvino"), reason=f"Keras can't train on the {BACKEND} backend"
-)
+pytestmark = trains
 
 
 # --- every stop ----------------------------------------------------------------------------------

@@ -7,11 +7,9 @@ import headrace as hr
 
 keras = pytest.importorskip("keras")
 
-from keras_recording import BACKEND, fit, recording_model
+from keras_recording import BACKEND, fit, recording_model, trains
 
-pytestmark = pytest.mark.skipif(
-    BACKEND in ("numpy", "openvino"), reason=f"Keras can't train on the {BACKEND} backend"
-)
+pytestmark = trains
 
 X = np.arange(40, dtype="float32")[:, None]
 

@@ -10,10 +10,10 @@ import saved_states
 
 keras = pytest.importorskip("keras")
 
+from keras_recording import trains
+
 SAVED = Path(__file__).parents[2] / "data/saved_by_0.1.0"
-pytestmark = pytest.mark.skipif(
-    keras.backend.backend() in ("numpy", "openvino"), reason="needs a backend that trains"
-)
+pytestmark = trains
 
 
 def draws_as_the_file_was_drawn():

@@ -10,13 +10,12 @@ import headrace as hr
 
 keras = pytest.importorskip("keras")
 
-BACKEND = keras.backend.backend()
+from keras_recording import BACKEND, trains
+
 LONGEST = 6
 
 needs_shapes = pytest.mark.skipif(BACKEND != "tensorflow", reason="others take any shapes")
-pytestmark = pytest.mark.skipif(
-    BACKEND in ("numpy", "openvino"), reason="needs a backend that trains"
-)
+pytestmark = trains
 
 X = np.random.default_rng(0).random((24, LONGEST, 3), "float32")
 Y = np.random.default_rng(1).integers(3, size=(24, LONGEST))

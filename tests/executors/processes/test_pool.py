@@ -2,10 +2,8 @@
 
 import gc
 import itertools
-import multiprocessing
 import os
 import signal
-import threading
 import time
 
 import in_workers
@@ -80,8 +78,8 @@ def test_a_batch_that_kills_two_workers_is_an_error_at_its_turn(two_processes, t
     assert [batch[0] for batch in again] == [in_workers.batch(key)[0] for key in range(20)]
 
 
-def test_children_that_something_else_waits_for_do_no_harm(run):
-    process = run("""
+def test_children_that_something_else_waits_for_do_no_harm(passes):
+    passes("""
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
         executor = hr.Processes(2)
         for round in range(2):
@@ -91,26 +89,8 @@ def test_children_that_something_else_waits_for_do_no_harm(run):
             if key == 3:
                 os.kill(pid, signal.SIGKILL)
         executor.close()
-        print("passed", key)
+        assert key == 19
     """)
-    assert process.communicate(timeout=DEADLINE) == ("passed 19\n", "")
-
-
-def test_close_lets_a_waiting_consumer_go(two_processes):
-    outcome = []
-
-    def consume():
-        try:
-            outcome.extend(two_processes.map(in_workers.slow_batch, itertools.count()))
-        except BaseException as error:
-            outcome.append(error)
-
-    consumer = threading.Thread(target=consume, daemon=True)
-    consumer.start()
-    assert eventually(multiprocessing.active_children)
-    two_processes.close()
-    consumer.join(DEADLINE)
-    assert isinstance(outcome[-1], hr.ExecutorClosedError)
 
 
 def test_views_outlive_the_executor(two_processes):
@@ -124,8 +104,8 @@ def test_views_outlive_the_executor(two_processes):
     assert all(np.array_equal(kept[key], in_workers.batch(key)[7:]) for key in range(3))
 
 
-def test_a_signal_handler_may_close_it_at_any_moment(run):
-    process = run("""
+def test_a_signal_handler_may_close_it_at_any_moment(passes):
+    passes("""
         executor = hr.Processes(1)
         signal.signal(signal.SIGALRM, lambda *_: executor.close())
         for attempt in range(8):
@@ -137,13 +117,11 @@ def test_a_signal_handler_may_close_it_at_any_moment(run):
                     pass
             except hr.ExecutorClosedError:
                 continue
-        print("passed")
     """)
-    assert process.communicate(timeout=DEADLINE) == ("passed\n", "")
 
 
-def test_many_pools_may_start_and_end_at_once(run):
-    process = run("""
+def test_many_pools_may_start_and_end_at_once(passes):
+    passes("""
         def cycle():
             for _ in range(2):
                 executor = hr.Processes(1)
@@ -158,18 +136,14 @@ def test_many_pools_may_start_and_end_at_once(run):
             thread.join()
         assert right == [True] * 8
         assert not multiprocessing.active_children()
-        print("passed")
     """)
-    assert process.communicate(timeout=DEADLINE) == ("passed\n", "")
 
 
-def test_an_exit_amid_an_epoch_is_quiet(run):
-    process = run("""
+def test_an_exit_amid_an_epoch_is_quiet(passes):
+    passes("""
         batches = hr.Processes(2).map(in_workers.batch, itertools.count())
         next(batches)
-        print("passed")
     """)
-    assert process.communicate(timeout=DEADLINE) == ("passed\n", "")
 
 
 @needs_proc
@@ -250,10 +224,10 @@ def test_ctrl_c_while_workers_start_is_as_quiet(run, moment):
 
 
 @needs_proc
-def test_nothing_is_left_after_a_hundred_epochs(run, tmp_path):
+def test_nothing_is_left_after_a_hundred_epochs(passes, tmp_path):
     for number in range(64):
         np.save(tmp_path / f"{number}.npy", np.full(8192, number, "float32"))
-    process = run(f"""
+    passes(f"""
         executor = hr.Processes(2)
         loader = hr.Loader(hr.NpyFiles({str(tmp_path)!r}, ids=range(64)), 16, executor=executor)
 
@@ -289,6 +263,4 @@ def test_nothing_is_left_after_a_hundred_epochs(run, tmp_path):
         after = left()
         assert after == before, (before, after)
         assert max(sizes[50:]) - max(sizes[10:50]) < 8 * 2**20, sizes
-        print("passed")
     """)
-    assert process.communicate(timeout=2 * DEADLINE) == ("passed\n", "")

@@ -3,20 +3,17 @@
 import multiprocessing
 import pickle
 import signal
-import subprocess
 import sys
 import threading
 
 import in_workers
 import numpy as np
 import pytest
+from other_python import run_python
 
 import headrace as hr
 from headrace import Processes
 from headrace.testing import ExecutorContract
-
-# For what should take milliseconds: only something that hangs takes longer.
-DEADLINE = 60
 
 
 def notes(error):
@@ -40,16 +37,6 @@ def test_nothing_is_started_before_the_first_batch_is_asked_for(two_processes):
     assert all(process.daemon and process.name.startswith("headrace-") for process in started)
     assert len(list(loader)) == 2
     assert set(multiprocessing.active_children()) - children == started
-
-
-def test_loaders_may_share_it(shared):
-    outer = hr.Loader(np.arange(40), batch_size=2, shuffle=False, executor=shared)
-    inner = hr.Loader(np.arange(8), batch_size=2, shuffle=False, executor=shared)
-    seen = []
-    for batch in outer:
-        seen += batch.tolist()
-        assert np.concatenate(list(inner)).tolist() == list(range(8))
-    assert seen == list(range(40))
 
 
 def test_the_data_of_a_loader_travel_once(shared, tmp_path):
@@ -157,19 +144,8 @@ except Wrong as error:
 """
 
 
-def run_main(*arguments, stdin=None):
-    return subprocess.run(
-        [sys.executable, *arguments],
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE,
-        check=False,
-    )
-
-
 def test_a_function_of_a_main_without_a_file_is_an_error_with_the_remedy():
-    done = run_main("-c", OF_MAIN.format(without=True))
+    done = run_python("-c", OF_MAIN.format(without=True))
     assert done.returncode == 1
     assert "AttributeError: Can't get attribute 'doubled'" in done.stderr
     assert "there they need cloudpickle: pip install 'headrace[notebook]'" in done.stderr
@@ -177,13 +153,13 @@ def test_a_function_of_a_main_without_a_file_is_an_error_with_the_remedy():
 
 def test_functions_and_errors_of_a_main_without_a_file_work_with_cloudpickle():
     pytest.importorskip("cloudpickle", reason="needs headrace[notebook]")
-    done = run_main("-c", OF_MAIN.format(without=False))
+    done = run_python("-c", OF_MAIN.format(without=False))
     assert done.stdout == "[[0, 2], [4, 6]]\ncaught of main\n", done.stderr
 
 
 @pytest.mark.parametrize("arguments", [[], ["-"]])
 def test_a_script_from_stdin_is_told_to_be_saved_as_a_file(arguments):
-    done = run_main(*arguments, stdin=OF_MAIN.format(without=False))
+    done = run_python(*arguments, input=OF_MAIN.format(without=False))
     assert (done.returncode, done.stdout) == (1, "")
     assert "a script that was read from <stdin>" in done.stderr
     assert "Save it as a file, with its work below 'if __name__" in done.stderr
@@ -194,9 +170,7 @@ def test_a_script_without_a_guard_ends_with_the_remedy(tmp_path):
     script.write_text(
         "import headrace as hr\nprint(list(hr.Processes(1).map(str, range(3))), flush=True)\n"
     )
-    done = subprocess.run(
-        [sys.executable, script], capture_output=True, text=True, timeout=DEADLINE, check=False
-    )
+    done = run_python(script)
     assert (done.returncode, done.stdout) == (1, "")
     assert "headrace.errors.WorkerDiedError: worker processes die before they can begin" in (
         done.stderr

@@ -18,9 +18,12 @@ from pathlib import Path
 import cache_scripts
 import numpy as np
 import pytest
+from at_once import at_once
 from cache_scripts import data_of, sizes
 from hypothesis import given
 from hypothesis import strategies as st
+from other_python import printed_by
+from rights import folder_for_all
 
 import headrace as hr
 from headrace.storage.cache import cache as cache_module
@@ -121,8 +124,7 @@ def test_bytes_without_any_are_an_entry_too(folder):
 def test_another_process_and_another_day_find_it(folder):
     hr.Cache(folder, LARGE).put("a", b"1")
     script = f"import headrace as hr; print(bytes(hr.Cache({str(folder)!r}, 1000).get('a')))"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    assert done.stdout.strip() == "b'1'", done.stderr
+    assert printed_by(script).strip() == "b'1'"
 
 
 def test_a_key_leaves_no_trace_in_the_folder(folder):
@@ -283,7 +285,6 @@ def test_processes_fill_and_evict_at_once_within_the_limit(folder):
 
 def test_threads_fill_and_evict_at_once(folder, no_pauses):
     cache = hr.Cache(folder, 20_000)
-    wrong = []
 
     def use(seed: int) -> None:
         order = random.Random(seed)
@@ -292,16 +293,11 @@ def test_threads_fill_and_evict_at_once(folder, no_pauses):
             got = cache.get(key)
             if got is None:
                 cache.put(key, data_of(key, 1000))
-            elif bytes(got) != data_of(key, 1000):
-                wrong.append(key)
+            else:
+                assert bytes(got) == data_of(key, 1000)
 
-    threads = [threading.Thread(target=use, args=(seed,)) for seed in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    at_once(use, range(6))
     stats = cache.stats()
-    assert wrong == []
     assert stats.hits + stats.misses == 1800
     assert stats.fills + stats.skipped == stats.misses
     assert stats.rejected == 0
@@ -473,20 +469,14 @@ def of_full_disk(seen: dict, folder: Path) -> None:
 
 
 def test_a_folder_that_may_only_be_read():
-    with tempfile.TemporaryDirectory() as folder:  # not below tmp_path, which others can't enter
-        os.chmod(folder, 0o755)
+    with folder_for_all() as folder:
         hr.Cache(f"{folder}/readable", LARGE).put("here", data_of("here", 1000))
         for parent, _, _ in os.walk(folder):
             os.chmod(parent, 0o555)
         os.chmod(folder, 0o755)
         os.mkdir(f"{folder}/unreadable")
         os.chmod(f"{folder}/unreadable", 0)
-        try:
-            seen = result(start("forbidden", folder))
-        finally:
-            for parent, folders, _ in os.walk(folder):
-                for name in (".", *folders):
-                    os.chmod(os.path.join(parent, name), 0o755)
+        seen = result(start("forbidden", folder))
     assert len(seen["warnings"]) == 2
     assert "readable" in seen["warnings"][0]
     assert "unreadable" in seen["warnings"][1]

@@ -1,7 +1,6 @@
 """A Remote with a Cache: what is fetched is kept, and only what was found to be right."""
 
 import os
-import threading
 import warnings
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 
 pytest.importorskip("obstore", reason="needs headrace[remote]")
 
+from at_once import at_once
 from cache_scripts import sizes
 from web_server import FaultProxy, FileServer
 
@@ -126,20 +126,12 @@ def test_where_it_can_not_write_batches_come_all_the_same(proxy, tmp_path, sampl
 def test_a_small_cache_keeps_its_limit_while_threads_fetch(proxy, tmp_path, samples):
     cache = hr.Cache(tmp_path / "cache", 2000)
     storage = remote(proxy, tmp_path, cache)
-    wrong = []
 
     def fetch(seed: int) -> None:
         order = np.random.default_rng(seed).permutation(N)
         for position, data in storage.fetch([Request(NAMES[i]) for i in order]):
-            expected = (tmp_path / "store" / NAMES[order[position]]).read_bytes()
-            if data != expected:
-                wrong.append(NAMES[order[position]])
+            assert data == (tmp_path / "store" / NAMES[order[position]]).read_bytes()
 
-    threads = [threading.Thread(target=fetch, args=(seed,)) for seed in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert wrong == []
+    at_once(fetch, range(4))
     assert sum(sizes(tmp_path / "cache").values()) <= 2000
     assert os.listdir(tmp_path / "cache" / "partial") == []

@@ -6,14 +6,14 @@ import os
 import pickle
 import shutil
 import signal
-import subprocess
-import sys
 import textwrap
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from at_once import at_once
+from other_python import run_script
 
 import headrace as hr
 from headrace.storage import Folder, Request
@@ -157,28 +157,18 @@ def test_a_folder_that_was_moved_and_replaced_is_read_anew(folder, files):
 def test_each_thread_has_a_ring_that_ends_with_it(files):
     gc.collect()
     before = open_rings()
-    failures = []
     barrier = threading.Barrier(6)
 
     def read_often(seed):
-        try:
-            rng = np.random.default_rng(seed)
-            for _ in range(30):
-                assert_right(files, rng.integers(N, size=rng.integers(16, 200)))
-            barrier.wait(30)
-            if seed == 0:
-                assert open_rings() >= before + 6  # and those of their memory maps
-            barrier.wait(30)
-        except BaseException as error:
-            failures.append(error)
-            barrier.abort()
+        rng = np.random.default_rng(seed)
+        for _ in range(30):
+            assert_right(files, rng.integers(N, size=rng.integers(16, 200)))
+        barrier.wait(30)
+        if seed == 0:
+            assert open_rings() >= before + 6  # and those of their memory maps
+        barrier.wait(30)
 
-    threads = [threading.Thread(target=read_often, args=(seed,)) for seed in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    assert failures == []
+    at_once(read_often, range(6))
     gc.collect()
     assert open_rings() == before
 
@@ -297,8 +287,7 @@ def test_what_was_not_begun_is_not_done_later_with_descriptors_of_others(tmp_pat
 
 def run(script, *arguments):
     prelude = "import os, sys\nimport numpy as np\nimport headrace as hr\n"
-    command = [sys.executable, "-c", prelude + textwrap.dedent(script), *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = run_script(prelude + textwrap.dedent(script), *arguments)
     assert done.stderr == ""
     return done.stdout
 

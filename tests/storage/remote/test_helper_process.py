@@ -1,8 +1,6 @@
 """The processes that make requests: one for each that reads, and none that outlives it."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +8,7 @@ import pytest
 pytest.importorskip("obstore", reason="needs headrace[remote]")
 
 from fetching import always, fetched
+from other_python import run_python
 from web_server import FaultProxy, FileServer
 
 import headrace as hr
@@ -146,11 +145,6 @@ def run(script, address, tmp_path, expected):
         pytest.skip("needs os.fork and /proc")
     path = tmp_path / "script.py"
     path.write_text(PREAMBLE + script)
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore::DeprecationWarning", str(path), address],
-        capture_output=True,
-        text=True,
-        timeout=250,
-    )
+    done = run_python("-W", "ignore::DeprecationWarning", path, address)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == expected.split(), done.stderr

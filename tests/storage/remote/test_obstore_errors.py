@@ -6,10 +6,9 @@ real ones, of a process of their own, as obstore is not to run in one that forks
 
 import json
 import re
-import subprocess
-import sys
 
 import pytest
+from other_python import printed_by
 
 pytest.importorskip("obstore", reason="needs headrace[remote]")
 
@@ -117,11 +116,7 @@ PROVOKED = {
 @pytest.fixture(scope="module")
 def errors():
     """Class and text of each error, by what was attempted."""
-    done = subprocess.run(
-        [sys.executable, "-c", PROVOKE], capture_output=True, text=True, timeout=120
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return json.loads(printed_by(PROVOKE))
 
 
 def made_again(error):

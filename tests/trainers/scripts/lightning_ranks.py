@@ -3,6 +3,7 @@
 Given a folder, each process writes there what it has seen, to a file named by its rank.
 """
 
+import functools
 import json
 import logging
 import os
@@ -10,10 +11,10 @@ import sys
 import warnings
 from pathlib import Path
 
-import lightning
+import lightning_recording
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import BasePredictionWriter, ModelCheckpoint
+from lightning_recording import Recorder, Writer, saving_every_step
 
 import headrace as hr
 
@@ -57,13 +58,10 @@ def make_sampled(name, rank, world_size):
     return hr.Loader(source, BATCH, seed=1, rank=rank, world_size=world_size, shuffle=shuffle)
 
 
-class Recorder(lightning.LightningModule):
+class OfRanks(Recorder):
     def __init__(self, with_ranks, tail="partial"):
         super().__init__()
-        self.weight = torch.nn.Parameter(torch.zeros(()))
-        self.seen, self.validated = [], []
-        self.with_ranks = with_ranks
-        self.tail = tail
+        self.with_ranks, self.tail = with_ranks, tail
 
     def _world(self):
         return hr.world() if self.with_ranks else (0, 1)
@@ -77,83 +75,49 @@ class Recorder(lightning.LightningModule):
     def predict_dataloader(self):
         return make_held_out(*self._world(), self.tail).to_torch()
 
-    def training_step(self, batch, _index):
-        self.seen.append([row.tolist() for row in batch.unbind()])  # it may be jagged
-        return self.weight * 0
-
-    def validation_step(self, batch, _index):
-        self.validated.append(batch.tolist())
-
-    def predict_step(self, batch, _index):
-        return batch
-
     def configure_optimizers(self):
         if self.trainer.limit_train_batches == 2:
             self.estimated = self.trainer.estimated_stepping_batches
-        return torch.optim.SGD(self.parameters(), 0.1)
+        return super().configure_optimizers()
 
 
-class Writer(BasePredictionWriter):
-    def __init__(self):
-        super().__init__("batch")
-        self.written = []
-
-    def write_on_batch_end(self, _trainer, _model, prediction, batch_indices, *_others):
-        self.written.append([prediction.tolist(), list(batch_indices)])
-
-
-def make_trainer(**options):
-    return lightning.Trainer(
-        accelerator="cpu",
-        devices=2,
-        strategy="ddp",
-        **{
-            "max_epochs": 2,
-            "logger": False,
-            "enable_progress_bar": False,
-            "enable_model_summary": False,
-            "enable_checkpointing": bool(options.get("callbacks")),
-            **options,
-        },
-    )
+make_trainer = functools.partial(lightning_recording.make_trainer, devices=2, strategy="ddp")
 
 
 def try_all(with_ranks):
     results = {}
     saved = folder / f"with ranks {with_ranks}"
-    every_step = ModelCheckpoint(
-        saved, "{step}", every_n_train_steps=1, save_top_k=-1, auto_insert_metric_name=False
-    )
-    model = Recorder(with_ranks)
+    every_step = saving_every_step(saved)
+    model = OfRanks(with_ranks)
     make_trainer(callbacks=[every_step]).fit(model)
     results["fit"] = model.seen
     results["validated"] = model.validated
 
     for step in 4, 6, 8:  # 6 is an epoch's end
-        model = Recorder(with_ranks)
+        model = OfRanks(with_ranks)
         make_trainer(callbacks=[every_step], num_sanity_val_steps=0).fit(
             model, ckpt_path=saved / f"{step}.ckpt"
         )
         results[f"from {step}"] = model.seen
 
-    model = Recorder(with_ranks)
+    model = OfRanks(with_ranks)
     make_trainer(limit_train_batches=2, limit_val_batches=1).fit(model)
     results["limited"] = model.seen
     results["estimated"] = int(model.estimated)
 
-    model = Recorder(with_ranks)
+    model = OfRanks(with_ranks)
     make_trainer(overfit_batches=2).fit(model)
     results["overfit"] = model.seen
 
     # Passed to fit, and not made in a hook.
-    model = Recorder(with_ranks)
+    model = OfRanks(with_ranks)
     loader = make_train(*(hr.world() if with_ranks else (0, 1))).to_torch(num_workers=1)
     make_trainer(limit_val_batches=0).fit(model, loader)
     results["passed"] = model.seen
 
     sampled = results["sampled"] = {}
     for name in SAMPLED:
-        model = Recorder(with_ranks)
+        model = OfRanks(with_ranks)
         loader = make_sampled(name, *(hr.world() if with_ranks else (0, 1)))
         make_trainer(max_epochs=1, limit_val_batches=0).fit(model, loader.to_torch())
         alone = make_sampled(name, *hr.world())
@@ -161,9 +125,9 @@ def try_all(with_ranks):
         sampled[name] = model.seen, [[row.tolist() for row in batch] for batch in expected]
 
     for tail in "partial", "drop":
-        writer, model = Writer(), Recorder(with_ranks, tail)
+        writer, model = Writer("batch"), OfRanks(with_ranks, tail)
         make_trainer(callbacks=[writer]).predict(model, return_predictions=False)
-        results[f"predicted {tail}"] = writer.written
+        results[f"predicted {tail}"] = writer.by_batch
     return results
 
 

@@ -1,10 +1,11 @@
-"""Remote: gs:// and az://, as they are and through faults.
+"""Remote: s3://, gs:// and az://, as they are and through faults.
 
 SeaweedFS answers what a client of Google's XML interface asks for, as that is S3's for what is
 read; it knows nothing of Google's credentials. Azure's server is Azurite.
 """
 
 import io
+import itertools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -14,7 +15,7 @@ import pytest
 pytest.importorskip("obstore", reason="needs headrace[remote]")
 
 import azure_server
-from fetching import fetched
+from fetching import fetched, remote
 from web_server import FAULTS, FaultProxy
 
 import headrace as hr
@@ -52,7 +53,8 @@ def azure_options(address, access):
 
 
 def pairs(faults):
-    return [("gs", fault) for fault in faults] + [("az", one) for one in faults if one != SIGNED]
+    every = itertools.product(("s3", "gs", "az"), faults)
+    return [pair for pair in every if pair != ("az", SIGNED)]
 
 
 def patient(arguments):
@@ -74,10 +76,10 @@ def azurite(objects, samples, tmp_path_factory):
         yield address
 
 
-@pytest.fixture(params=["gs", "az"])
+@pytest.fixture(params=["s3", "gs", "az"])
 def store(request, s3):
-    if request.param == "gs":
-        return Store(s3, google)
+    if request.param != "az":
+        return Store(s3, {"s3": remote, "gs": google}[request.param])
     return Store(request.getfixturevalue("azurite"), azure)
 
 
@@ -87,8 +89,8 @@ class TestObjects:
         requests = [Request(name) for name in objects]
         assert fetched(storage, requests) == list(objects.values())
         large = objects["large.bin"]
-        bounds = [(0, 10), (5, 5), (2_999_999, 3_000_000), (1000, None), (3_000_000, None)]
-        bounds += [(3_000_005, None)]
+        bounds = [(0, None), (0, 10), (5, 5), (2_999_999, 3_000_000), (1000, None)]
+        bounds += [(3_000_000, None), (3_000_005, None)]
         requests = [Request("large.bin", start, stop) for start, stop in bounds]
         assert fetched(storage, requests) == [large[r.start : r.stop] for r in requests]
 
@@ -108,8 +110,10 @@ class TestObjects:
 
     @pytest.mark.parametrize("bounds", [(990, 1001), (1000, 1001), (2000, 3000)])
     def test_ranges_past_the_end(self, store, objects, bounds):
-        with pytest.raises(hr.StorageError, match=r"2 attempts.*(1000 bytes|past the end)"):
+        said = r"00\.bin.*2 attempts.*(1000 bytes|past the end)"
+        with pytest.raises(hr.StorageError, match=said) as raised:
             fetched(store.remote(store.address), [Request("00.bin", *bounds)])
+        assert raised.value.position == 0
 
     def test_of_nowhere(self, s3):
         nowhere = google(s3, bucket="no-bucket")
@@ -135,13 +139,20 @@ class TestFaults:
     @pytest.mark.parametrize(("store", "fault"), pairs(FAULTS), indirect=["store"])
     def test_that_pass(self, store, objects, fault):
         """Of whole objects and of parts, with a manifest."""
-        names = [f"{i:02}.bin" for i in range(6)]
+        names, parts = [f"{i:02}.bin" for i in range(6)], (0, 700, 2_997_500)
         large = objects["large.bin"]
-        manifest = Manifest.of(store.remote(store.address), [*names, "large.bin"])
-        requests = [*map(Request, names), Request("large.bin", 10, 2**20 + 20)]
-        with FaultProxy(store.address, lambda name, before: None if before else fault) as proxy:
+        plain = store.remote(store.address)
+        manifest = Manifest.of(plain, [*names, "large.bin"], block_bytes=1000)
+        requests = [*map(Request, names)]
+        requests += [Request("large.bin", start, start + 2500) for start in parts]
+
+        def plan(name, before):
+            return fault if before < (len(parts) if name == "large.bin" else 1) else None
+
+        with FaultProxy(store.address, plan) as proxy:
             storage = store.remote(proxy.url, manifest=manifest, attempt_seconds=1.0)
-            expected = [*(objects[name] for name in names), large[10 : 2**20 + 20]]
+            expected = [*(objects[name] for name in names)]
+            expected += [large[start : start + 2500] for start in parts]
             assert fetched(storage, requests) == expected
             assert proxy.done[fault] == len(requests), "the fault was not there"
 
@@ -162,26 +173,40 @@ class TestFaults:
         assert names == store.remote(store.address).names() != []
 
 
-@pytest.mark.parametrize(
-    "executor", [hr.Inline(), hr.Threads(2), hr.Processes(2)], ids=lambda e: type(e).__name__
-)
+# Those that are closed first make all batches that they have looked ahead: here, few.
+EXECUTORS = {
+    f"{kind.__name__} {n}": kind(n, lookahead_bytes=1)
+    for kind in (hr.Threads, hr.Processes)
+    for n in (1, 2)
+}
+EXECUTORS["Inline"] = hr.Inline()
+WITH = [("s3", one) for one in EXECUTORS]
+WITH += itertools.product(("gs", "az"), ("Inline", "Threads 2", "Processes 2"))
+
+
+@pytest.mark.parametrize(("store", "executor"), WITH, indirect=["store"])
 def test_a_loader_gets_every_sample_through_faults(store, samples, executor):
     faults = ["503", "flip", "cut", "reset", "short", "429"]
 
     def plan(name, before):  # a fault, then none
         if name in LISTINGS or before % 2:
             return None
-        return faults[(int(name[:2]) + before) % len(faults)]
+        return "stall" if name == "05.npy" else faults[(int(name[:2]) + before) % len(faults)]
 
-    ids = [f"{i:02}" for i in range(len(samples))]
     plain = store.remote(store.address, "samples")
-    manifest = Manifest.of(plain, [f"{one}.npy" for one in ids])
-    expected = list(hr.Loader(hr.readers.ArrayReader(samples), batch_size=8, seed=3))
+    names = [f"{i:02}.npy" for i in range(len(samples))]
+    # S3's ETags tell what is damaged.
+    manifest = None if store.remote is remote else Manifest.of(plain, names)
+    executor = EXECUTORS[executor]
     with FaultProxy(store.address, plan) as proxy:
-        root = store.remote(proxy.url, "samples", manifest=manifest)
-        with hr.Loader(hr.NpyFiles(root), batch_size=8, seed=3, executor=executor) as loader:
-            taken = list(loader)
-        assert all(proxy.done[fault] for fault in faults)
-    assert [batch.tolist() for batch in taken] == [batch.tolist() for batch in expected]
+        root = store.remote(proxy.url, "samples", manifest=manifest, attempt_seconds=1.0)
+        loader = hr.Loader(hr.NpyFiles(root), batch_size=8, seed=3, executor=executor)
+        epochs = [list(loader), list(loader)]
+        assert all(proxy.done[fault] for fault in [*faults, "stall"])
+        executor.close()  # which waits for the batches that were looked ahead
+    expected = hr.Loader(hr.readers.ArrayReader(samples), batch_size=8, seed=3)
+    for epoch in epochs:
+        assert [batch.tolist() for batch in epoch] == [batch.tolist() for batch in expected]
+    expected.seek(0)
     listed = hr.Loader(hr.NpyFiles(plain), batch_size=8, seed=3)
     assert [batch.tolist() for batch in listed] == [batch.tolist() for batch in expected]
