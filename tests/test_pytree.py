@@ -86,12 +86,6 @@ def test_map_pairs_leaves_with_those_of_the_others(structure):
     assert list(leaves(pairs)) == [[n, -n, n] for n in range(len(list(leaves(structure))))]
 
 
-def test_map_keeps_named_tuples():
-    mapped = map_leaves(lambda leaf: leaf + 1, {"pair": Pair(1, (2, 3))})
-    assert type(mapped["pair"]) is Pair
-    assert mapped == {"pair": Pair(2, (3, 4))}
-
-
 def test_map_pairs_dicts_by_key_in_the_order_of_the_first():
     mapped = map_leaves(lambda a, b: (a, b), {"x": 1, "y": 2}, {"y": 20, "x": 10})
     assert mapped == {"x": (1, 10), "y": (2, 20)}

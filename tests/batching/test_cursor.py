@@ -41,13 +41,6 @@ def test_it_advances_by_steps_through_all_epochs(tail, positions):
     assert seen[-1] == (3, 0)
 
 
-def test_the_world_advances_together():
-    cursors = [make_cursor(24, 3, rank=rank, world_size=2) for rank in range(2)]
-    assert [[cursor.advance() for _ in range(5)] for cursor in cursors] == [
-        [(0, 6), (0, 12), (0, 18), (1, 0), (1, 6)]
-    ] * 2
-
-
 def test_a_copy_moves_alone():
     cursor = make_cursor()
     cursor.advance()

@@ -126,12 +126,6 @@ def test_a_failure_is_that_of_its_place_and_can_be_mended():
         assert feed.take(Place(0, 4)).tolist() == [4, 5, 6, 7]
 
 
-def test_an_executor_that_another_loader_closes_starts_again(loader, feed):
-    feed.take(Place(0, 0))
-    hr.Loader(np.arange(4), 2, executor=loader.executor).close()
-    assert feed.take(Place(0, 4)).tolist() == expected(loader, Place(0, 4))
-
-
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 def test_what_was_made_ahead_before_a_fork_is_the_parents(loader, feed):
     feed.take(Place(0, 0))

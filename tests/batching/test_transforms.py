@@ -102,20 +102,6 @@ def test_a_batch_draws_by_its_first_position(options):
     assert len({tuple(numbers) for numbers in drawn.values()}) == len(drawn)
 
 
-def test_batches_of_other_seeds_and_epochs_draw_otherwise():
-    drawn = set()
-    for seed, epoch in itertools.product(range(4), repeat=2):
-        loader = hr.Loader(np.arange(N), 6, seed=seed, transform=draw_batch)
-        drawn |= {tuple(loader.batch(epoch, step)[1]) for step in range(4)}
-    assert len(drawn) == 4 * 4 * 4
-
-
-def test_a_sample_and_a_batch_of_the_same_number_draw_otherwise():
-    streams = RandomStreams(0)
-    sample = streams.of_sample(0, 5).random(3).tolist()
-    assert sample != streams.of_batch(0, 5).random(3).tolist()
-
-
 @pytest.mark.parametrize("leave_over", [0, 1, 2, 3, 5])
 def test_what_was_drawn_before_leaves_no_trace(leave_over):
     streams = RandomStreams(0)

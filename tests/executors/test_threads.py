@@ -47,14 +47,6 @@ def test_batches_are_made_at_the_same_time(two_threads):
     assert [key for key, _ in batches] == list(range(10))
 
 
-def test_batches_are_made_while_the_consumer_is_busy(two_threads):
-    made = [threading.Event() for _ in range(10)]
-    batches = two_threads.map(lambda key: made[key].set(), range(10))
-    for key in range(8):
-        next(batches)
-        assert made[key + 2].wait(DEADLINE)
-
-
 def test_failure_in_one_map_does_not_touch_another(two_threads):
     good = two_threads.map(str, itertools.count())
     bad = two_threads.map(lambda key: 1 // (3 - key), itertools.count())

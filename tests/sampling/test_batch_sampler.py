@@ -117,13 +117,6 @@ def test_a_place_off_the_grid_continues_the_same_order(n, batch_size, position, 
     assert rest == expected
 
 
-def test_the_place_after_the_last_step_is_the_next_epoch():
-    for tail, last in {"drop": 4, "partial": 8, "pad": 8}.items():
-        sampler = hr.BatchSampler(10, 4, tail=tail)
-        assert sampler.after(Place(3, 0)) == Place(3, 4)
-        assert sampler.after(Place(3, last)) == Place(4, 0)
-
-
 def test_windows_are_the_same_as_single_batches_across_their_edges():
     sampler = hr.BatchSampler(100_000, 7, seed=1)  # several windows of keys
     for key in sampler.keys(Place(0, 0)):

@@ -185,7 +185,6 @@ class TestLoaderOverRepeatingOrder:
     """26 positions of 13 samples."""
 
     N = 13
-    TAILS = {"drop": 6, "partial": 7, "pad": 7}
 
     def loader(self, batch_size=4, **options):
         defaults = {"tail": "partial", "seed": 3, "executor": hr.Inline()}
@@ -204,14 +203,6 @@ class TestLoaderOverRepeatingOrder:
         samples, numbers, *weights = batch
         count = int(weights[0].sum()) if weights else len(samples)
         return list(zip(samples[:count].tolist(), numbers[:count].tolist(), strict=True))
-
-    @pytest.mark.parametrize("tail", TAILS)
-    def test_epochs_are_as_long_as_the_order(self, tail):
-        loader, whole = self.loader(tail=tail), self.whole(2)
-        assert len(loader) == self.TAILS[tail]
-        assert (loader.n, loader.sampler.n) == (self.N, self.N)
-        seen = [[row for batch in loader for row in self.rows(batch)] for _ in range(2)]
-        assert seen == [epoch[: 24 if tail == "drop" else 26] for epoch in whole]
 
     def test_a_sample_draws_other_numbers_each_time_and_the_same_on_every_run(self):
         rows = [row for epoch in self.whole(3) for row in epoch]

@@ -145,12 +145,6 @@ def test_it_takes_8_bytes_a_sample_or_12_without_replacement(replacement):
     assert kept < (9 if replacement else 13) * n
 
 
-def test_epochs_are_as_long_as_told():
-    x = np.arange(4)
-    assert len(hr.Loader(x, 2, shuffle=hr.Weighted([1, 2, 3, 4], length=10))) == 5
-    assert len(hr.Loader(x, 1, shuffle=hr.Weighted([1, 2, 0, 4], replacement=False))) == 3
-
-
 def test_bad_arguments_are_named():
     for weights, message in (
         ([1, -1], r"weights\[1\] must be a finite number from 0 on, but -1 was given"),

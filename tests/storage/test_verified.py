@@ -1,12 +1,11 @@
 """Verified: files compared with a manifest as they are read, in every format and any storage."""
 
 import pickle
-from pathlib import Path
 
 import numpy as np
 import pytest
 from far_folder import FarFolder
-from picklable import bytes_2x2
+from readers_of_storages import READERS
 from written import WRITTEN, N, expected
 
 import headrace as hr
@@ -30,61 +29,6 @@ class TestContract(StorageContract):
 
 class TestContractOfFarFiles(TestContract):
     root = FarFolder
-
-
-# How a reader of each format takes files of a storage; some take paths alone.
-READERS = {
-    "npy": lambda storage: hr.NpyFile(storage.path("x.npy")),
-    "npy-files": hr.NpyFiles,
-    "npy-shards": hr.NpyShards,
-    "ragged": lambda storage: opened_by_path(storage, "x.ragged", ["values.npy", "offsets.npy"]),
-    "npz-files": lambda storage: hr.NpzFiles(storage, keys="x"),
-    "hdf5": lambda storage: hr.Hdf5(storage.path("x.h5"), "x"),
-    "zarr": lambda storage: hr.Zarr(Below(storage, "x.zarr"), "x"),
-    "parquet": lambda storage: hr.Parquet(storage, "x"),
-    "arrow": lambda storage: hr.Arrow(storage.path("x.feather"), "x"),
-    "images": lambda storage: hr.ImageFolder(storage, (2, 3)),
-    "tar": lambda storage: hr.TarFiles(storage, "x.npy"),
-    "jsonl": lambda storage: hr.JsonLines(storage, "x"),
-    "tfrecord": lambda storage: hr.TFRecords(storage, "x"),
-    "audio": lambda storage: hr.AudioFiles(storage, dtype="int16"),
-    "files": lambda storage: hr.Files(storage, bytes_2x2, suffixes=".bin"),
-}
-
-
-def opened_by_path(storage, folder, names):
-    """A folder that is opened by its path, with the files in it."""
-    paths = [storage.path(f"{folder}/{name}") for name in names]
-    return hr.open(Path(paths[0]).parent)
-
-
-class Below:
-    """A folder of another storage."""
-
-    def __init__(self, storage, name):
-        self._storage, self._prefix = storage, f"{name}/"
-
-    @property
-    def root(self):
-        return self._storage.location(self._prefix)
-
-    def location(self, name):
-        return self._storage.location(self._prefix + name)
-
-    def local_path(self, name=""):
-        return None
-
-    def fetch(self, requests):
-        return self._storage.fetch([r._replace(name=self._prefix + r.name) for r in requests])
-
-    def size(self, name):
-        return self._storage.size(self._prefix + name)
-
-    def sizes(self, names):
-        return self._storage.sizes([self._prefix + name for name in names])
-
-    def names(self, suffixes=("",)):
-        raise NotImplementedError
 
 
 def read_all(folder, format_name, **how):

@@ -53,15 +53,6 @@ def test_a_bucket_of_another_region(s3, objects):
                 attempt()
 
 
-def test_denied_samples_are_not_replaced(s3, samples):
-    plan = lambda name, before: "403 AccessDenied" if name == "17.npy" else None  # noqa: E731
-    with FaultProxy(s3, plan) as proxy:
-        files = hr.NpyFiles(remote(proxy.url, "samples"))
-        loader = hr.Loader(files, 8, shuffle=False, on_error="replace", max_bad_samples=40)
-        with pytest.raises(hr.AccessDeniedError, match=r"17\.npy"):
-            list(loader)
-
-
 @pytest.fixture(params=["http", "s3"])
 def without_ranges(request, tmp_path):
     """What makes a storage of a folder behind a server that knows no ranges."""
