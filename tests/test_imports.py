@@ -184,6 +184,27 @@ def test_a_missing_package_is_an_error_that_names_its_extra(package, extra, stat
     assert message.endswith(f"Install it with: pip install 'headrace[{extra}]'")
 
 
+@pytest.mark.parametrize("backend", ["tensorflow", "torch"])
+def test_a_missing_backend_of_keras_is_named_and_not_keras(backend):
+    pytest.importorskip("keras", reason="needs headrace[keras]")
+    script = f"""
+        import os, sys
+        os.environ["KERAS_BACKEND"] = {backend!r}
+        sys.modules[{backend!r}] = None
+        import headrace as hr, numpy as np
+        try:
+            hr.Loader(np.arange(4), batch_size=2).to_keras()
+        except ImportError as error:
+            print(type(error).__name__, error)
+    """
+    done = run(script)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(
+        f"MissingExtraError Keras can't be imported, as {backend!r} is not installed"
+    )
+    assert "KERAS_BACKEND" in done.stdout
+
+
 def test_frameworks_that_are_asked_for_are_there():
     # HEADRACE_FRAMEWORKS lists those whose tests must run; others may be missing, and are named.
     asked = [name for name in os.environ.get("HEADRACE_FRAMEWORKS", "").split(",") if name]

@@ -129,7 +129,8 @@ def open(  # noqa: A001
         columns = check_ids(columns, "columns")
     path = os.fspath(path)
     if not exists(path):
-        raise bad_value("path", path, "that of an existing file or folder, or a URL")
+        allowed = "that of an existing file or folder, or a URL"
+        raise bad_value("path", path, allowed, paths.begin_of_relative(path))
     try:
         options = Options(ids, columns, dtype, size, missing, decode, suffixes, ragged)
         return open_as(path, format, options).reader

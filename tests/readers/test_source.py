@@ -69,6 +69,14 @@ def test_a_list_of_other_things_is_refused(source):
         hr.Loader(source, 2)
 
 
+def test_a_list_of_the_parts_of_a_source_is_told_to_be_a_tuple():
+    with pytest.raises(hr.ArgumentTypeError, match="arrays that belong together, pass a tuple"):
+        hr.Loader([np.zeros((5, 3)), np.arange(5)], batch_size=2)
+    with pytest.raises(hr.ArgumentTypeError) as caught:
+        hr.Loader([np.zeros(5), np.arange(4)], batch_size=2)
+    assert "tuple." not in str(caught.value), "of samples of any length"
+
+
 def test_a_ragged_list_and_a_tensor_that_numpy_does_not_take_say_why():
     with pytest.raises(hr.ArgumentTypeError, match=r"numpy.asarray\(...\) of it fails: .*inhomog"):
         hr.Loader([[1, 2], [3]], 1)

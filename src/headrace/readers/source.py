@@ -120,6 +120,9 @@ def _array_of(leaf: object, name: str) -> Array | None:
     except Exception as error:
         remedy = f"numpy.asarray(...) of it fails: {error}"
         if isinstance(leaf, list):
+            parts = [len(part) for part in leaf if hasattr(part, "__array__") and np.ndim(part)]
+            if len(parts) == len(leaf) and len(set(parts)) == 1:
+                remedy = f"Of arrays that belong together, pass a tuple. {remedy}"
             remedy = f"{ANY_LENGTH_REMEDY} {remedy}"
         allowed = "a reader, a numpy array, or a tuple or dict of them"
         raise bad_type(name, leaf, allowed, remedy) from error

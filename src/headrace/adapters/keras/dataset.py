@@ -9,11 +9,18 @@ from typing import Any, cast
 from headrace.arrays import Array, Indices
 from headrace.batching.feed import HasFeed, feed_of
 from headrace.batching.transforms import Batch
-from headrace.errors import ArgumentError, missing_extra
+from headrace.errors import ArgumentError, MissingExtraError, missing_extra
 
 try:
     import keras
 except ModuleNotFoundError as error:
+    missing = (error.name or "keras").partition(".")[0]
+    if missing != "keras":
+        raise MissingExtraError(
+            f"Keras can't be imported, as {missing!r} is not installed, which is most likely "
+            "the backend that it takes. Set the environment variable KERAS_BACKEND to one that is "
+            "installed, such as 'jax' or 'torch', before Keras is imported; or install that one."
+        ) from error
     raise missing_extra("headrace.adapters.keras", "Keras", "keras") from error
 
 from headrace.adapters.keras import frames

@@ -172,7 +172,8 @@ def _opened_root(root: Root) -> str | Storage:
     """A path of this machine, or a storage."""
     if isinstance(root, (str, os.PathLike)) and not is_url(root):
         if not paths.exists(root):
-            raise bad_value("root", root, "an existing folder, or a .zip file")
+            allowed = "an existing folder, or a .zip file"
+            raise bad_value("root", root, allowed, paths.begin_of_relative(root))
         return os.path.abspath(os.fspath(root))
     storage = open_storage(root)
     return storage.local_path() or storage

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from headrace.arrays import Array, Indices, MemoryPool, address
 from headrace.errors import StorageError, bad_value, unreadable
 from headrace.storage.local.io_uring import Ring, RingLostError, ring_of_thread
-from headrace.storage.local.paths import is_folder
+from headrace.storage.local.paths import begin_of_relative, is_folder
 from headrace.storage.local.regular import READING, check_regular, no_file
 from headrace.storage.local.walk import files_below
 from headrace.storage.storage import Request
@@ -46,8 +46,7 @@ class Folder:
     def __init__(self, root: str | os.PathLike[str]) -> None:
         root = os.fspath(root)
         if not is_folder(root):
-            remedy = "" if os.path.isabs(root) else f"Relative paths begin in {os.getcwd()!r}."
-            raise bad_value("root", root, "an existing folder", remedy)
+            raise bad_value("root", root, "an existing folder", begin_of_relative(root))
         self._root = os.path.abspath(root)
         self._prefix = os.fsencode(os.path.join(self._root, ""))
         self._longest = 0  # of the bytes that were read last

@@ -28,6 +28,11 @@ def is_file(path: str | os.PathLike[str]) -> bool:
     return mode is not None and stat.S_ISREG(mode)
 
 
+def begin_of_relative(path: str | os.PathLike[str]) -> str:
+    """Where a relative path begins, for the error that nothing is there; "" of an absolute one."""
+    return "" if os.path.isabs(path) else f"Relative paths begin in {os.getcwd()!r}."
+
+
 def refuse(error: OSError) -> NoReturn:
     """Raises, as a StorageError, over a folder that `os.walk` can't read and would pass over."""
     raise unreadable(str(error.filename), error)
