@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from headrace.arrays import Array, Indices, fingerprint
-from headrace.errors import ArgumentError
+from headrace.errors import ArgumentError, ArgumentTypeError
 from headrace.per_process import PerProcess
 from headrace.ragged import check_offsets
 from headrace.readers.npy.decoder import array_in, check_size, has_rows_together
@@ -69,7 +69,7 @@ class RaggedFolder:
             check_offsets(stand_in, offsets)
             if not has_rows_together(self._values):
                 raise FormatError("its values are not in C order: save numpy.ascontiguousarray")
-        except (ArgumentError, FormatError) as error:
+        except (ArgumentError, ArgumentTypeError, FormatError) as error:
             raise bad_file(self._storage.root, error) from None
         fetch = functools.partial(_fetched_offsets, self._storage, of_offsets)
         self._offsets: PerProcess[Indices] = PerProcess(fetch, offsets)
@@ -144,7 +144,7 @@ def open_ragged_folder(path: str) -> RaggedArray:
     values, offsets = (_mapped(os.path.join(path, name)) for name in (VALUES, OFFSETS))
     try:
         return RaggedArray(values, offsets)
-    except ArgumentError as error:
+    except (ArgumentError, ArgumentTypeError) as error:
         raise bad_file(path, error) from None
 
 
