@@ -162,11 +162,20 @@ def test_a_line_that_differs_from_the_first_is_named(tmp_path, line, said):
         read(hr.JsonLines(tmp_path, ["x"]))
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "uint64", "float16"])
+def test_ints_become_those_of_the_spec(tmp_path, dtype):
+    (tmp_path / "a.jsonl").write_text("[0, 127]\n")
+    assert read(hr.JsonLines(tmp_path, spec=hr.Spec((2,), dtype))).tolist() == [[0, 127]]
+
+
 @pytest.mark.parametrize(
     ("line", "dtype", "said"),
     [
         ("[1, 1e300]", "float32", r"it has 1e\+300, which float32 can't hold"),
         ("[0, 2147483648]", "int32", "it has 2147483648, which int32 can't hold"),
+        ("[0, -1]", "uint8", "it has -1, which uint8 can't hold"),
+        ("[0, 256]", "uint8", "it has 256, which uint8 can't hold"),
+        ("[0, -1]", "uint64", "it has -1, which uint64 can't hold"),
         ("[0, 16777217]", "float32", None),  # the next float is near enough
     ],
 )
