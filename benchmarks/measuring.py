@@ -7,13 +7,9 @@ there the benchmark calls `measure`, and prints what it returns as JSON.
 
 import contextlib
 import ctypes
-import importlib.metadata
 import json
 import os
-import platform
 import signal
-import statistics
-import subprocess
 import sys
 import threading
 import time
@@ -22,6 +18,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+
+# What only the process that starts others needs is imported there, as it counts in their memory.
 
 Numbers = dict[str, Any]
 
@@ -34,7 +32,7 @@ _LIBRARIES = (
     "headrace", "numpy", "keras", "torch", "torchdata", "jax", "tensorflow-cpu", "grain",
     "spdl-core", "mosaicml-streaming", "datasets", "ray", "h5py", "zarr", "pyarrow", "pillow",
     "pandas", "soundfile", "google-crc32c", "litdata", "torchvision", "simplejpeg",
-    "cykooz.resizer",
+    "cykooz.resizer", "opencv-python-headless",
 )  # fmt: skip
 
 
@@ -216,6 +214,8 @@ def measure_in_turns(
 
 def measure_apart(script: Path, request: Numbers) -> Numbers:
     """What the script prints for the request, in a process of its own, or why it is missing."""
+    import subprocess
+
     command = [sys.executable, str(script), "--worker", json.dumps(request)]
     # A session of its own, so that the workers of one that hangs can be ended with it.
     with subprocess.Popen(
@@ -248,7 +248,7 @@ def _await_idle(deadline: float) -> None:
 
 
 def median(measured: list[Numbers], key: str) -> float:
-    return float(statistics.median(numbers[key] for numbers in measured))
+    return float(np.median([numbers[key] for numbers in measured]))
 
 
 def table(results: dict[str, list[Numbers]], missing: dict[str, str], limit: str) -> str:
@@ -263,7 +263,7 @@ def table(results: dict[str, list[Numbers]], missing: dict[str, str], limit: str
             lines.append(f"| {name} | missing: {missing[name]} | | | | | | |")
             continue
         speeds = [numbers["mb_per_s"] for numbers in measured]
-        speed = statistics.median(speeds)
+        speed = np.median(speeds)
         share = "" if limit in missing else f"{speed / median(results[limit], 'mb_per_s'):.2f}"
         lines.append(
             f"| {name} | {speed:.0f} | {min(speeds):.0f} to {max(speeds):.0f} | {share} "
@@ -279,13 +279,16 @@ def others(results: dict[str, list[Numbers]]) -> str:
     """A sentence on how far the machine was busy with something else."""
     shares = [numbers["others_cpu_share"] for measured in results.values() for numbers in measured]
     return (
-        f"Other processes used {statistics.median(shares):.0%} of the CPUs during the median "
+        f"Other processes used {np.median(shares):.0%} of the CPUs during the median "
         f"measurement, {max(shares):.0%} during the worst."
     )
 
 
 def machine() -> Numbers:
     """Where the numbers come from."""
+    import importlib.metadata
+    import platform
+
     versions = {}
     for name in _LIBRARIES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):

@@ -2,6 +2,9 @@
 
 import itertools
 import os
+import sys
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -12,31 +15,67 @@ from headrace import Threads
 DEADLINE = 30
 
 
+def wait_until(is_so):
+    deadline = time.monotonic() + DEADLINE
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.0005)
+
+
+def numbers_ahead(results, keys, n):
+    """How many results are ahead after each of n, which are taken when all of these are ready."""
+    for asked in range(1, n + 1):
+        next(results)
+        ahead = int(repr(keys)[len("count(") : -1]) - asked
+        yield ahead
+        wait_until(lambda ahead=ahead: results.ready == ahead)
+
+
 @pytest.mark.parametrize("n", [1, 4])
 def test_looks_ahead_little_at_first_and_never_more_than_128(n):
-    taken = itertools.count()
+    keys = itertools.count()
     executor = Threads(n, lookahead_bytes=2**40)
-    batches = executor.map(bytes, taken)
-    ahead = []
-    for asked in range(1, 300):
-        next(batches)
-        ahead.append(int(repr(taken)[len("count(") : -1]) - asked)
+    ahead = list(numbers_ahead(executor.map(bytes, keys), keys, 20))
     executor.close()
     assert ahead[0] <= 4
     assert max(ahead) == 128
     assert all(after <= max(2 * before, 4) for before, after in itertools.pairwise(ahead))
 
 
-def test_bytes_of_larger_batches_narrow_the_look_ahead():
-    taken = itertools.count()
-    executor = Threads(2, lookahead_bytes=8000)
-    batches = executor.map(lambda key: np.zeros(100 if key < 50 else 1000, np.uint8), taken)
-    ahead = []
-    for asked in range(1, 200):
-        next(batches)
-        ahead.append(int(repr(taken)[len("count(") : -1]) - asked)
+def test_looks_no_further_ahead_while_all_workers_are_busy():
+    gates, started, keys = [threading.Event() for _ in range(60)], set(), itertools.count()
+
+    def make(key):
+        started.add(key)
+        assert gates[key].wait(DEADLINE)
+        return key
+
+    executor = Threads(2, lookahead_bytes=2**40)
+    results = executor.map(make, keys)
+    consumer = threading.Thread(target=lambda: list(itertools.islice(results, 50)))
+    consumer.start()
+
+    def both_work_and_the_consumer_waits(key):
+        frame = sys._current_frames().get(consumer.ident)
+        return key + 1 in started and frame is not None and frame.f_code.co_name == "result"
+
+    for key in range(50):
+        wait_until(lambda key=key: both_work_and_the_consumer_waits(key))
+        gates[key].set()
+    consumer.join(DEADLINE)
+    for gate in gates:
+        gate.set()
     executor.close()
-    assert ahead[45] == 80
+    assert next(keys) <= 50 + 3
+
+
+def test_bytes_of_larger_batches_narrow_the_look_ahead():
+    keys = itertools.count()
+    executor = Threads(2, lookahead_bytes=8000)
+    results = executor.map(lambda key: np.zeros(100 if key < 150 else 1000, np.uint8), keys)
+    ahead = list(numbers_ahead(results, keys, 240))
+    executor.close()
+    assert ahead[40] == 80
     assert ahead[-1] == 8
 
 

@@ -58,7 +58,7 @@ class LookAhead(Iterator[Result]):
         self._copying_s = [0.0]
         self._finished: deque[None] = deque()
         self._results = _results(
-            start_pool, function, iter(keys), min(workers, 2), lookahead_bytes, self._finished,
+            start_pool, function, iter(keys), workers, lookahead_bytes, self._finished,
             self._copying_s,
         )  # fmt: skip
 
@@ -84,13 +84,13 @@ def _results(
     start_pool: Callable[[], Pool],
     function: Callable[[Key], Result],
     keys: Iterator[Key],
-    least: int,
+    workers: int,
     lookahead_bytes: int,
     finished: "deque[None]",
     copying_s: list[float],
 ) -> Generator[Result, None, None]:
     pool = start_pool()
-    limit = least  # until the first result tells how large they are
+    limit = least = min(workers, 2)  # until the first result tells how large they are
     largest = 1
     tasks: deque[Task[Key, Result]] = deque()
 
@@ -114,14 +114,18 @@ def _results(
             top_up()
             if not tasks:
                 return
+            busy = len(tasks) - len(finished)
             task = tasks.popleft()
             result = task.result()
+            idle = busy < workers or len(tasks) - len(finished) < workers - 1
             copying_s[0] += task.copying_s
             del task
             largest = max(largest, nbytes(result))
             most = min(lookahead_bytes // largest, _MOST_AHEAD)
-            # Grows from a small start, so that who takes few batches does not make many.
-            limit = max(least, min(2 * limit, most))
+            # Grows from a small start, so that who takes few batches does not make many, and only
+            # where workers ran out of work: where they are the slower ones, more would only take
+            # memory.
+            limit = max(least, min(limit + max(1, limit - 1) if idle else limit, most))
             top_up()  # before the consumer goes to work on this batch
             delivered = [result]
             del result

@@ -1,6 +1,6 @@
 """ImageDecoder: the bytes of an image file become pixels of the wanted size and layout.
 
-Requires Pillow, imported when a decoder is made.
+Requires Pillow, imported with the first image that it decodes.
 """
 
 import math
@@ -124,7 +124,7 @@ class ImageDecoder:
         decoder: Decoder = "pillow",
         fast_dct: bool = False,
     ) -> None:
-        pillow.openers()
+        pillow.check_installed()
         height, width = _check_size(size)
         number = _NAMED_CHANNELS.get(channels, channels) if isinstance(channels, str) else channels
         if isinstance(number, bool) or number not in tuple(_MODES):

@@ -43,19 +43,25 @@ _SEQUENTIAL = (0xC0, 0xC1)
 _OTHER_FRAMES = frozenset(range(0xC2, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 
+def check_installed() -> None:
+    """Raises the error for an image without Pillow; what reads it is imported with the first."""
+    try:
+        import PIL  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise missing_extra("Decoding images", "Pillow", "images") from error
+
+
 @functools.cache
 def openers() -> "dict[bytes, type[PIL.ImageFile.ImageFile]]":
     """What opens an image, by the bytes that it begins with."""
-    try:
-        # These, as Image.open would try more formats, and warn by a limit of its own.
-        from PIL.BmpImagePlugin import BmpImageFile
-        from PIL.GifImagePlugin import GifImageFile
-        from PIL.JpegImagePlugin import JpegImageFile
-        from PIL.PngImagePlugin import PngImageFile
-        from PIL.TiffImagePlugin import TiffImageFile
-        from PIL.WebPImagePlugin import WebPImageFile
-    except ModuleNotFoundError as error:
-        raise missing_extra("Decoding images", "Pillow", "images") from error
+    # These, as Image.open would try more formats, and warn by a limit of its own.
+    from PIL.BmpImagePlugin import BmpImageFile
+    from PIL.GifImagePlugin import GifImageFile
+    from PIL.JpegImagePlugin import JpegImageFile
+    from PIL.PngImagePlugin import PngImageFile
+    from PIL.TiffImagePlugin import TiffImageFile
+    from PIL.WebPImagePlugin import WebPImageFile
+
     return {
         b"\xff\xd8\xff": JpegImageFile,
         b"\x89PNG\r\n\x1a\n": PngImageFile,

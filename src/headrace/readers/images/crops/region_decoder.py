@@ -1,6 +1,6 @@
 """RegionDecoder: the pixels of a region of a picture, which is encoded, or decoded already.
 
-Requires Pillow, imported when a decoder is made.
+Requires Pillow, imported with the first image that it decodes.
 """
 
 from collections.abc import Callable
