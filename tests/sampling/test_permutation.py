@@ -61,6 +61,14 @@ def test_an_int_and_arrays_of_any_shape_agree():
     assert permutation[np.int32(5)] == permutation[5]
 
 
+@pytest.mark.parametrize("n", [10**6, 10**12])
+def test_many_numbers_at_once_are_those_of_a_few(n):
+    permutation = hr.Permutation(n, seed=5)
+    positions = np.arange(70_000)
+    few = [permutation[some] for some in np.split(positions, 70)]
+    np.testing.assert_array_equal(permutation[positions], np.concatenate(few))
+
+
 def test_is_the_same_in_every_release():
     assert hr.Permutation(10, 0)[np.arange(10)].tolist() == GOLDEN_10
     assert hr.Permutation(10**12, 7)[np.arange(4)].tolist() == GOLDEN_LARGE

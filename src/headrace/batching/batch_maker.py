@@ -221,21 +221,16 @@ class BatchMaker:
         steps, samples = indices.shape
         spec = reader.spec
         assert isinstance(spec, Spec), "only plain arrays are read together"
+        empty = self._memory.empty
         if spec.ragged:
-            empty = self._memory.empty
             return [cast("Ragged", read_batch(reader, row, empty)) for row in indices]
         nbytes = samples * spec.nbytes
         together = 1 if nbytes % ALIGNMENT_BYTES else max(1, _MOST_BYTES_TOGETHER // max(1, nbytes))
         rows: list[Array] = []
         for some in (indices[start : start + together] for start in range(0, steps, together)):
-            read = self._read_array(reader, spec, some.reshape(-1))
+            read = cast("Array", read_batch(reader, some.reshape(-1), empty))
             rows.extend(read.reshape(len(some), samples, *spec.shape))
         return rows
-
-    def _read_array(self, reader: Reader, spec: Spec, indices: Indices) -> Array:
-        out = self._memory.empty((len(indices), *spec.shape), spec.dtype)
-        reader.read(indices, out)
-        return out
 
 
 class ReadyBatches:

@@ -74,6 +74,17 @@ class Feed:
 
         It does not move the cursor.
         """
+        return self._take(place, self.sampler.after(place))
+
+    def take_epoch(self, place: Place) -> Iterator[Batch]:
+        """The batches from `place` to the end of its epoch, by `take`."""
+        for _ in range(self.sampler.steps_left(place)):
+            after = self.sampler.after(place)
+            yield self._take(place, after)
+            place = after
+
+    def _take(self, place: Place, after: Place) -> Batch:
+        """The batch at `place`, and then those from `after` on are prefetched."""
         # What was started before a fork is the parent's.
         here = (place, os.getpid(), self.sampler.left_out.changes)
         try:
@@ -89,14 +100,8 @@ class Feed:
             batch = next(batches)
         except StopIteration as error:  # the keys are endless
             raise stopped_early(error, f"{self.executor!r}") from error
-        self._ahead[:] = [((self.sampler.after(place), *here[1:]), batches)]
+        self._ahead[:] = [((after, *here[1:]), batches)]
         return batch
-
-    def take_epoch(self, place: Place) -> Iterator[Batch]:
-        """The batches from `place` to the end of its epoch, by `take`."""
-        for _ in range(self.sampler.steps_left(place)):
-            yield self.take(place)
-            place = self.sampler.after(place)
 
     def batches_from(self, place: Place, *, epochs: int | None = None) -> "Batches":
         """The batches from `place` on, prefetched by the executor, apart from those of `take`.

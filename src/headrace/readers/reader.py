@@ -31,7 +31,7 @@ class Spec:
     @property
     def ragged(self) -> bool:
         """Whether samples may have any length."""
-        return self.shape[:1] == (None,)
+        return None in self.shape
 
     @property
     def element(self) -> tuple[int, ...]:
@@ -147,7 +147,12 @@ def result_of(out: Out) -> Any:
 
 def read_batch(reader: Reader, indices: Indices, empty: Empty = aligned_empty) -> Tree[Batched]:
     """The samples `indices` of a reader, in new memory."""
-    out = empty_out(reader.spec, len(indices), empty)
+    spec = reader.spec
+    if isinstance(spec, Spec) and not spec.ragged:  # in half the time
+        array = empty((len(indices), *spec.shape), spec.dtype)
+        reader.read(indices, array)
+        return array
+    out = empty_out(spec, len(indices), empty)
     reader.read(indices, out)
     batch: Tree[Batched] = result_of(out)
     return batch

@@ -102,7 +102,7 @@ class BatchSampler:
         else:
             self.order: Order = order_of(shuffle, self.n, self.seed, block, parts)
             self._length = len(self.order)
-        self._check_tail(self._length)
+        self._settle()
         self.left_out: LeftOut = LeftOut()
         self.left_out.add(self._checked_steps(skip))
 
@@ -147,7 +147,13 @@ class BatchSampler:
         """Takes account of another rank, world size or tail."""
         if self._batches is not None:
             self._bind(self._batches[0])
+        self._settle()
+
+    def _settle(self) -> None:
+        """Checks the tail, and computes the last position at which a step begins."""
         self._check_tail(self._length)
+        least = self.global_batch_size if self.tail == "drop" else 1
+        self._last_start: int = self._length - least
 
     def _bind(self, sampling: BatchSampling) -> None:
         order = sampling.order_of_batches(
@@ -218,12 +224,12 @@ class BatchSampler:
 
     def after(self, place: Place) -> Place:
         """The place that follows the step at `place`: in this epoch, or the start of the next."""
-        if self.left_out.changes:  # as asked for each batch, cheaper than whether any are left out
+        if self.left_out.changes:
             step = self._next_step(place)
             after = Place(step.epoch, step.position + self.global_batch_size)
             return self._next_step(after) if self.steps_left(after) else self.normal(after)
         position = place.position + self.global_batch_size
-        here = position <= self._last_start  # cheaper than `normal`, too
+        here = position <= self._last_start
         return Place(place.epoch, position) if here else Place(place.epoch + 1, 0)
 
     def normal(self, place: Place) -> Place:
@@ -257,11 +263,6 @@ class BatchSampler:
         if self.tail == "drop":
             return left // self.global_batch_size
         return -(-left // self.global_batch_size)
-
-    @property
-    def _last_start(self) -> int:
-        """The last position at which a step begins."""
-        return self._length - (self.global_batch_size if self.tail == "drop" else 1)
 
     def keys(self, place: Place, steps: int | None = None) -> Iterator[BatchKey]:
         """The keys from `place` to the end of its epoch, or at most `steps` of them."""
@@ -306,17 +307,17 @@ class BatchSampler:
         if positions[-1, -1] >= self._length:
             positions %= self._length  # padding takes the samples at the beginning again
         indices = self.order.indices(epoch, positions)
+        step, repeats = position // stride, self.order.repeats
+        whole = indices[:full]
         for begin in range(0, full, most):
-            rows = indices[begin : min(begin + most, full)]
             place = Place(epoch, position + begin * stride)
-            step = place.position // stride
+            rows = whole[begin : begin + most]
             begins = first + begin * stride
-            yield Block(place, step, begins, rows, self.batch_size, stride, self.order.repeats)
+            yield Block(place, step + begin, begins, rows, self.batch_size, stride, repeats)
         if full < steps:
             place = Place(epoch, position + full * stride)
-            step = place.position // stride
             rows = indices[-1:, :count]
-            yield Block(place, step, tail_first, rows, n_valid, stride, self.order.repeats)
+            yield Block(place, step + full, tail_first, rows, n_valid, stride, repeats)
 
     def _own_batches(
         self, order: BatchedOrder, epoch: int, position: int, steps: int

@@ -75,8 +75,9 @@ class Block(NamedTuple):
     def key(self, number: int) -> BatchKey:
         """The key of the step of that number, from 0 on."""
         offset = number * self.stride
+        place = self.place
         return BatchKey(
-            Place(self.place.epoch, self.place.position + offset),
+            Place(place.epoch, place.position + offset) if offset else place,
             self.step + number,
             self.first + offset,
             self.indices[number],

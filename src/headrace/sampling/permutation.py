@@ -19,6 +19,8 @@ from headrace.errors import OutOfRangeError, bad_type
 _ROUNDS = 10
 # So few numbers are permuted in less time one by one, as a call of numpy takes most of it.
 _ONE_BY_ONE = 6
+# Numbers that are scrambled at a time, so that they stay in the CPU's cache.
+_BYTES_AT_ONCE = 2**17
 
 
 class Permutation:
@@ -127,18 +129,21 @@ class Permutation:
             outside = outside[walkers >= self._n]
         for at in outside.tolist():
             numbers[at] = self._brought_home(numbers.item(at))
-        return numbers.astype(np.int64)
+        return numbers.view(np.int64) if numbers.itemsize == 8 else numbers.astype(np.int64)
 
     def _scramble(self, numbers: npt.NDArray[np.unsignedinteger]) -> None:
         """A bijection of range(2**bits), in place."""
         mask, shift = self._mask, self._shift
-        shifted = np.empty_like(numbers)
-        for add, multiplier in self._arrays:
-            np.add(numbers, add, numbers)
-            np.multiply(numbers, multiplier, numbers)
-            np.bitwise_and(numbers, mask, numbers)
-            np.right_shift(numbers, shift, shifted)
-            np.bitwise_xor(numbers, shifted, numbers)
+        at_once = _BYTES_AT_ONCE // numbers.itemsize
+        for begin in range(0, len(numbers), at_once):
+            part = numbers[begin : begin + at_once]
+            shifted = np.empty_like(part)
+            for add, multiplier in self._arrays:
+                np.add(part, add, part)
+                np.multiply(part, multiplier, part)
+                np.bitwise_and(part, mask, part)
+                np.right_shift(part, shift, shifted)
+                np.bitwise_xor(part, shifted, part)
 
     def _brought_home(self, number: int) -> int:
         """What comes of a number outside range(n), in as many passes as it takes."""

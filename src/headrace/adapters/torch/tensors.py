@@ -22,20 +22,24 @@ def as_tensor(leaf: object) -> object:
     """
     if not isinstance(leaf, np.ndarray):
         return leaf
-    dtype = _torch_dtype(leaf.dtype)
+    dtype, integers = _torch_dtype(leaf.dtype)
     if dtype is None:
         return leaf
     if not leaf.flags.writeable or any(stride < 0 for stride in leaf.strides):
         leaf = leaf.copy()  # of such memory torch makes no tensor, or warns
-    if leaf.dtype.name in _OF_ML_DTYPES:
-        return torch.from_numpy(leaf.view(f"i{leaf.dtype.itemsize}")).view(dtype)
+    if integers:
+        return torch.from_numpy(leaf.view(integers)).view(dtype)
     return torch.from_numpy(leaf)
 
 
 @functools.cache
-def _torch_dtype(dtype: DType) -> torch.dtype | None:
-    """The type of PyTorch's of the same name and bits, if there is one."""
-    if dtype.kind not in "biufc" and dtype.name not in _OF_ML_DTYPES:
-        return None
+def _torch_dtype(dtype: DType) -> tuple[torch.dtype | None, str]:
+    """The type of PyTorch's of the same name and bits, if there is one.
+
+    And integers of as many bits, if only by way of these arrays of the type become tensors.
+    """
+    of_ml_dtypes = dtype.name in _OF_ML_DTYPES
+    if dtype.kind not in "biufc" and not of_ml_dtypes:
+        return None, ""
     found: torch.dtype | None = getattr(torch, dtype.name, None)
-    return found
+    return found, f"i{dtype.itemsize}" if of_ml_dtypes else ""
