@@ -199,7 +199,7 @@ class Loader(Resumable, Generic[B]):
                 "one. Use a smaller batch_size, or tail='partial' or 'pad'.",
                 stacklevel=2,
             )
-        substitution = substitution_of(on_error, max_bad_samples, n)
+        substitution = substitution_of(on_error, max_bad_samples, n, sampler.order)
         warn_of_amplification(readers, sampler, stacklevel=2)
         # A consumer that pauses and then catches up gives back all prefetched batches at once.
         memory = MemoryPool(max(KEPT_BYTES, executor.lookahead_bytes))

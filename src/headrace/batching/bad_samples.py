@@ -15,9 +15,10 @@ from typing import Literal, TypeVar, get_args
 import numpy as np
 
 from headrace.arguments import MAX_SAMPLES, check_int
-from headrace.arrays import Indices
+from headrace.arrays import Array, Indices
 from headrace.errors import SampleError, bad_value
 from headrace.sampling import streams
+from headrace.sampling.order import GroupedOrder, Order
 from headrace.sampling.permutation import Permutation
 
 OnError = Literal["raise", "replace"]
@@ -55,10 +56,12 @@ class Substitution:
     Args:
         n: number of samples.
         most_remembered: how many bad samples are remembered, so as not to be looked for again.
+        groups: of the samples, if a substitute has to be of the same one.
     """
 
-    def __init__(self, n: int, most_remembered: int) -> None:
+    def __init__(self, n: int, most_remembered: int, groups: Array | None = None) -> None:
         self._n = n
+        self._groups = groups
         self._most_remembered = most_remembered
         self._remembered: dict[int, BadSample] = {}
 
@@ -106,9 +109,13 @@ class Substitution:
     def _substitute(self, read: Callable[[Indices], object], index: int, error: SampleError) -> int:
         """The first sample on the walk of `index` that can be read."""
         seed = np.random.SeedSequence(index, spawn_key=(streams.SUBSTITUTES,))
-        walk = Permutation(self._n, seed)
-        tried = min(self._n, _MOST_CANDIDATES)
-        for candidate in walk[np.arange(tried)].tolist():
+        n, alike = self._n, None
+        if self._groups is not None:
+            alike = np.flatnonzero(self._groups == self._groups[index])
+            n = len(alike)
+        tried = min(n, _MOST_CANDIDATES)
+        walk = Permutation(n, seed)[np.arange(tried)]
+        for candidate in (walk if alike is None else alike[walk]).tolist():
             if candidate == index or candidate in self._remembered:
                 continue
             try:
@@ -119,17 +126,19 @@ class Substitution:
             else:
                 return int(candidate)
         error.add_note(
-            f"headrace: on_error='replace' has tried {tried} samples in its place, and none of "
-            "them can be read"
+            f"headrace: on_error='replace' has tried {tried} samples in its place"
+            f"{'' if alike is None else ', those of its rung'}, and none of them can be read"
         )
         raise error
 
-    def __reduce__(self) -> tuple[type["Substitution"], tuple[int, int]]:
-        return type(self), (self._n, self._most_remembered)
+    def __reduce__(self) -> tuple[type["Substitution"], tuple[int, int, Array | None]]:
+        return type(self), (self._n, self._most_remembered, self._groups)
 
 
-def substitution_of(on_error: OnError, max_bad_samples: int | None, n: int) -> Substitution | None:
-    """The substitution that a loader of `n` samples is asked for, or None.
+def substitution_of(
+    on_error: OnError, max_bad_samples: int | None, n: int, order: Order
+) -> Substitution | None:
+    """The substitution that a loader of `n` samples in that order is asked for, or None.
 
     Raises:
         ArgumentError, ArgumentTypeError: (a ValueError, a TypeError) an argument is not allowed, or
@@ -149,7 +158,8 @@ def substitution_of(on_error: OnError, max_bad_samples: int | None, n: int) -> S
             "an int with on_error='replace'",
             "Say how many of the samples may be bad before it is an error.",
         )
-    return Substitution(n, check_int("max_bad_samples", max_bad_samples, 1, MAX_SAMPLES))
+    most = check_int("max_bad_samples", max_bad_samples, 1, MAX_SAMPLES)
+    return Substitution(n, most, order.groups() if isinstance(order, GroupedOrder) else None)
 
 
 class BadSamples:

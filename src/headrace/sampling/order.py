@@ -10,7 +10,7 @@ from typing import Protocol, TypeAlias, runtime_checkable
 import numpy as np
 
 from headrace.arguments import check_seed
-from headrace.arrays import Indices
+from headrace.arrays import Array, Indices
 from headrace.errors import bad_type
 from headrace.sampling import streams
 from headrace.sampling.keys import Found, Tail
@@ -69,6 +69,15 @@ class SearchableOrder(Protocol):
 
     def positions(self, epoch: int, sample: int) -> Indices:
         """All positions of `epoch` at which `sample` stands: int64, ascending."""
+        ...
+
+
+@runtime_checkable
+class GroupedOrder(Protocol):
+    """An order whose batches have no room for samples of another group, as of another rung."""
+
+    def groups(self) -> Array:
+        """The number of the group of each sample, shape (samples,)."""
         ...
 
 

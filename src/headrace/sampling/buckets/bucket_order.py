@@ -125,6 +125,14 @@ class BucketOrder:
                 result[row] = samples[begin:end], n_valid
         return result
 
+    def groups(self) -> Array:
+        """The rung of each sample: another one would not fit into its batches."""
+        groups = np.empty(len(self._samples), np.uint16)
+        groups[self._samples] = np.repeat(
+            np.arange(len(self.rungs), dtype=np.uint16), [rung.n for rung in self.rungs]
+        )
+        return groups
+
     def find(self, epoch: int, sample: int) -> list[Found]:
         """Where `sample` comes in `epoch`: once, or never if it is left out."""
         found = self._epoch(epoch)
