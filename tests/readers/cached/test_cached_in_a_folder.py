@@ -179,7 +179,8 @@ def test_what_another_run_replaces_meanwhile_is_not_torn(root, folder, monkeypat
     def replaced_meanwhile(arrays, indices, out, rows):
         copy(arrays, indices, out, rows)
         out[1] = -1  # half of another sample
-        other.write(3, layout.bytes_of(SAMPLES[None, 3] + 1, 0), 77)
+        sample = layout.bytes_of(SAMPLES[None, 3] + 1, 0)
+        other.write(3, sample, other.record(3, sample, 77))
 
     (file,) = folder.iterdir()
     other = file_rows.FileRows(str(file), bytes.fromhex(file.stem), cached.spec, N)

@@ -65,14 +65,17 @@ class FileRows:
         """Whether a sample has its checksum."""
         return bool(self._records["crc"][index] == checksum(index, bytes_of(self.arrays, index)))
 
-    def write(self, index: int, sample: list[Array], stamp: int) -> None:
+    def record(self, index: int, sample: list[Array], stamp: int) -> bytes:
+        """What stands for a sample that is kept. It takes as long as writing the sample."""
+        return np.array((stamp, checksum(index, sample), 0), _RECORD).tobytes()
+
+    def write(self, index: int, sample: list[Array], record: bytes) -> None:
         """Keeps a sample in place of what may be there."""
         file, position = self.file.number, _RECORDS_START + index * _RECORD.itemsize
         if self._records["stamp"][index]:
             write(file, bytes(_RECORD.itemsize), position)
         self._layout.write(file, index, sample)
-        record = np.array((stamp, checksum(index, sample), 0), _RECORD)
-        write(file, record.tobytes(), position)
+        write(file, record, position)
 
     def count(self) -> int:
         """How many samples are there."""

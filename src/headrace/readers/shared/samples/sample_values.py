@@ -218,7 +218,7 @@ def fits(array: Array, spec: Spec, converts: bool) -> bool:
     if array.dtype == spec.dtype:
         return True
     if converts:
-        # Ints stay ints, also without a sign: `converted` looks at the values.
+        # Ints stay ints, also without a sign: `held_of` looks at the values.
         are_ints = array.dtype.kind in "iu" and spec.dtype.kind in "iu"
         return are_ints or keeps_kind(array.dtype, spec.dtype)
     return bool(np.can_cast(array.dtype, spec.dtype, "safe"))
