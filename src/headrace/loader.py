@@ -28,7 +28,7 @@ from headrace.executors.executor import Executor, check_executor
 from headrace.executors.threads import Threads
 from headrace.readers.access import parts_of_source
 from headrace.readers.source import common_length, readers_of
-from headrace.readers.views.parts import ids_of_parts
+from headrace.readers.views.parts import ids_at_of_parts
 from headrace.sampling.batch_sampler import BatchSampler
 from headrace.sampling.keys import Found, Tail
 from headrace.sampling.order import Sampling
@@ -276,13 +276,13 @@ class Loader(Resumable, Generic[B]):
         Raises:
             ArgumentError: (a ValueError) no reader of the source has names for its samples.
         """
-        ids = ids_of_parts(self._readers)
+        ids = ids_at_of_parts(self._readers, self.indices(epoch, step))
         if ids is None:
             raise ArgumentError(
                 "source must have a reader with names for its samples, such as NpyFiles, but none "
                 "has. Use indices(epoch, step), their numbers."
             )
-        return [ids[index] for index in self.indices(epoch, step).tolist()]
+        return ids
 
     def find(self, sample: int, epoch: int) -> list[Found]:
         """Where `sample` comes in `epoch`: each a (step, rank, row), in the order of the steps.

@@ -80,7 +80,7 @@ class RandomStreams:
 
 @functools.lru_cache
 def _key(seed: int) -> Array:
-    """That of the generators of a seed; kept, as they are made anew for each batch."""
+    """That of the generators of a seed; kept, as they are made for each batch."""
     sequence = np.random.SeedSequence(seed, spawn_key=(streams.TRANSFORM,))
     return sequence.generate_state(2, np.uint64)
 

@@ -94,6 +94,18 @@ def ids_of(reader: Reader) -> Sequence[str] | None:
     return ids
 
 
+def ids_at(reader: Reader, indices: Indices) -> list[str] | None:
+    """The names of these samples: what the method `ids_at` returns, or those among `ids`.
+
+    A reader of millions of samples has that method so that not all names are made for a few.
+    """
+    of_some: Callable[[Indices], list[str] | None] | None = getattr(reader, "ids_at", None)
+    if of_some is not None:
+        return of_some(indices)
+    ids = ids_of(reader)
+    return None if ids is None else [ids[index] for index in indices.tolist()]
+
+
 def parts_of(reader: Reader) -> Sequence[Part]:
     """The sources of which the samples are, one after another, if `parts` has them."""
     parts: Sequence[Part] = getattr(reader, "parts", ())

@@ -78,9 +78,10 @@ class Reader(Protocol):
     are stored in blocks, such as chunks, of which reading one sample takes the whole, `block` is
     the number of samples in one (1 if any sample is read by itself), and `blocks_kept` how many it
     keeps in memory; a loader then warns of a full shuffle, and says what it costs. `ids` are the
-    names of the samples, in order, for reports. Where samples are several arrays, each of which can
-    be read by itself, `part_readers` are the readers of each, and a loader takes those. Where
-    samples differ in length, `sample_lengths()` gives those of all, as `lengths_of` says.
+    names of the samples, in order, for reports, and `ids_at(indices)` those of some. Where samples
+    are several arrays, each of which can be read by itself, `part_readers` are the readers of each,
+    and a loader takes those. Where samples differ in length, `sample_lengths()` gives those of all,
+    as `lengths_of` says.
 
     `headrace.testing.ReaderContract` tests all of this.
     """

@@ -49,7 +49,7 @@ class Balanced:
     It takes 4 bytes a sample, 8 from 2**31 samples on.
 
     Args:
-        labels: of the samples, in their order: numbers or strings, shape (n,).
+        labels: of the samples, in their order: numbers or strings, shape (n,); or a `Labels`.
         classes_per_batch: different classes in a block. Default: all.
         samples_per_class: samples of each class in a block. Default: 1.
         length: positions of an epoch. Default: n, rounded up to whole blocks. With another one,

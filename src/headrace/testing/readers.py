@@ -15,7 +15,7 @@ import pytest
 from headrace.arrays import Array, Indices
 from headrace.errors import SampleError
 from headrace.readers import Reader, Spec
-from headrace.readers.access import fingerprint_of, ids_of
+from headrace.readers.access import fingerprint_of, ids_at, ids_of
 from headrace.testing.processes import (
     DEADLINE_SECONDS,
     START_METHODS,
@@ -258,6 +258,8 @@ class ReaderContract:
         assert [type(name) for name in ids] == [str] * len(samples)
         assert len(set(ids)) == len(samples), "two samples have the same id"
         assert ids_of(pickle.loads(pickle.dumps(reader))) == ids
+        some = np.array([len(samples) - 1, 0, 2, 0])
+        assert ids_at(reader, some) == [ids[index] for index in some]
         for index in range(len(samples)):
             file = self.sample_file(folder, index)
             assert file is None or ids[index] in file.as_posix()

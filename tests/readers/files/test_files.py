@@ -285,3 +285,11 @@ def test_its_repr_names_the_function(tmp_path):
     write(tmp_path, a=1)
     assert "Files(" in repr(hr.Files(tmp_path, json.loads))
     assert ", loads, n=1, Spec(" in repr(hr.Files(tmp_path, json.loads))
+
+
+def test_a_suffix_may_have_characters_of_several_bytes(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.größe").write_bytes(name.encode())
+    files = hr.Files(tmp_path, decode=len, suffixes=".größe")
+    assert files.ids == ["a", "b"]
+    assert hr.Loader(files, 2, shuffle=False).ids(0, 0) == ["a", "b"]

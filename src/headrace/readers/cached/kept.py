@@ -19,6 +19,7 @@ from headrace.readers.access import (
     Part,
     access_of,
     fingerprint_of,
+    ids_at,
     ids_fingerprint_of,
     ids_of,
     parts_of,
@@ -78,6 +79,9 @@ class Kept:
     @property
     def ids(self) -> Sequence[str] | None:
         return ids_of(self.original)
+
+    def ids_at(self, indices: Indices) -> list[str] | None:
+        return ids_at(self.original, indices)
 
     @property
     def parts(self) -> Sequence[Part]:

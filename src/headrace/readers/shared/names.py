@@ -32,7 +32,7 @@ class Names:
     """
 
     def __init__(self, names: list[str], suffix: str = "") -> None:
-        self._suffix = suffix
+        self._suffix_nbytes = len(os.fsencode(suffix))
         self.encoded = _encoded(names, suffix)
         ends = np.flatnonzero(np.frombuffer(self.encoded, np.uint8) == 0)
         small = np.uint32 if len(self.encoded) < 2**32 else np.uint64
@@ -46,15 +46,15 @@ class Names:
         """The name of the file of sample `index`, with its suffix."""
         return os.fsdecode(self.encoded[self.starts[index] : self.stops[index]])
 
-    def at(self, indices: Indices) -> list[str]:
+    def at(self, indices: Indices, *, with_suffix: bool = True) -> list[str]:
         """The names of the files of these samples."""
-        encoded = self.encoded
-        starts, stops = self.starts[indices].tolist(), self.stops[indices].tolist()
+        encoded, shorter = self.encoded, 0 if with_suffix else self._suffix_nbytes
+        starts, stops = self.starts[indices].tolist(), (self.stops[indices] - shorter).tolist()
         return [os.fsdecode(encoded[a:b]) for a, b in zip(starts, stops, strict=True)]
 
     def without_suffix(self) -> list[str]:
         """All names without the suffix, in a new list at each call."""
-        end = -len(self._suffix) or None
+        end = -self._suffix_nbytes or None
         return [os.fsdecode(name[:end]) for name in self.encoded.split(b"\0")]
 
     def fingerprint(self) -> str:

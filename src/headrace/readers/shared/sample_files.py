@@ -42,6 +42,10 @@ class InFiles:
         """The ids, in order, in a new list at each call."""
         return self._files.names.without_suffix()
 
+    def ids_at(self, indices: Indices) -> list[str]:
+        """The ids of these samples."""
+        return self._files.names.at(indices, with_suffix=False)
+
     def __len__(self) -> int:
         return len(self._files)
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from headrace.arrays import Indices
 from headrace.pytree import Tree, leaves, map_leaves
-from headrace.readers.access import Access, Stamps, access_of, ids_of, stamps_of
+from headrace.readers.access import Access, Stamps, access_of, ids_at, ids_of, stamps_of
 from headrace.readers.reader import Arrays, Reader, Specs
 from headrace.readers.shared.format_error import index_in, renumber
 from headrace.storage.stamps import joined
@@ -23,6 +23,12 @@ def read_parts(readers: Tree[Reader], indices: Indices, out: Arrays) -> None:
 def ids_of_parts(readers: Tree[Reader]) -> Sequence[str] | None:
     """The names of the samples, as the first part that has some says."""
     return next((ids for ids in map(ids_of, leaves(readers)) if ids is not None), None)
+
+
+def ids_at_of_parts(readers: Tree[Reader], indices: Indices) -> list[str] | None:
+    """The names of these samples, as the first part that has some says."""
+    found = (ids_at(reader, indices) for reader in leaves(readers))
+    return next((ids for ids in found if ids is not None), None)
 
 
 def stamps_of_parts(readers: Tree[Reader], indices: Indices) -> Stamps:

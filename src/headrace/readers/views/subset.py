@@ -23,6 +23,7 @@ from headrace.readers.source import common_length, readers_of, samples_hash
 from headrace.readers.views.chosen import Choice, Chosen
 from headrace.readers.views.parts import (
     access_of_parts,
+    ids_at_of_parts,
     ids_of_parts,
     read_parts,
     renumber_in,
@@ -92,6 +93,10 @@ class Subset:
         """The names of the samples, in order, in a new list; None if they have none."""
         ids = ids_of_parts(self._readers) if self._named else None
         return None if ids is None else [ids[index] for index in self._chosen.all().tolist()]
+
+    def ids_at(self, indices: Indices) -> list[str] | None:
+        """The names of these samples; None if they have none."""
+        return ids_at_of_parts(self._readers, self._chosen.at(indices)) if self._named else None
 
     @functools.cached_property
     def access(self) -> Access:
