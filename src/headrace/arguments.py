@@ -43,6 +43,13 @@ def check_bool(argument: str, value: Any) -> bool:
     return value
 
 
+def check_version(argument: str, value: Any) -> str:
+    """`value` itself, if it is a text that may name what functions do."""
+    if not isinstance(value, str):
+        raise bad_type(argument, value, "a str, such as '2'")
+    return value
+
+
 def check_path(argument: str, value: Any) -> str:
     """The absolute path of the file `value`."""
     if not isinstance(value, (str, os.PathLike)):

@@ -16,6 +16,7 @@ from typing import Any, TypeAlias, cast
 
 import numpy as np
 
+from headrace.arguments import check_version
 from headrace.arrays import Array, aligned_empty
 from headrace.errors import ArgumentError, ArgumentTypeError, SampleError, bad_type, bad_value
 from headrace.pytree import Tree, leaves, map_leaves, named_leaves
@@ -165,9 +166,7 @@ def check_transform(transform: object, version: object) -> None:
             _check_takes("transform", each, "batch")
     if several and not transform:
         raise bad_value("transform", transform, allowed)
-    if not isinstance(version, str):
-        raise bad_type("transform_version", version, "a str, such as '2'")
-    if len(version) > _LONGEST_VERSION:
+    if len(check_version("transform_version", version)) > _LONGEST_VERSION:
         allowed = f"a str of at most {_LONGEST_VERSION} characters"
         raise bad_value("transform_version", version, allowed)
 

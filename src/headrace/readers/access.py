@@ -76,15 +76,9 @@ def access_of(reader: Reader) -> Access:
     )
 
 
-def fingerprint_of(reader: Reader) -> str:
-    """What the method `fingerprint` returns; nothing if there is none."""
+def fingerprint_of(reader: object) -> str:
+    """What the method `fingerprint` returns, also of an `ImageDecoder`; nothing without one."""
     fingerprint: str = getattr(reader, "fingerprint", str)()
-    return fingerprint
-
-
-def decode_fingerprint_of(decode: object) -> str:
-    """What its method `fingerprint` returns, as that of an `ImageDecoder`; nothing without one."""
-    fingerprint: str = getattr(decode, "fingerprint", str)()
     return fingerprint
 
 

@@ -17,6 +17,7 @@ from reading import read
 from web_server import FileServer
 
 import headrace as hr
+from headrace.readers.access import Access, access_of
 from headrace.readers.shared.sharded import shards as shared_shards
 from headrace.storage import Request
 from headrace.testing import ReaderContract
@@ -101,7 +102,7 @@ def test_a_sample_with_several_fields_is_a_dict(shards, storage):
     reader = hr.TarFiles(storage(shards), FIELDS)
     assert len(reader) == N
     assert reader.ids[:2] == ["./part.0/000", "./part.1/001"]
-    assert reader.block == 1
+    assert access_of(reader) == Access()
     order = np.random.default_rng(1).integers(N, size=50)
     batch = read(reader, order)
     assert list(batch) == ["image.npy", "cls", "json"]

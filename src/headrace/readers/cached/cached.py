@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from headrace.arguments import check_int
+from headrace.arguments import check_int, check_version
 from headrace.arrays import Indices
 from headrace.errors import ArgumentError, bad_type, bad_value
 from headrace.pytree import Tree, leaves, map_leaves, named_leaves
@@ -121,8 +121,7 @@ class Cached:
         readers = readers_of(source)
         n = common_length(readers)
         path = None if folder is None else _check_folder(folder)
-        if not isinstance(version, str):
-            raise bad_type("version", version, "a str, such as '2'")
+        check_version("version", version)
         if map is not None:
             if not callable(map):
                 raise bad_type("map", map, "a function of a sample")

@@ -5,11 +5,11 @@ from typing import Literal
 
 import numpy as np
 
-from headrace.arguments import check_ids
+from headrace.arguments import check_ids, check_version
 from headrace.arrays import Indices, fingerprint
-from headrace.errors import ArgumentError, bad_type, bad_value
+from headrace.errors import ArgumentError, bad_value
 from headrace.pytree import Tree, map_leaves
-from headrace.readers.access import decode_fingerprint_of
+from headrace.readers.access import fingerprint_of
 from headrace.readers.reader import Out, Specs, check_read
 from headrace.readers.shared.listing import counted, samples_below, suffix_of
 from headrace.readers.shared.sample_files import ENCODED, InFiles, SampleFiles, as_bytes
@@ -84,9 +84,7 @@ class Files(InFiles):
                 raise bad_value("spec and ragged", (spec, ragged), "left out with decode=False")
             decode, spec = as_bytes, ENCODED
         check_decode("decode", decode)
-        if not isinstance(version, str):
-            raise bad_type("version", version, "a str, such as '2'")
-        self._decode, self._version = decode, version
+        self._decode, self._version = decode, check_version("version", version)
         self._writer = SampleWriter(spec, ragged)
         storage = open_storage(root)
         if suffixes is not None:
@@ -112,7 +110,7 @@ class Files(InFiles):
 
     def fingerprint(self) -> str:
         """A hash of the ids and the version, and what `decode` says of itself."""
-        said = decode_fingerprint_of(self._decode)
+        said = fingerprint_of(self._decode)
         named = self._files.names.fingerprint(), self._version
         return fingerprint(repr((*named, said) if said else named))
 

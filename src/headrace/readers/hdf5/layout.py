@@ -19,7 +19,7 @@ import numpy.typing as npt
 from headrace.arrays import Array, DType, Indices
 from headrace.ragged import Ragged
 from headrace.readers.array import take_rows
-from headrace.readers.hdf5.row_lengths import rows_at_once, stored_lengths
+from headrace.readers.hdf5.row_lengths import CONTIGUOUS, DEFLATE, rows_at_once, stored_lengths
 from headrace.readers.shared.block_cache import copy_rows, rows_of_blocks
 from headrace.readers.shared.format_error import FormatError
 
@@ -29,8 +29,7 @@ if TYPE_CHECKING:
 # What h5py raises of a file or chunk that it can't read, and we.
 FAILURES = (OSError, RuntimeError, ValueError, TypeError, LookupError, OverflowError, FormatError)
 
-_DEFLATE, _SHUFFLE = 1, 2  # as HDF5 numbers its filters
-_CONTIGUOUS = 1
+_SHUFFLE = 2  # as HDF5 numbers its filters
 _NOWHERE = 2**64 - 1
 
 
@@ -41,7 +40,7 @@ def open_dataset(dataset: "h5py.Dataset") -> "BySample | ByBlock":
     stored_as = h5py.h5t.py_create(dataset.dtype, logical=True)
     if dataset.size and dataset.dtype.subdtype is None and dataset.id.get_type() == stored_as:
         layout = dataset.id.get_create_plist()
-        if layout.get_layout() == _CONTIGUOUS:
+        if layout.get_layout() == CONTIGUOUS:
             if not layout.get_external_count() and dataset.id.get_offset() is not None:
                 return Mapped(dataset)
         elif dataset.chunks and hasattr(dataset.id, "chunk_iter"):
@@ -52,7 +51,7 @@ def open_dataset(dataset: "h5py.Dataset") -> "BySample | ByBlock":
             if (grows in ([], [0]) or len(grows) > 1) and not dataset.file.userblock_size:
                 if not filters:
                     return MappedChunks(dataset)
-                if filters in ([_DEFLATE], [_SHUFFLE, _DEFLATE]):
+                if filters in ([DEFLATE], [_SHUFFLE, DEFLATE]):
                     return Deflated(dataset, shuffled=len(filters) == 2)
     return ThroughH5py(dataset)
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import h5py
 
 _DESCRIPTOR = np.dtype([("length", "<u4"), ("heap", "V12")])
-_DEFLATE = 1
-_CONTIGUOUS = 1
+DEFLATE = 1
+CONTIGUOUS = 1
 _ROWS_AT_ONCE = 2**16
 
 
@@ -35,7 +35,7 @@ def stored_lengths(dataset: "h5py.Dataset") -> Iterator[Indices | None]:
             found = _of_chunk(dataset, start, filters)
             yield None if found is None else found[: min(step, n - start)]
         return
-    offset = dataset.id.get_offset() if layout.get_layout() == _CONTIGUOUS else None
+    offset = dataset.id.get_offset() if layout.get_layout() == CONTIGUOUS else None
     nbytes = n * _DESCRIPTOR.itemsize
     if layout.get_external_count() or dataset.id.get_storage_size() != nbytes:
         offset = None
@@ -59,7 +59,7 @@ def _of_chunk(dataset: "h5py.Dataset", start: int, filters: list[int]) -> Indice
     except (OSError, RuntimeError, ValueError):  # such as of a chunk that was never written
         return None
     applied = [one for at, one in enumerate(filters) if not skipped >> at & 1]
-    if applied not in ([], [_DEFLATE]):
+    if applied not in ([], [DEFLATE]):
         return None
     nbytes = dataset.chunks[0] * _DESCRIPTOR.itemsize
     if applied:

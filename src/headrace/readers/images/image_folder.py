@@ -134,14 +134,21 @@ class ImageFolder(Images):
             raise bad_value("mode", mode, "'int', 'categorical' or 'binary'")
         if mode == "categorical":
             return Labels(self._classes, self.ids, len(self.class_names))
-        if mode == "int":
-            return Labels(self._classes, self.ids)
-        if len(self.class_names) != 2:
-            raise ArgumentError(
-                f"mode must be 'int' or 'categorical' for {len(self.class_names)} classes, "
-                "but 'binary' was given, which is for two."
-            )
-        return Labels(self._classes[:, None], self.ids, dtype=np.float32)
+        return labels_of_classes(mode, self._classes, self.ids, len(self.class_names))
+
+
+def labels_of_classes(
+    mode: str, classes: npt.NDArray[np.int32], ids: list[str], n_classes: int
+) -> Labels:
+    """The labels of samples that have one class each, with the mode "int" or "binary"."""
+    if mode == "int":
+        return Labels(classes, ids)
+    if n_classes != 2:
+        raise ArgumentError(
+            f"mode must be 'int' or 'categorical' for {n_classes} classes, but 'binary' was given, "
+            "which is for two."
+        )
+    return Labels(classes[:, None], ids, dtype=np.float32)
 
 
 def _listed(

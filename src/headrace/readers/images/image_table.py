@@ -15,6 +15,7 @@ from headrace.arguments import check_ids
 from headrace.arrays import Indices
 from headrace.errors import ArgumentError, bad_type, bad_value
 from headrace.readers.images.decoder import ImageOptions
+from headrace.readers.images.image_folder import labels_of_classes
 from headrace.readers.images.images import Images
 from headrace.readers.labels import Labels
 from headrace.readers.shared.near_names import instead_of_missing
@@ -162,14 +163,7 @@ class ImageTable(Images):
                 f"mode must be 'categorical' where a row has several classes, as "
                 f"{self._table.row(int(several[0]))} in {name!r}, but {mode!r} was given."
             )
-        if mode == "int":
-            return Labels(codes, self.ids)
-        if len(classes) != 2:
-            raise ArgumentError(
-                f"mode must be 'int' or 'categorical' for {len(classes)} classes, but 'binary' was "
-                "given, which is for two."
-            )
-        return Labels(codes[:, None], self.ids, dtype=np.float32)
+        return labels_of_classes(mode, codes, self.ids, len(classes))
 
     def _raw(self, column: str | Sequence[str] | None) -> Labels:
         if column is None:

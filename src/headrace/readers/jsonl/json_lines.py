@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from headrace.arguments import check_version
 from headrace.arrays import Indices
-from headrace.errors import bad_type
 from headrace.readers.jsonl.scan import scan
 from headrace.readers.reader import Out, Specs, check_read
 from headrace.readers.shared.format_error import FormatError
@@ -79,8 +79,6 @@ class JsonLines(RecordReader):
         ([[1, 2], [3, 4]], [97, 98])
     """
 
-    block = 1
-
     def __init__(
         self,
         root: Root,
@@ -92,11 +90,9 @@ class JsonLines(RecordReader):
         index: str | os.PathLike[str] | None = None,
         version: str = "",
     ) -> None:
-        if not isinstance(version, str):
-            raise bad_type("version", version, "a str, such as '2'")
         self._columns = ChosenColumns(columns, spec)
         self._writer = SampleWriter(spec, ragged)
-        self._version = version
+        self._version = check_version("version", version)
         self._records = Records(_KIND, root, shards, index)
         if not self._writer.is_known:
             self._records.read(np.array([0]), self._learn, before=1)

@@ -11,7 +11,7 @@ import numpy as np
 from headrace.arrays import Array, DType, Indices, fingerprint
 from headrace.errors import ArgumentError, SampleFormatError
 from headrace.pytree import Tree
-from headrace.readers.access import decode_fingerprint_of
+from headrace.readers.access import fingerprint_of
 from headrace.readers.npy.decoder import check_size
 from headrace.readers.npy.header import (
     MAX_START_BYTES,
@@ -91,8 +91,6 @@ class TarFiles:
         [7, 8]
     """
 
-    block = 1
-
     def __init__(
         self,
         root: Root,
@@ -164,7 +162,7 @@ class TarFiles:
         With what the functions that decode these say of themselves.
         """
         fields = [field.extensions for field in self._fields]
-        said = [decode_fingerprint_of(field.function) for field in self._fields]
+        said = [fingerprint_of(field.function) for field in self._fields]
         named = (self._index.shards, fields, said) if any(said) else (self._index.shards, fields)
         return fingerprint(repr(named), self._index.keys.encoded)
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from headrace.arguments import check_bool
+from headrace.arguments import check_bool, check_version
 from headrace.arrays import Indices
-from headrace.errors import ArgumentError, bad_type
+from headrace.errors import ArgumentError
 from headrace.readers.reader import Out, Spec, Specs, check_read
 from headrace.readers.shared.format_error import FormatError
 from headrace.readers.shared.listing import chosen_among
@@ -100,8 +100,6 @@ class TFRecords(RecordReader):
         [7, 42]
     """
 
-    block = 1
-
     def __init__(
         self,
         root: Root,
@@ -119,11 +117,10 @@ class TFRecords(RecordReader):
             check_decode("decode", decode)
             if columns is not None:
                 raise ArgumentError("columns and decode can't be given both: choose one of them.")
-        if not isinstance(version, str):
-            raise bad_type("version", version, "a str, such as '2'")
         if checksums is not None:
             check_bool("checksums", checksums)
-        self._decode, self._version, self._checksums = decode, version, checksums
+        self._version = check_version("version", version)
+        self._decode, self._checksums = decode, checksums
         checksum(checksums)
         self._columns = ChosenColumns(columns, None if decode else spec)
         self._parser = ExampleParser(self._columns.names)
