@@ -43,7 +43,7 @@ def check_bool(argument: str, value: Any) -> bool:
     return value
 
 
-def check_version(argument: str, value: Any) -> str:
+def check_version(argument: str, value: object) -> str:
     """`value` itself, if it is a text that may name what functions do."""
     if not isinstance(value, str):
         raise bad_type(argument, value, "a str, such as '2'")
