@@ -73,7 +73,7 @@ def test_batches_are_the_loaders_with_any_workers(folder, workers, tail):
 
 
 class TestTorch(AdapterContract):
-    @pytest.fixture(autouse=True, params=[*FORKED, "a device"])
+    @pytest.fixture(autouse=True, params=["no workers", "2 persistent workers", "a device"])
     def _workers(self, request):
         self.options = {"a device": {"device": "cpu"}, **WORKERS}[request.param]
         yield

@@ -114,6 +114,18 @@ def test_nor_in_an_evaluation(case):
     assert padded == pytest.approx(plain, rel=1e-4)
 
 
+@pytest.mark.skipif(BACKEND != "numpy", reason="others compute shapes without memory")
+def test_classes_are_not_looked_up_by_what_memory_held_before(monkeypatch):
+    x, y, model = CASES["two outputs and losses by name"]()
+    given = dataset((x, y), "pad")
+    expected = model.evaluate(given, verbose=0)
+    _, _, another = CASES["two outputs and losses by name"]()
+    another.set_weights(model.get_weights())
+    full = lambda shape, dtype=float, **_: np.full(shape, 129, dtype)  # noqa: E731
+    monkeypatch.setattr(np, "empty", full)
+    assert another.evaluate(given, verbose=0) == expected
+
+
 def test_weights_of_the_users_are_multiplied_in():
     x, y, model = CASES["masks"]()
     weights = np.arange(1, 4, dtype="float32")

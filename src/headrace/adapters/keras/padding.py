@@ -154,8 +154,7 @@ def _values(model: keras.Model, x: object, y: object) -> dict[Path, Value]:
     probe = Probe(model)
     specs = (map_leaves(spec_of, x), map_leaves(spec_of, y))
     try:
-        # Keras on numpy computes it with memory that holds anything.
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"):  # as on numpy, Keras computes it with zeros
             probe.compute_output_spec(*specs)
     except Exception as error:
         if any(map(is_ragged_tensor, leaves((x, y)))):
@@ -189,6 +188,8 @@ class Probe(keras.Operation):  # type: ignore[misc]
         self.found: dict[Path, Value] = {}
 
     def call(self, x: object, y: object, predicted: object = None) -> Any:
+        if keras.backend.backend() == "numpy":  # whose stand-ins hold what memory held, as classes
+            x, y, predicted = (map_leaves(_zeros_like, part) for part in (x, y, predicted))
         # Stand-ins for the variables: on jax, those of a model that trains have no value meanwhile.
         variables = self._model.variables if keras.backend.backend() == "jax" else []
         values = [(each, keras.ops.zeros(each.shape, each.dtype)) for each in variables]
@@ -211,6 +212,10 @@ class Probe(keras.Operation):  # type: ignore[misc]
             for each in losses._flat_losses
         ]
         return losses(y, predicted)
+
+
+def _zeros_like(leaf: object) -> object:
+    return np.zeros_like(leaf) if isinstance(leaf, np.ndarray) else leaf
 
 
 class _Noted:
