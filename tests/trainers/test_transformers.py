@@ -7,7 +7,7 @@ import itertools
 
 import pytest
 from habits import run_habits
-from numbered import BATCH, N, batches_of, expected_epochs, loader_of
+from numbered import BATCH, BUCKETS, N, batches_of, expected_epochs, loader_of
 
 pytest.importorskip("torch", reason="needs headrace[torch]")
 pytest.importorskip("transformers", reason="needs transformers")
@@ -95,6 +95,32 @@ def test_the_trainer_may_group_the_samples_of_a_loader_itself(processes):
         came += itertools.chain(*trained)
     assert dict(came) == made
     assert len(came) < N + len(processes) * BATCH
+
+
+@cell("samplings", "2 processes with ranks", "resume within an epoch")
+def test_each_process_trains_on_the_buckets_of_its_rank(processes):
+    first = []
+    for rank, process in enumerate(processes):
+        loader = loader_of(shuffle=BUCKETS, rank=rank, world_size=len(processes))
+        epochs = [batches_of(loader, epoch) for epoch in range(EPOCHS)]
+        before, after, *_ = process["buckets"]
+        assert len(before) % len(loader) > 0
+        assert before + after == list(itertools.chain(*epochs))
+        first += [number for batch in epochs[0] for number, _ in batch]
+        assert "rank 0 of 3, but this process has rank" in process["other rank"]
+    assert len(set(first)) == len(first) == 48
+
+
+@cell("samplings")
+def test_buckets_are_not_shared_out_and_all_of_them_are_evaluated(processes):
+    for process in processes:
+        *_, trained, evaluated = process["buckets"]
+        if len(processes) == 1:
+            assert trained == ""
+            assert sorted(evaluated) == list(range(N))
+        else:
+            assert "Make it with rank= and world_size= of the process" in trained
+            assert "Use shuffle=False" in evaluated
 
 
 @cell("2 processes with ranks")

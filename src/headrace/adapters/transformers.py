@@ -10,14 +10,16 @@ from typing import Any
 from headrace.adapters.torch import make_data_loader
 from headrace.batching.feed import HasFeed, feed_of
 from headrace.errors import ArgumentError
-from headrace.sampling.order import Sequential
+from headrace.sampling.order import BatchedOrder, Sequential
 
 
 class TakesLoaders:
     """Has a class of Trainers take loaders for datasets, of batches that are dicts.
 
     A loader gives its own batches, in its own order, to all processes of the Trainer in turn: it is
-    made without `rank` and `world_size`. Other datasets are left to the Trainer.
+    made without `rank` and `world_size`. One to train on may be made with those of the process, and
+    must be in several processes with `shuffle=hr.Buckets(...)`: it then gives the batches of that
+    rank. Other datasets are left to the Trainer.
 
     Example:
         class Trainer(TakesLoaders, transformers.Trainer):
@@ -37,10 +39,13 @@ class TakesLoaders:
 
         Raises:
             ArgumentError: (a ValueError) the Trainer was told another batch size, by which it
-                counts samples.
+                counts samples; or the loader is of another rank than this process.
         """
         if isinstance(self.train_dataset, HasFeed):
-            return self._prepared(self.train_dataset, "train")
+            if feed_of(self.train_dataset).sampler.world_size > 1:
+                return self._prepared_of_rank(self.train_dataset)
+            remedy = "Make it with rank= and world_size= of the process, as of headrace.world()."
+            return self._prepared(self.train_dataset, "train", remedy)
         trainer: Any = super()
         return trainer.get_train_dataloader()
 
@@ -51,7 +56,7 @@ class TakesLoaders:
             found = self.eval_dataset[found]
         if isinstance(found, HasFeed):
             _warn_of_samples_left_out(found)
-            return self._prepared(found, "eval")
+            return self._prepared(found, "eval", "Use shuffle=False.")
         trainer: Any = super()
         return trainer.get_eval_dataloader(eval_dataset)
 
@@ -65,11 +70,42 @@ class TakesLoaders:
                     "source. Use shuffle=False.",
                     stacklevel=3,
                 )
-            return self._prepared(test_dataset, "eval")
+            return self._prepared(test_dataset, "eval", "Use shuffle=False.")
         trainer: Any = super()
         return trainer.get_test_dataloader(test_dataset)
 
-    def _prepared(self, loader: HasFeed, kind: str) -> Any:
+    def _prepared(self, loader: HasFeed, kind: str, remedy: str) -> Any:
+        """The loader whose batches are shared out over the processes.
+
+        Args:
+            remedy: for one whose batches are of several sizes.
+        """
+        processes = self.accelerator.num_processes
+        if processes > 1 and isinstance(feed_of(loader).sampler.order, BatchedOrder):
+            raise ArgumentError(
+                f"the Trainer can't share the batches of {loader!r} out over its {processes} "
+                f"processes, as they are of several sizes. {remedy}"
+            )
+        return self.accelerator.prepare(self._data_loader(loader, kind))
+
+    def _prepared_of_rank(self, loader: HasFeed) -> Any:
+        """As the accelerator prepares it, but that nothing is shared out once more."""
+        from accelerate.data_loader import prepare_data_loader
+
+        sampler, accelerator = feed_of(loader).sampler, self.accelerator
+        rank, processes = accelerator.process_index, accelerator.num_processes
+        if (sampler.rank, sampler.world_size) != (rank, processes):
+            raise ArgumentError(
+                f"the loader's batches are those of rank {sampler.rank} of {sampler.world_size}, "
+                f"but this process has rank {rank} of {processes}. Make it without rank= and "
+                "world_size=, or with those of the process, which headrace.world() knows."
+            )
+        data_loader = self._data_loader(loader, "train")
+        return prepare_data_loader(
+            data_loader, accelerator.device, num_processes=1, process_index=0, put_on_device=True
+        )
+
+    def _data_loader(self, loader: HasFeed, kind: str) -> Any:
         told = getattr(self.args, f"{kind}_batch_size")
         size = feed_of(loader).sampler.batch_size
         if told != size:
@@ -79,7 +115,7 @@ class TakesLoaders:
                 "TrainingArguments."
             )
         workers: int = self.args.dataloader_num_workers
-        return self.accelerator.prepare(make_data_loader(loader, num_workers=workers))
+        return make_data_loader(loader, num_workers=workers)
 
 
 def _warn_of_samples_left_out(loader: HasFeed) -> None:

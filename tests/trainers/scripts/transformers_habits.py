@@ -14,7 +14,7 @@ import torch
 import transformers
 from accelerate import PartialState
 from gloo_end import end
-from numbered import BATCH, loader_of
+from numbered import BATCH, BUCKETS, loader_of
 
 import headrace as hr
 from headrace.adapters.transformers import TakesLoaders
@@ -58,7 +58,7 @@ class Stop(transformers.TrainerCallback):
             control.should_save = control.should_training_stop = True
 
 
-def trainer_of(folder, stop=None, evaluated=None, **options):
+def trainer_of(folder, stop=None, evaluated=None, of_loader=None, **options):
     arguments = {
         "output_dir": str(folder),
         "use_cpu": True,
@@ -74,7 +74,7 @@ def trainer_of(folder, stop=None, evaluated=None, **options):
     return Trainer(
         Recorder(),
         transformers.TrainingArguments(**arguments),
-        train_dataset=loader_of(transform=hr.per_sample(named)),
+        train_dataset=loader_of(transform=hr.per_sample(named), **(of_loader or {})),
         eval_dataset=evaluated,
         callbacks=[] if stop is None else [Stop(stop)],
         compute_metrics=lambda made: {"numbers": made.predictions.tolist()},
@@ -125,18 +125,46 @@ def datasets(folder):
 
 
 def refused(folder):
-    """A loader of other batches than the Trainer was told, and one that knows its rank."""
+    """A loader of other batches than the Trainer was told, and one to evaluate with a rank."""
     messages = []
-    for trainer, loader in (
-        (trainer_of(folder, per_device_train_batch_size=8), loader_of()),
-        (trainer_of(folder), loader_of(rank=0, world_size=2)),
+    other_size = trainer_of(folder, per_device_train_batch_size=8)
+    of_rank = loader_of(rank=0, world_size=2, shuffle=False)
+    for get in (
+        other_size.get_train_dataloader,
+        lambda: trainer_of(folder).get_eval_dataloader(of_rank),
     ):
-        trainer.train_dataset = loader
         try:
-            trainer.get_train_dataloader()
+            get()
         except hr.ArgumentError as error:
             messages.append(str(error))
     return messages
+
+
+def buckets(folder):
+    """Trained on and resumed by rank; without a rank, what it said; evaluated, or what it said."""
+    process = PartialState()
+    of_rank = {"rank": process.process_index, "world_size": process.num_processes}
+    seen = resuming(folder / "ranks", 12, of_loader={"shuffle": BUCKETS, **of_rank})
+    alone = {"shuffle": BUCKETS, "transform": hr.per_sample(named)}
+    try:
+        training(folder / "alone", of_loader={"shuffle": BUCKETS}, max_steps=1)
+        trained = ""
+    except hr.ArgumentError as error:
+        trained = str(error)
+    try:
+        evaluated = trainer_of(folder).evaluate(loader_of(tail="partial", **alone))["eval_numbers"]
+    except hr.ArgumentError as error:
+        evaluated = str(error)
+    return *seen, trained, evaluated
+
+
+def other_rank(folder):
+    """A loader of a rank of three, which there are not."""
+    trainer = trainer_of(folder, of_loader={"rank": 0, "world_size": 3})
+    try:
+        trainer.get_train_dataloader()
+    except hr.ArgumentError as error:
+        return str(error)
 
 
 def warned(folder):
@@ -166,6 +194,8 @@ def main(folder):
         "datasets": datasets(folder / "12"),
         "refused": refused(folder / "10"),
         "warned": warned(folder / "11"),
+        "buckets": buckets(folder / "14"),
+        "other rank": other_rank(folder / "15"),
     }
     file = folder / f"seen-{PartialState().process_index}.json"
     file.write_text(json.dumps(results))

@@ -24,6 +24,7 @@ from headrace.errors import ArgumentError, OutOfRangeError, StateError, bad_type
 from headrace.pytree import leaves, map_leaves
 from headrace.ragged import Ragged
 from headrace.sampling.keys import BatchKey, Place
+from headrace.sampling.order import BatchedOrder
 
 
 class Dataset(torch_data.Dataset[Any]):
@@ -51,6 +52,14 @@ class Dataset(torch_data.Dataset[Any]):
     def __len__(self) -> int:
         """Number of samples."""
         return self.feed.sampler.n
+
+    @property
+    def total_dataset_length(self) -> int:
+        """As how many samples Accelerate takes it, to cut off what it adds to the last batch.
+
+        To batches of several sizes it adds nothing, and may cut off nothing.
+        """
+        return 0 if isinstance(self.feed.sampler.order, BatchedOrder) else len(self)
 
     def __getitem__(self, key: "int | BatchKey") -> Any:
         if isinstance(key, BatchKey):
