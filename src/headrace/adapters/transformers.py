@@ -74,7 +74,7 @@ class TakesLoaders:
         trainer: Any = super()
         return trainer.get_test_dataloader(test_dataset)
 
-    def _prepared(self, loader: HasFeed, kind: str, remedy: str) -> Any:
+    def _prepared(self, loader: HasFeed, kind: str, remedy: str) -> object:
         """The loader whose batches are shared out over the processes.
 
         Args:
@@ -88,7 +88,7 @@ class TakesLoaders:
             )
         return self.accelerator.prepare(self._data_loader(loader, kind))
 
-    def _prepared_of_rank(self, loader: HasFeed) -> Any:
+    def _prepared_of_rank(self, loader: HasFeed) -> object:
         """As the accelerator prepares it, but that nothing is shared out once more."""
         from accelerate.data_loader import prepare_data_loader
 
@@ -105,7 +105,7 @@ class TakesLoaders:
             data_loader, accelerator.device, num_processes=1, process_index=0, put_on_device=True
         )
 
-    def _data_loader(self, loader: HasFeed, kind: str) -> Any:
+    def _data_loader(self, loader: HasFeed, kind: str) -> object:
         told = getattr(self.args, f"{kind}_batch_size")
         size = feed_of(loader).sampler.batch_size
         if told != size:
