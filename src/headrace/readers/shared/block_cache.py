@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 import numpy as np
 
 from headrace.arguments import check_int
-from headrace.arrays import Array, Indices, held
+from headrace.arrays import Array, Indices, held, may_change
 from headrace.per_process import PerProcess
 from headrace.pytree import nbytes
 
@@ -167,6 +167,8 @@ def rows_of_blocks(blocks: Indices) -> Iterator[tuple[int, Indices]]:
 
 # From so many bytes on, copying rows one by one takes less time than making an array of them first.
 _LARGE_ROW_BYTES = 2048
+# From so many on, if it is looked at whether values fit, which takes longer for each by itself.
+_LARGE_CHECKED_BYTES = 2**15
 
 
 def copy_rows(block: Array, chosen: Indices, out: Array, rows: Indices) -> None:
@@ -175,8 +177,11 @@ def copy_rows(block: Array, chosen: Indices, out: Array, rows: Indices) -> None:
     Raises:
         UnheldError: a row of `out` would get a value that does not fit into its dtype.
     """
-    if out.strides[0] < _LARGE_ROW_BYTES:
+    checks = may_change(block.dtype, out.dtype)
+    if out.strides[0] < (_LARGE_CHECKED_BYTES if checks else _LARGE_ROW_BYTES):
         out[rows] = held(block[chosen], out.dtype, rows)
-    else:
-        for source, target in zip(chosen.tolist(), rows.tolist(), strict=True):
-            out[target] = held(block[source : source + 1], out.dtype, [target])
+        return
+    for source, target in zip(chosen.tolist(), rows.tolist(), strict=True):
+        if checks:
+            held(block[source : source + 1], out.dtype, [target])
+        out[target] = block[source]
