@@ -210,10 +210,7 @@ class ImageDecoder:
     def _pixels(self, data: bytes | memoryview, out: Array) -> Array:
         """Shape (height, width, channels); `out` itself if they are there already."""
         data = bytes(data)
-        is_jpeg = data.startswith(b"\xff\xd8\xff")
-        if is_jpeg:
-            pillow.check_jpeg(data)
-        if is_jpeg and self._decoder != "pillow" and self._has_colours():
+        if pillow.is_jpeg(data) and self._decoder != "pillow" and self._has_colours():
             pixels = self._of_jpeg(data, out)
             if pixels is not None:
                 return pixels

@@ -131,16 +131,20 @@ def mirrored(said: int) -> tuple[bool, bool]:
     return said in (3, 4, 7, 8), said in (2, 3, 6, 7)
 
 
-def check_jpeg(data: bytes) -> None:
-    """Raises an error of a JPEG with so many scans that decoding it could take minutes.
+def is_jpeg(data: bytes) -> bool:
+    """Whether it is a JPEG.
 
-    Each is as long as the image, whatever little it stores; a progressive JPEG has about ten.
+    Raises:
+        FormatError: it has so many scans that decoding it could take minutes. Each is as long as
+            the image, whatever little it stores; a progressive JPEG has about ten.
     """
-    if _has_one_scan(data):
-        return
-    scans = data.count(b"\xff\xda\0")  # the third byte is the first of a small length
-    if scans > _MAX_SCANS:
-        raise FormatError(f"it has {scans} scans; at most {_MAX_SCANS} are decoded")
+    if not data.startswith(b"\xff\xd8\xff"):
+        return False
+    if not _has_one_scan(data):
+        scans = data.count(b"\xff\xda\0")  # the third byte is the first of a small length
+        if scans > _MAX_SCANS:
+            raise FormatError(f"it has {scans} scans; at most {_MAX_SCANS} are decoded")
+    return True
 
 
 def _has_one_scan(data: bytes) -> bool:

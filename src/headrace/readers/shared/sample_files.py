@@ -25,8 +25,8 @@ from headrace.storage.storage import Request, Storage
 
 T = TypeVar("T")
 
-# So many files are looked at together, and so many that are far away at once.
-_LOOKED_AT_TOGETHER, _FAR_AT_ONCE = 1024, 32
+# So many samples are looked at together, and so many files that are far away at once.
+LOOKED_AT_TOGETHER, _FAR_AT_ONCE = 1024, 32
 
 # Of samples that are the bytes of files, which are not decoded.
 ENCODED = Spec((None,), np.dtype(np.uint8))
@@ -155,8 +155,8 @@ class SampleFiles:
 
     def _together(self) -> Iterator[Indices]:
         n = len(self)
-        for begin in range(0, n, _LOOKED_AT_TOGETHER):
-            yield np.arange(begin, min(n, begin + _LOOKED_AT_TOGETHER))
+        for begin in range(0, n, LOOKED_AT_TOGETHER):
+            yield np.arange(begin, min(n, begin + LOOKED_AT_TOGETHER))
 
     def read_encoded(self, indices: Indices, out: RaggedOut) -> None:
         """Writes the bytes of the files into `out`, whose samples are as `ENCODED`.

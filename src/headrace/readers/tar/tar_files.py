@@ -23,7 +23,7 @@ from headrace.readers.reader import Out, Spec, Specs, check_read
 from headrace.readers.shared.format_error import FormatError, bad_sample
 from headrace.readers.shared.listing import samples_below
 from headrace.readers.shared.named_arrays import part_of
-from headrace.readers.shared.sample_files import ENCODED, as_bytes
+from headrace.readers.shared.sample_files import ENCODED, LOOKED_AT_TOGETHER, as_bytes
 from headrace.readers.shared.samples.calling import Decode
 from headrace.readers.shared.samples.ragged_parts import (
     REMEDY,
@@ -42,8 +42,6 @@ from headrace.storage.stamps import Stamps, stamps_of_samples
 from headrace.storage.storage import Storage
 
 _SUFFIX = ".tar"
-# Headers of so many samples are read together.
-_LOOKED_AT_TOGETHER = 1024
 
 
 class TarFiles:
@@ -213,8 +211,8 @@ class TarFiles:
         left = np.arange(len(self))
         for most_bytes in (USUAL_START_BYTES, MAX_START_BYTES):
             longer: list[int] = []
-            for begin in range(0, len(left), _LOOKED_AT_TOGETHER):
-                indices = left[begin : begin + _LOOKED_AT_TOGETHER]
+            for begin in range(0, len(left), LOOKED_AT_TOGETHER):
+                indices = left[begin : begin + LOOKED_AT_TOGETHER]
                 self._look_at(field, indices, most_bytes, lengths, longer)
             left = np.array(sorted(longer), np.int64)
         return lengths

@@ -39,9 +39,7 @@ class RegionDecoder(ImageDecoder):
             FormatError: they are no image that can be decoded whole.
         """
         with pillow.decoding():
-            is_jpeg = data.startswith(b"\xff\xd8\xff")
-            if is_jpeg:
-                pillow.check_jpeg(data)
+            is_jpeg = pillow.is_jpeg(data)
             if is_jpeg and self._decoder == "turbo" and self._has_colours():
                 found = self._of_encoded_jpeg(data, region_of)
                 if found is not None:
