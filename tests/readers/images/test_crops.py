@@ -24,7 +24,7 @@ BOUND = 1.95
 
 def has_turbo():
     try:
-        jpeg.library("turbo")
+        jpeg.check_installed("turbo")
         turbo.library()
     except hr.MissingExtraError:
         return False

@@ -149,7 +149,7 @@ class ImageDecoder:
                 "for others."
             )
         if decoder != "pillow":
-            jpeg.library(decoder)
+            jpeg.check_installed(decoder)
             _RESIZERS[decoder].library()
         elif check_bool("fast_dct", fast_dct):
             raise bad_value("fast_dct", fast_dct, "False with decoder='pillow', which has no other")

@@ -15,13 +15,18 @@ from headrace.errors import missing_extra
 _KEPT_BYTES = 2**24
 
 
-@functools.cache
-def library(decoder: str) -> ModuleType:
-    """simplejpeg, which `decoder` needs."""
+def check_installed(decoder: str) -> None:
+    """Raises the error for `decoder` without simplejpeg."""
     try:
-        found = importlib.import_module("simplejpeg")
+        library()
     except ModuleNotFoundError as error:
         raise missing_extra(f"decoder={decoder!r}", "simplejpeg", decoder) from error
+
+
+@functools.cache
+def library() -> ModuleType:
+    """simplejpeg."""
+    found = importlib.import_module("simplejpeg")
     # glibc then keeps as much of what is freed: memory that is new takes as long as resizing.
     np.empty(_KEPT_BYTES, np.uint8)
     return found
@@ -29,10 +34,8 @@ def library(decoder: str) -> ModuleType:
 
 def jpeg_size(data: bytes) -> tuple[int, int] | None:
     """The height and width of a JPEG; None if Pillow has to decode it, or to say what is wrong."""
-    import simplejpeg
-
     try:
-        height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
+        height, width, colours, _ = library().decode_jpeg_header(data)
     except ValueError:
         return None
     return (height, width) if colours in ("YCbCr", "Gray") else None
@@ -49,11 +52,9 @@ def decode_jpeg(
 
     With `least_size`, (height, width), scaled to no less than that, if that is at most a half.
     """
-    import simplejpeg
-
     height, width = least_size or (0, 0)
     try:
-        pixels: Array = simplejpeg.decode_jpeg(
+        pixels: Array = library().decode_jpeg(
             data,
             {1: "GRAY", 3: "RGB"}[channels],
             fastdct=fast_dct,
