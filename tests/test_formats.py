@@ -161,12 +161,14 @@ class TestBehindAUrl:
         with FileServer(tmp_path) as server:
             yield server.url
 
-    @pytest.mark.parametrize("name", ["npy", "zarr", "parquet", "tar"])
+    @pytest.mark.parametrize("name", ["npy", "zarr", "parquet", "tar", "jsonl", "tfrecord"])
     def test_the_name_tells(self, tmp_path, url, name):
         write, _, options = WRITTEN[name]
         assert_holds(hr.open(f"{url}/{write(tmp_path)}", **options), name)
 
-    @pytest.mark.parametrize("name", ["npy-files", "npy-shards", "npz-files", "images", "tar"])
+    @pytest.mark.parametrize(
+        "name", ["npy-files", "npy-shards", "npz-files", "images", "audio", "tar", "parquet"]
+    )
     def test_a_manifest_lists_the_files(self, tmp_path, url, name):
         write, _, options = WRITTEN[name]
         write(tmp_path)

@@ -7,13 +7,37 @@ import functools
 import io
 
 import numpy as np
+import pytest
 from PIL import Image
+
+import headrace as hr
+from headrace.readers.images import jpeg, turbo
+
+
+def _has_turbo():
+    try:
+        jpeg.check_installed("turbo")
+        turbo.library()
+    except hr.MissingExtraError:
+        return False
+    return True
+
+
+needs_turbo = pytest.mark.skipif(not _has_turbo(), reason="needs headrace[turbo]")
+DECODERS = pytest.mark.parametrize("decoder", ["pillow", pytest.param("turbo", marks=needs_turbo)])
 
 
 def encoded(image, kind, **options):
     file = io.BytesIO()
     image.save(file, kind, **options)
     return file.getvalue()
+
+
+def turned(orientation):
+    """EXIF data that say so."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return exif
 
 
 @functools.cache

@@ -102,20 +102,26 @@ def write_audio(folder):
     return "."
 
 
+def npy(array):
+    """The bytes of a .npy file."""
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
 def write_tar(folder):
     members = {}
     for index, row in enumerate(ROWS):
-        file = io.BytesIO()
-        np.save(file, row)
-        members |= {f"{index}.x.npy": file.getvalue(), f"{index}.cls": str(index).encode()}
+        members |= {f"{index}.x.npy": npy(row), f"{index}.cls": str(index).encode()}
     write_tar_of(folder / "x.tar", members)
     return "x.tar"
 
 
-def write_tar_of(path, members):
-    """Writes a tar of {name: bytes}."""
-    with tarfile.open(path, "w") as tar:
-        for name, data in members.items():
+def write_tar_of(path, members, **options):
+    """Writes a tar of {name: bytes}, or of (name, bytes)."""
+    pairs = members.items() if isinstance(members, dict) else members
+    with tarfile.open(path, "w", **options) as tar:
+        for name, data in pairs:
             member = tarfile.TarInfo(name)
             member.size = len(data)
             tar.addfile(member, io.BytesIO(data))
