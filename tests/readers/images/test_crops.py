@@ -2,44 +2,22 @@
 
 import io
 import pathlib
-import pickle
 
 import numpy as np
 import pytest
 
 Image = pytest.importorskip("PIL.Image", reason="needs headrace[images]")
 
-from pictures import encoded, photograph
+from pictures import DECODERS, encoded, photograph, turned
 from PIL import ImageOps
 from torchvision_crops import SIZES
 
 import headrace as hr
-from headrace.readers.images import jpeg, turbo
 
 DRAWN = pathlib.Path(__file__).parents[2] / "data" / "crops" / "torchvision-0.28.0.npz"
 # How far the distributions of samples are apart, times the root of their number: a right one is
 # beyond with a probability of 0.001. All seeds are fixed, so that this is so always or never.
 BOUND = 1.95
-
-
-def has_turbo():
-    try:
-        jpeg.check_installed("turbo")
-        turbo.library()
-    except hr.MissingExtraError:
-        return False
-    return True
-
-
-DECODERS = pytest.mark.parametrize(
-    "decoder",
-    [
-        "pillow",
-        pytest.param(
-            "turbo", marks=pytest.mark.skipif(not has_turbo(), reason="needs headrace[turbo]")
-        ),
-    ],
-)
 
 
 def as_sample(data):
@@ -186,9 +164,8 @@ def test_the_middle_is_that_of_the_resized_picture(decoder, size):
 @DECODERS
 @pytest.mark.parametrize("orientation", [1, 3, 6])
 def test_a_jpeg_is_decoded_smaller_where_that_is_enough(decoder, orientation):
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    sample = as_sample(encoded(photograph(1201, 903), "JPEG", quality=90, exif=exif))
+    data = encoded(photograph(1201, 903), "JPEG", quality=90, exif=turned(orientation))
+    sample = as_sample(data)
     options = {"exif_orientation": True, "decoder": decoder}
     decoded = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(sample.tobytes()))))
     full = {"jpeg_scaling": False, **options}
@@ -249,23 +226,6 @@ def test_a_random_crop_is_one_of_the_padded_picture(decoder):
         assert (crop.apply(pixels, drawn) == expected).all()
     assert {left for left, *_ in seen} == set(range(4))
     assert len(seen) > 15
-
-
-def test_a_batch_of_a_folder_is_the_same_at_random_and_after_pickling(tmp_path):
-    for name in ("a/0.jpg", "b/1.jpg", "b/2.jpg"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        data, *_ = picture("L" if name == "a/0.jpg" else "RGB")
-        (tmp_path / name).write_bytes(data.tobytes())
-    images = hr.ImageFolder(tmp_path, decode=False)
-    assert images.spec == hr.Spec((None,), np.dtype(np.uint8))
-    assert images.class_names == ["a", "b"]
-    crop = hr.per_sample(hr.RandomResizedCrop(32, flip=0.5))
-    loader = hr.Loader(images, batch_size=3, transform=crop)
-    batches = [next(iter(loader)) for _ in range(2)]
-    copy = pickle.loads(pickle.dumps(loader))
-    for epoch in (1, 0):
-        assert (copy.batch(epoch, 0) == batches[epoch]).all()
-    assert (batches[0] != batches[1]).any()
 
 
 def test_a_picture_that_cannot_be_decoded_is_a_bad_sample(tmp_path):

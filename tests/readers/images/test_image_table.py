@@ -9,10 +9,10 @@ import pytest
 Image = pytest.importorskip("PIL.Image", reason="needs headrace[images]")
 
 from far_folder import FarFolder
+from one_file_each import OneFileEach
 from reading import read
 
 import headrace as hr
-from headrace.testing import ReaderContract
 from headrace.testing.special_files import named_pipe
 
 HEADER = ["filename", "class", "age", "split"]
@@ -43,24 +43,33 @@ def table(root):
     return write_csv(root / "pets.csv", [HEADER, *ROWS])
 
 
-class TestContract(ReaderContract):
+@pytest.fixture
+def listed(root):
+    """A function that makes a table of the images and, of each, what is in one more column."""
+
+    def table_of(cells, column="class"):
+        rows = [[name, cell] for (name, *_), cell in zip(ROWS, cells, strict=True)]
+        return write_csv(root / "listed.csv", [["filename", column], *rows])
+
+    return table_of
+
+
+class TestContract(OneFileEach):
     dtypes = ("uint8",)
     shapes = ((4, 6, 3), (1, 5, 3))
+    suffix = ".png"
 
     def make_samples(self, n, shape, dtype):
         shape = shape if len(shape) == 3 else (1, *shape, 3)
         return np.random.default_rng(n).integers(256, size=(n, *shape), dtype=np.uint8)
 
-    def make_reader(self, folder, samples):
-        names = [f"{index:04}" for index in range(len(samples))]
-        for name, sample in zip(names, samples, strict=True):
-            Image.fromarray(sample).save(folder / f"{name}.png")
-        rows = [["id", "label"], *([name, str(len(name))] for name in names)]
-        path = write_csv(folder / "table.csv", rows)
-        return hr.ImageTable(path, samples.shape[1:3], files="id", labels="label", suffix=".png")
+    def save(self, path, sample, index):
+        Image.fromarray(sample).save(path)
 
-    def sample_file(self, folder, index):
-        return folder / f"{index:04}.png"
+    def open(self, root, samples):
+        rows = [["id", "label"], *([f"{index:05}", "5"] for index in range(len(samples)))]
+        path = write_csv(f"{root}/table.csv", rows)
+        return hr.ImageTable(path, samples.shape[1:3], files="id", labels="label", suffix=".png")
 
 
 def values(labels):
@@ -115,15 +124,14 @@ def test_several_columns_are_targets_together_or_apart(root):
     assert values(images.labels("int", "x")) == [0, 1, 2, 3]
 
 
-def test_a_column_names_the_part_of_each_row(table):
+def test_a_column_names_the_part_of_each_row(table, listed):
     train = hr.ImageTable(table, 6, labels="class", split=("train", "split"))
     test = hr.ImageTable(table, 6, labels="class", split=("test", "split"))
     assert train.ids + test.ids == [name for name, *_ in ROWS]
     # A class that only one of them has counts in both.
     assert train.class_names == test.class_names == ["bird", "cat", "dog"]
     assert values(train.labels()) == [1, 2]
-    folds = write_csv(table.parent / "f.csv", [["filename", "fold"], *([r[0], 3] for r in ROWS)])
-    assert len(hr.ImageTable(folds, 6, split=(3, "fold"))) == 4
+    assert len(hr.ImageTable(listed([3] * 4, "fold"), 6, split=(3, "fold"))) == 4
 
 
 def test_a_file_may_not_be_in_two_parts(root):
@@ -150,9 +158,8 @@ def test_classes_may_be_given_in_an_order(table):
     assert images.class_names["class"] == names
 
 
-def test_whole_numbers_are_classes_in_their_order(root):
-    rows = [["filename", "class"], *([r[0], n] for r, n in zip(ROWS, [10, 9, 2, 10], strict=True))]
-    images = hr.ImageTable(write_csv(root / "n.csv", rows), 6, labels="class")
+def test_whole_numbers_are_classes_in_their_order(listed):
+    images = hr.ImageTable(listed([10, 9, 2, 10]), 6, labels="class")
     assert images.class_names == ["2", "9", "10"]
     assert values(images.labels()) == [2, 1, 0, 2]
 
@@ -179,18 +186,16 @@ def test_whole_numbers_stay_so_where_pandas_has_made_floats_of_them(root):
     assert images.class_names == ["2", "9.0", "10.0"]
 
 
-def test_two_classes_are_0_and_1(root):
-    rows = [["filename", "class"], *([r[0], "ab"[i % 2]] for i, r in enumerate(ROWS))]
-    images = hr.ImageTable(write_csv(root / "b.csv", rows), 6, labels="class")
+def test_two_classes_are_0_and_1(listed):
+    images = hr.ImageTable(listed("abab"), 6, labels="class")
     assert values(images.labels("binary")) == [[0], [1], [0], [1]]
     assert images.labels("binary").spec == hr.Spec((1,), np.dtype(np.float32))
 
 
-def test_a_row_may_have_several_classes(root):
+def test_a_row_may_have_several_classes(root, listed):
     cells = ["red; big", "blue", "big;red", "red"]
     expected = [[1, 0, 1], [0, 1, 0], [1, 0, 1], [0, 0, 1]]
-    rows = [["filename", "class"], *([r[0], c] for r, c in zip(ROWS, cells, strict=True))]
-    images = hr.ImageTable(write_csv(root / "m.csv", rows), 6, labels="class", separator=";")
+    images = hr.ImageTable(listed(cells), 6, labels="class", separator=";")
     assert images.class_names == ["big", "blue", "red"]
     assert values(images.labels("categorical")) == expected
     with pytest.raises(hr.ArgumentError, match=r"mode must be 'categorical' .* line 2 of"):

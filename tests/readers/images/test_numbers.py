@@ -9,7 +9,7 @@ import pytest
 
 Image = pytest.importorskip("PIL.Image", reason="needs headrace[images]")
 
-from pictures import encoded, nearest_two, photograph, triangle_filter, two_ways
+from pictures import DECODERS, encoded, nearest_two, photograph, triangle_filter, turned, two_ways
 
 import headrace as hr
 from headrace.readers.shared.format_error import FormatError
@@ -95,12 +95,9 @@ def test_indices_of_a_gif_are_those_that_it_stores():
         assert (decode_mask(encoded(mask(), "GIF"))[..., 0] == np.asarray(stored)).all()
 
 
-@pytest.mark.parametrize("decoder", ["pillow", "turbo"])
+@DECODERS
 @pytest.mark.parametrize("size", [(10, 20), (66, 100), (33, 7), (80, 61)])
 def test_indices_are_never_blended(size, decoder):
-    if decoder == "turbo":
-        pytest.importorskip("simplejpeg", reason="needs headrace[turbo]")
-        pytest.importorskip("cykooz_resizer", reason="needs headrace[turbo]")
     rows, columns = (
         (2 * np.arange(n) + 1) * side // (2 * n)
         for n, side in zip(size, CLASSES.shape, strict=True)
@@ -110,10 +107,8 @@ def test_indices_are_never_blended(size, decoder):
 
 
 def test_a_mask_is_cropped_and_turned_as_its_image_is():
-    exif = Image.Exif()
-    exif[0x0112] = 6
     options = {"exif_orientation": True, "crop_to_aspect_ratio": True}
-    found = decode_mask(encoded(mask(), "PNG", exif=exif), (40, 33), **options)
+    found = decode_mask(encoded(mask(), "PNG", exif=turned(6)), (40, 33), **options)
     assert (found[..., 0] == np.rot90(CLASSES, -1)[5:45]).all()
 
 
@@ -251,21 +246,3 @@ def test_states_tell_indices_from_brightness(tmp_path):
     numbers = hr.Images(tmp_path, size=4, channels="indices", interpolation="nearest")
     assert grey.spec == numbers.spec
     assert grey.fingerprint() != numbers.fingerprint()
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"channels": "indices"}, "interpolation must be 'nearest' with channels='indices'"),
-        (
-            {"channels": "indices", "interpolation": "nearest", "dtype": "uint16"},
-            "channels must be 1 with dtype='uint16'",
-        ),
-        ({"dtype": "uint16"}, "channels must be 1 with dtype='uint16', but 3"),
-        ({"dtype": "int16"}, "dtype must be 'uint8', 'uint16' or 'float32'"),
-    ],
-    ids=str,
-)
-def test_arguments_are_checked(options, message):
-    with pytest.raises(ValueError, match=message):
-        hr.ImageDecoder(8, **options)
