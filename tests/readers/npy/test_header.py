@@ -4,7 +4,6 @@
 """
 
 import io
-import tarfile
 import tempfile
 import warnings
 import zipfile
@@ -15,6 +14,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from written import write_tar_of
 
 import headrace as hr
 
@@ -218,6 +218,16 @@ def test_random_bytes_are_refused(folder, data, start):
     check(folder, start + data)
 
 
+@pytest.mark.parametrize("version", [(1, 0), (2, 0), (3, 0)])
+@pytest.mark.parametrize(
+    "dtype", ["<f4", ">f4", ">i2", "<i8", ">i8", ">c8", "<M8[s]", ">M8[ms]", "S3", "<U3", ">U3"]
+)
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_byte_order_memory_order_and_version_do_not_matter(folder, version, dtype, order):
+    array = np.arange(24).reshape(4, 3, 2).astype(dtype, order=order)
+    check(folder, valid_file(array, version), must_be_read=True)
+
+
 @pytest.mark.parametrize("array", ARRAYS, ids=lambda array: str(array.dtype))
 def test_every_cut_of_a_file_is_refused(folder, array):
     whole = valid_file(array, (1, 0))
@@ -227,6 +237,7 @@ def test_every_cut_of_a_file_is_refused(folder, array):
         assert read_as_sample(file) is None
         assert read_as_rows(file) is None
     check(folder, whole, must_be_read=True)
+    check(folder, whole + b"left over", must_be_read=True)
 
 
 ANY_DTYPE = st.one_of(
@@ -264,10 +275,7 @@ def reader_of(format_name, folder, data):
             archive.writestr("x.npy", data)
         return hr.NpzFiles(folder)
     if format_name == "tar":
-        with tarfile.open(folder / "a.tar", "w") as tar:
-            member = tarfile.TarInfo("a.npy")
-            member.size = len(data)
-            tar.addfile(member, io.BytesIO(data))
+        write_tar_of(folder / "a.tar", {"a.npy": data})
         return hr.TarFiles(folder, "npy")
     (folder / "a.npy").write_bytes(data)
     if format_name == "npy-files":

@@ -1,33 +1,17 @@
 """TarFiles whose fields have any length."""
 
-import io
-import tarfile
-
 import numpy as np
 import pytest
+from written import npy, write_tar_of
 
 import headrace as hr
 from headrace.readers.reader import read_batch
 from headrace.testing import RaggedReaderContract
 
 
-def npy(array):
-    file = io.BytesIO()
-    np.save(file, array)
-    return file.getvalue()
-
-
 def with_long_header(data):
     header = data[10:127] + b" " * 2000 + b"\n"
     return data[:8] + len(header).to_bytes(2, "little") + header + data[128:]
-
-
-def write_tar(path, members):
-    with tarfile.open(path, "w") as tar:
-        for name, data in members.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(data)
-            tar.addfile(member, io.BytesIO(data))
 
 
 class TestContract(RaggedReaderContract):
@@ -37,7 +21,7 @@ class TestContract(RaggedReaderContract):
     def make_reader(self, folder, samples):
         members = {f"{index:03}.npy": npy(sample) for index, sample in enumerate(samples)}
         members["001.npy"] = with_long_header(members["001.npy"])
-        write_tar(folder / "a.tar", members)
+        write_tar_of(folder / "a.tar", members)
         return hr.TarFiles(folder, "npy", ragged=True)
 
 
@@ -49,7 +33,7 @@ def test_an_image_and_its_boxes(tmp_path):
         members[f"{index}.boxes.npy"] = npy(np.full((index, 4), index, "float32"))
         members[f"{index}.cls"] = str(index).encode()
         members[f"{index}.txt"] = b"ab" * index
-    write_tar(tmp_path / "a.tar", members)
+    write_tar_of(tmp_path / "a.tar", members)
     fields = {"npy": None, "boxes.npy": None, "cls": None, "txt": to_bytes, "text;txt": False}
     reader = hr.TarFiles(tmp_path, fields, ragged=["boxes.npy", "txt"])
     shapes = [spec.shape for spec in reader.spec.values()]
@@ -74,7 +58,9 @@ def to_bytes(data):
 
 
 def test_other_axes_may_not_differ(tmp_path):
-    write_tar(tmp_path / "a.tar", {"0.npy": npy(np.zeros((1, 4))), "1.npy": npy(np.zeros((1, 5)))})
+    write_tar_of(
+        tmp_path / "a.tar", {"0.npy": npy(np.zeros((1, 4))), "1.npy": npy(np.zeros((1, 5)))}
+    )
     reader = hr.TarFiles(tmp_path, "npy", ragged=True)
     for read in (lambda: read_batch(reader, np.arange(2)), reader.sample_lengths):
         with pytest.raises(hr.SampleFormatError, match=r"sample 1 .*\(1, 5\).*\(None, 4\)"):
