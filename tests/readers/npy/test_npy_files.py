@@ -6,66 +6,60 @@ import struct
 import numpy as np
 import pytest
 from far_folder import FarFolder
+from one_file_each import OneFileEach
 from reading import read
 
 import headrace as hr
+from headrace.storage import Folder
 from headrace.storage.local import folder as folder_module
-from headrace.testing import ReaderContract
 
 NEAR_AND_FAR = pytest.mark.parametrize("wrap", [str, FarFolder], ids=["near", "far"])
 SAMPLE = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
 
 
-class TestNpyFiles(ReaderContract):
-    def make_reader(self, folder, samples):
-        for index, sample in enumerate(samples):
-            np.save(self.sample_file(folder, index), sample)
-        return hr.NpyFiles(folder)
+class TestNpyFiles(OneFileEach):
+    def save(self, path, sample, index):
+        np.save(path, sample)
 
-    def sample_file(self, folder, index):
-        return folder / f"sample-{index:05}.npy"
-
-
-class TestNpyFilesInAnotherLayout(TestNpyFiles):
-    """Fortran order and the other byte order: every sample goes through a conversion."""
-
-    def make_reader(self, folder, samples):
-        for index, sample in enumerate(samples):
-            swapped = sample.astype(sample.dtype.newbyteorder("S"), order="F")
-            np.save(self.sample_file(folder, index), swapped)
-        return hr.NpyFiles(folder)
+    def open(self, root, samples):
+        return hr.NpyFiles(root)
 
 
 class TestNpyFilesOfMixedLayouts(TestNpyFiles):
-    def make_reader(self, folder, samples):
-        for index, sample in enumerate(samples):
-            dtype = sample.dtype.newbyteorder("<>"[index % 2])
-            stored = sample.astype(dtype, order="CF"[index // 2 % 2])
-            with self.sample_file(folder, index).open("wb") as file:
-                np.lib.format.write_array(file, stored, version=(1 + index % 3, 0))
-        return hr.NpyFiles(folder)
+    """The first as it is read, and the others in other versions, byte orders and memory orders."""
+
+    def save(self, path, sample, index):
+        dtype = sample.dtype.newbyteorder("<>"[index % 2])
+        write(path, sample.astype(dtype, order="CF"[index // 2 % 2]), (1 + index % 3, 0))
 
 
 class TestNpyFilesByIds(TestNpyFiles):
     """The samples in an order that is not the folder's, and in folders of their own."""
 
-    def make_reader(self, folder, samples):
-        for index, sample in enumerate(samples):
-            self.sample_file(folder, index).parent.mkdir(exist_ok=True)
-            np.save(self.sample_file(folder, index), sample)
-        return hr.NpyFiles(folder, [f"{index % 2}/{-index}" for index in range(len(samples))])
+    def open(self, root, samples):
+        return hr.NpyFiles(root, [f"{index % 2}/{-index}" for index in range(len(samples))])
 
     def sample_file(self, folder, index):
         return folder / str(index % 2) / f"{-index}.npy"
 
 
-class TestNpyFilesWithoutPreadv(TestNpyFiles):
+class TestNpyFilesWithoutPreadv(TestNpyFilesOfMixedLayouts):
     """As on macOS before 11 and on Windows. (Processes of their own have it, and agree.)"""
 
     @pytest.fixture(autouse=True)
     def _no_preadv(self, monkeypatch):
         monkeypatch.setattr(folder_module, "_HAS_PREADV", False)
         monkeypatch.delattr("os.preadv", raising=False)
+
+
+class TestNpyFilesFarAway(TestNpyFiles):
+    """Whole files, fetched by the batch."""
+
+    root = FarFolder
+
+
+class TestNpyFilesOfMixedLayoutsFarAway(TestNpyFilesOfMixedLayouts):
+    root = FarFolder
 
 
 def write(path, array, version=None):
@@ -94,50 +88,20 @@ def error_of(root, ids=None, **options):
     return caught.value
 
 
-@pytest.mark.parametrize("dtype", ["<f4", ">f4", "<i8", ">i8", ">c8", ">M8[ms]", "<U3", ">U3"])
-@pytest.mark.parametrize("order", ["C", "F"])
-@pytest.mark.parametrize("version", [(1, 0), (2, 0), (3, 0)])
-def test_byte_order_memory_order_and_version_do_not_matter(tmp_path, dtype, order, version):
-    array = np.arange(24).reshape(2, 3, 4).astype(dtype, order=order)
-    write(tmp_path / "a.npy", array, version)
-    reader = hr.NpyFiles(tmp_path)
-    assert reader.spec == hr.Spec((2, 3, 4), np.dtype(dtype).newbyteorder("="))
-    assert np.array_equal(read(reader)[0], array)
-
-
-@pytest.mark.parametrize("has_preadv", [True, False])
-def test_layouts_may_differ_within_a_batch(tmp_path, monkeypatch, has_preadv):
-    if not has_preadv:
-        monkeypatch.setattr(folder_module, "_HAS_PREADV", False)
-        monkeypatch.delattr("os.preadv", raising=False)
-    samples = np.random.default_rng(0).normal(size=(12, 2, 3, 4)).astype(np.float32)
-    for index, sample in enumerate(samples):
-        stored = sample.astype("<f4" if index % 2 else ">f4", order="CF"[index // 2 % 2])
-        write(tmp_path / f"{index}.npy", stored, (1 + index % 3, 0))
-    reader = hr.NpyFiles(tmp_path, range(12))
-    indices = [3, 0, 11, 3, 8, 5, 1]
-    assert np.array_equal(read(reader, indices), samples[indices])
-
-
-def test_header_of_python_2_is_read(tmp_path):
-    header = "{'descr': '<f4', 'fortran_order': False, 'shape': (2L, 3L, 4L), }"
-    write_raw(tmp_path / "a.npy", header, SAMPLE.tobytes())
-    assert np.array_equal(read(hr.NpyFiles(tmp_path))[0], SAMPLE)
-
-
 @pytest.mark.parametrize(
     "header",
     [
         '{"descr": "<f4", "fortran_order": False, "shape": (2, 3, 4)}',
         "{'shape':(2,3,4,),'fortran_order':False,'descr':'<f4'}",
         "{'descr': ('<f4'), 'fortran_order': False, 'shape': (2,\n 3,\t4)}",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (2L, 3L, 4L), }",  # of Python 2
     ],
 )
 def test_header_may_be_written_otherwise_than_numpy_does(tmp_path, header):
     write(tmp_path / "a.npy", SAMPLE)
     write_raw(tmp_path / "b.npy", header, SAMPLE.tobytes())
-    assert np.array_equal(np.load(tmp_path / "b.npy"), SAMPLE)
     assert np.array_equal(read(hr.NpyFiles(tmp_path)), [SAMPLE, SAMPLE])
+    assert np.array_equal(read(hr.NpyFiles(tmp_path, ["b"])), [SAMPLE])
 
 
 @NEAR_AND_FAR
@@ -147,15 +111,6 @@ def test_bytes_after_the_data_are_ignored(tmp_path, wrap):
         with (tmp_path / f"{name}.npy").open("ab") as file:
             file.write(b"left over" * 100)
     assert np.array_equal(read(hr.NpyFiles(wrap(tmp_path))), [SAMPLE, SAMPLE])
-
-
-def test_structured_samples_keep_their_fields(tmp_path):
-    dtype = np.dtype([("a", ">i2"), ("b", [("c", "<f8", (2,)), ("d", "S3")])])
-    sample = np.array([(1, ([2, 3], b"xyz")), (4, ([5, 6], b"uv"))], dtype)
-    write(tmp_path / "a.npy", sample)
-    reader = hr.NpyFiles(tmp_path)
-    assert reader.spec.dtype == dtype.newbyteorder("=")
-    assert np.array_equal(read(reader)[0], sample)
 
 
 def test_structured_samples_with_gaps_keep_their_fields(tmp_path):
@@ -237,10 +192,11 @@ def test_dtype_of_another_kind_is_refused(tmp_path, stored, wanted):
     assert "kind" in str(error)
 
 
-def test_another_dtype_than_the_first_is_refused_with_the_remedy(tmp_path):
+@NEAR_AND_FAR
+def test_another_dtype_than_the_first_is_refused_with_the_remedy(tmp_path, wrap):
     write(tmp_path / "a.npy", np.zeros(3, np.float32))
     write(tmp_path / "b.npy", np.zeros(3, np.float64))
-    error = error_of(tmp_path)
+    error = error_of(wrap(tmp_path))
     assert error.index == 1
     for part in ("sample 1", "b.npy", "float64", "float32", "dtype="):
         assert part in str(error)
@@ -260,6 +216,7 @@ def test_shape_that_is_not_of_ints_is_refused_by_name(tmp_path, shape):
         hr.NpyFiles(tmp_path, shape=shape)
 
 
+@NEAR_AND_FAR
 @pytest.mark.parametrize("at", [0, 1])
 @pytest.mark.parametrize(
     ("damage", "said"),
@@ -284,12 +241,12 @@ def test_shape_that_is_not_of_ints_is_refused_by_name(tmp_path, shape):
         (lambda data: data[:6] + b"\x02\0\0\0\0\x7f" + data[12:], "claims 2130706432 bytes"),
     ],
 )
-def test_damaged_file_is_refused_by_index_file_and_reason(tmp_path, damage, said, at):
+def test_damaged_file_is_refused_by_index_file_and_reason(tmp_path, damage, said, at, wrap):
     for name in "ab":
         write(tmp_path / f"{name}.npy", SAMPLE)
     file = tmp_path / f"{'ab'[at]}.npy"
     file.write_bytes(damage(file.read_bytes()))
-    error = error_of(tmp_path)
+    error = error_of(wrap(tmp_path))
     assert type(error) is hr.SampleFormatError
     assert error.index == at
     assert str(file) in str(error)
@@ -297,40 +254,22 @@ def test_damaged_file_is_refused_by_index_file_and_reason(tmp_path, damage, said
     assert re.search(said, str(error))
 
 
-@pytest.mark.parametrize("shape", ["(99999999999999999999,)", "(0, 4611686018427387904, 4)"])
-def test_shape_that_no_array_can_have_is_refused(tmp_path, shape):
+@pytest.mark.parametrize(
+    ("shape", "said"),
+    [
+        ("(99999999999999999999,)", "shape"),
+        ("(0, 4611686018427387904, 4)", "shape"),
+        (f"({'1, ' * 64})", "shape"),  # a batch would have one axis more than numpy has
+        # Or the first batch would be allocated on its word.
+        ("(1000000000000,)", "sample 0 .* promises 4000000000128"),
+    ],
+    ids=str,
+)
+def test_shape_that_no_batch_can_have_is_refused(tmp_path, shape, said):
     header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}}}"
-    write_raw(tmp_path / "a.npy", header)
-    with pytest.raises(hr.SampleFormatError, match="shape"):
-        hr.NpyFiles(tmp_path)
-
-
-def test_first_file_that_promises_more_than_it_holds_is_refused_at_once(tmp_path):
-    # Or the first batch would be allocated on its word.
-    header = "{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000,)}"
     write_raw(tmp_path / "a.npy", header, bytes(400))
-    with pytest.raises(hr.SampleFormatError, match=r"sample 0 .* promises 4000000000128"):
+    with pytest.raises(hr.SampleFormatError, match=said):
         hr.NpyFiles(tmp_path)
-
-
-def test_more_axes_than_numpy_has_are_refused(tmp_path):
-    shape = ", ".join(["1"] * 64)  # a batch would have one more
-    header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({shape})}}"
-    write_raw(tmp_path / "a.npy", header, bytes(4))
-    with pytest.raises(hr.SampleFormatError, match="shape"):
-        hr.NpyFiles(tmp_path)
-
-
-def test_file_that_goes_missing_later_is_named(tmp_path):
-    for name in "abc":
-        write(tmp_path / f"{name}.npy", SAMPLE)
-    reader = hr.NpyFiles(tmp_path)
-    (tmp_path / "b.npy").unlink()
-    with pytest.raises(hr.SampleNotFoundError) as caught:
-        read(reader, [0, 1, 2])
-    assert caught.value.index == 1
-    assert str(caught.value) == f"sample 1 does not exist: there is no file {reader.path(1)!r}"
-    assert np.array_equal(read(reader, [0, 2]), [SAMPLE, SAMPLE])
 
 
 def test_sample_without_elements_still_has_its_file_checked(tmp_path):
@@ -351,8 +290,27 @@ def test_more_layouts_than_are_remembered_are_read(tmp_path):
     assert np.array_equal(got[:, 1], np.arange(400))
 
 
-def test_repr_names_folder_number_and_spec(tmp_path):
-    write(tmp_path / "a.npy", SAMPLE)
-    assert repr(hr.NpyFiles(tmp_path)) == (
-        f"NpyFiles({str(tmp_path)!r}, n=1, shape=(2, 3, 4), dtype=float32)"
-    )
+def test_a_batch_is_asked_for_at_once(tmp_path):
+    for name in "abc":
+        write(tmp_path / f"{name}.npy", SAMPLE)
+    storage = FarFolder(tmp_path)
+    reader = hr.NpyFiles(storage)
+    storage.asked.clear()
+    read(reader, [2, 0, 0])
+    assert [tuple(request) for request in storage.asked] == [
+        ("c.npy", 0, None), ("a.npy", 0, None), ("a.npy", 0, None)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("wrap", "root"), [(str, ""), (Folder, ""), (FarFolder, "far:")], ids=["near", "given", "far"]
+)
+def test_path_repr_and_fingerprint(tmp_path, wrap, root):
+    for name in "ab":
+        write(tmp_path / f"{name}.npy", SAMPLE)
+    reader = hr.NpyFiles(wrap(tmp_path), ["b", "a"])
+    assert reader.ids == ["b", "a"]
+    assert reader.path(0) == f"{root}{tmp_path}/b.npy"
+    assert repr(reader) == f"NpyFiles('{root}{tmp_path}', n=2, shape=(2, 3, 4), dtype=float32)"
+    assert reader.fingerprint() == hr.NpyFiles(tmp_path, ["b", "a"]).fingerprint()
+    assert np.array_equal(read(reader), [SAMPLE, SAMPLE])

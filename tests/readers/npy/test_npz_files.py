@@ -12,44 +12,42 @@ import pytest
 from far_folder import FarFolder
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from one_file_each import OneFileEach
 from reading import read
+from written import npy
 
 import headrace as hr
 from headrace.storage import Folder
-from headrace.testing import ReaderContract
 
 IMAGE = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
 
 
-class TestContract(ReaderContract):
-    save = staticmethod(np.savez)
+class TestContract(OneFileEach):
+    suffix = ".npz"
 
-    def make_reader(self, folder, samples):
-        for index, sample in enumerate(samples):
-            self.save(self.sample_file(folder, index), x=sample)
-        return hr.NpzFiles(folder)
+    def save(self, path, sample, index):
+        np.savez(path, x=sample)
 
-    def sample_file(self, folder, index):
-        return folder / f"sample-{index:05}.npz"
+    def open(self, root, samples):
+        return hr.NpzFiles(root)
 
 
 class TestContractCompressed(TestContract):
-    save = staticmethod(np.savez_compressed)
+    def save(self, path, sample, index):
+        np.savez_compressed(path, x=sample)
 
 
 class TestContractInAnotherLayout(TestContract):
-    def make_reader(self, folder, samples):
-        for index, sample in enumerate(samples):
-            swapped = sample.astype(sample.dtype.newbyteorder("S"), order="F")
-            save = (np.savez, np.savez_compressed)[index % 2]
-            save(self.sample_file(folder, index), other=0, x=swapped)
-        return hr.NpzFiles(folder, keys="x")
+    def save(self, path, sample, index):
+        swapped = sample.astype(sample.dtype.newbyteorder("S"), order="F")
+        (np.savez, np.savez_compressed)[index % 2](path, other=0, x=swapped)
+
+    def open(self, root, samples):
+        return hr.NpzFiles(root, keys="x")
 
 
 class TestContractFarAway(TestContract):
-    def make_reader(self, folder, samples):
-        super().make_reader(folder, samples)
-        return hr.NpzFiles(FarFolder(folder))
+    root = FarFolder
 
 
 def error_of(root, **options):
@@ -64,12 +62,6 @@ def outcome(function):
         return function(), None
     except hr.HeadraceError as error:
         return None, error
-
-
-def npy(array):
-    file = io.BytesIO()
-    np.lib.format.write_array(file, np.asarray(array))
-    return file.getvalue()
 
 
 def write_zip(path, members, compression=zipfile.ZIP_STORED):
@@ -97,16 +89,6 @@ def test_keys_select_and_order(tmp_path):
     assert list(reader.spec) == ["z", "x"]
     assert read(reader)["z"].tolist() == [[1, 2]]
     assert list(hr.NpzFiles(tmp_path, keys=["y"]).spec) == ["y"]
-
-
-def test_one_key_is_the_sample_itself(tmp_path):
-    np.savez(tmp_path / "a.npz", x=IMAGE, y=5)
-    assert np.array_equal(read(hr.NpzFiles(tmp_path, keys="x"))[0], IMAGE)
-
-
-def test_the_array_of_a_file_with_only_one_is_the_sample_itself(tmp_path):
-    np.savez(tmp_path / "a.npz", IMAGE)
-    assert np.array_equal(read(hr.NpzFiles(tmp_path))[0], IMAGE)
 
 
 def test_arrays_are_found_by_name_wherever_they_lie_in_a_file(tmp_path):
@@ -154,13 +136,6 @@ def test_dtype_converts_all_arrays_or_some(tmp_path):
     assert (spec["x"].dtype, spec["y"].dtype) == ("float64", "float16")
 
 
-def test_dtype_of_another_kind_is_refused(tmp_path):
-    np.savez(tmp_path / "a.npz", x=IMAGE)
-    error = error_of(tmp_path, dtype="uint8")
-    assert isinstance(error, hr.SampleFormatError)
-    assert re.search(r"sample 0 .*a\.npz.* array 'x': its dtype float32 .*uint8", str(error))
-
-
 @pytest.mark.parametrize(
     ("other", "said"),
     [
@@ -206,11 +181,6 @@ def test_wrong_dtype_is_refused_by_name(tmp_path, dtype, said):
     np.savez(tmp_path / "a.npz", x=IMAGE, y=1)
     with pytest.raises(hr.ArgumentError, match=said):
         hr.NpzFiles(tmp_path, dtype=dtype)
-
-
-def test_folder_without_files_is_refused(tmp_path):
-    with pytest.raises(hr.ArgumentError, match=r"root must contain \.npz files"):
-        hr.NpzFiles(tmp_path)
 
 
 def test_ids_path_and_repr(tmp_path):
