@@ -6,13 +6,13 @@ import pickle
 import numpy as np
 import pytest
 from cached_samples import SAMPLES, Logged, N, doubled, logged
+from one_file_each import OneFileEach
 from reading import read
 from scenes import BOXES, IMAGES, SIZES, Scenes
 
 import headrace as hr
 from headrace.readers.access import Access, access_of, fingerprint_of, ids_of
 from headrace.readers.source import readers_of
-from headrace.testing import ReaderContract
 
 
 def npy_files(folder, samples):
@@ -21,26 +21,24 @@ def npy_files(folder, samples):
     return hr.NpyFiles(folder, ids=range(len(samples)))
 
 
-class OfFiles(ReaderContract):
-    def sample_file(self, folder, index):
-        return folder / f"{index}.npy"
+class TestContractInMemory(OneFileEach):
+    def save(self, path, sample, index):
+        np.save(path, sample)
+
+    def open(self, root, samples):
+        return hr.Cached(hr.NpyFiles(root))
 
 
-class TestContractInMemory(OfFiles):
-    def make_reader(self, folder, samples):
-        return hr.Cached(npy_files(folder, samples))
+class TestContractInAFolder(TestContractInMemory):
+    def open(self, root, samples):
+        return hr.Cached(hr.NpyFiles(root), f"{root}-kept")
 
 
-class TestContractInAFolder(OfFiles):
-    def make_reader(self, folder, samples):
-        return hr.Cached(npy_files(folder, samples), folder.parent / f"kept-{folder.name}")
-
-
-class TestContractOfHalfOfTheSamples(OfFiles):
+class TestContractOfHalfOfTheSamples(TestContractInMemory):
     """After a map, as no file is read again."""
 
-    def make_reader(self, folder, samples):
-        files = npy_files(folder, samples)
+    def open(self, root, samples):
+        files = hr.NpyFiles(root)
         room = len(samples) // 2 * (files.spec.nbytes + 16)
         return hr.Cached(files, max_bytes=room, map=np.copy)
 
