@@ -8,30 +8,25 @@ import re
 import numpy as np
 import pytest
 from far_folder import FarFolder
+from one_file_each import OneFileEach
 from picklable import load_npy
 from reading import read
-from web_server import FileServer
 
 import headrace as hr
 from headrace.readers.reader import read_batch
-from headrace.storage import Manifest
-from headrace.testing import RaggedReaderContract, ReaderContract
+from headrace.testing import RaggedReaderContract
 
 
-class TestContract(ReaderContract):
-    def make_reader(self, folder, samples):
-        for index, sample in enumerate(samples):
-            np.save(self.sample_file(folder, index), sample)
-        return hr.Files(folder, load_npy)
+class TestContract(OneFileEach):
+    def save(self, path, sample, index):
+        np.save(path, sample)
 
-    def sample_file(self, folder, index):
-        return folder / f"sample-{index:05}.npy"
+    def open(self, root, samples):
+        return hr.Files(root, load_npy, suffixes=".npy")
 
 
 class TestContractFarAway(TestContract):
-    def make_reader(self, folder, samples):
-        super().make_reader(folder, samples)
-        return hr.Files(FarFolder(folder), load_npy, suffixes=".npy")
+    root = FarFolder
 
 
 class TestContractOfAnyLength(RaggedReaderContract):
@@ -102,29 +97,6 @@ def test_bytes_may_stay_as_they_are(tmp_path):
     assert [one.tobytes() for one in read_batch(reader, np.arange(2))] == [b"1", b"[2, 3]"]
 
 
-def test_parts_may_have_any_length(tmp_path):
-    write(tmp_path, a={"boxes": [[1, 2]], "label": [3, 4]}, b={"boxes": [], "label": [5, 6]})
-    write(tmp_path, c={"boxes": [[1, 2], [3, 4]], "label": [5, 6]})
-    spec = {"boxes": hr.Spec((None, 2), "float32"), "label": hr.Spec((2,), "int32")}
-
-    def boxes(data):
-        found = json.loads(data)
-        return found | {"boxes": np.float32(found["boxes"]).reshape(-1, 2)}
-
-    for options in ({"spec": spec}, {"ragged": {"boxes": True, "label": False}}):
-        batch = read_batch(hr.Files(tmp_path, boxes, **options), np.array([2, 1, 0]))
-        assert batch["boxes"].lengths.tolist() == [2, 0, 1]
-        assert batch["boxes"].values.tolist() == [[1, 2], [3, 4], [1, 2]]
-        assert batch["label"].tolist() == [[5, 6], [5, 6], [3, 4]]
-    assert read_batch(hr.Files(tmp_path, json.loads, spec=spec), np.arange(2))["boxes"][
-        1
-    ].shape == (0, 2)
-    write(tmp_path, b={"boxes": [1], "label": [5, 6]})
-    error = r"sample 1 .*b\.json.*it\['boxes'\] has the shape \(1,\); expected is \(None, 2\)"
-    with pytest.raises(hr.SampleFormatError, match=error):
-        read_batch(hr.Files(tmp_path, json.loads, spec=spec), np.arange(3))
-
-
 def test_with_a_spec_no_file_is_read_before_it_is_asked_for(tmp_path):
     write(tmp_path, a=1)
     far = FarFolder(tmp_path)
@@ -181,22 +153,6 @@ def test_what_says_nothing_of_the_sample_comes_as_it_is(tmp_path, raised):
     assert error is raised
     assert "while reading sample 1" in error.__notes__[0]
     assert "b.json" in error.__notes__[0]
-
-
-def test_a_bad_file_may_be_replaced(tmp_path):
-    write(tmp_path, a=1, b="bad", c=3)
-    loader = hr.Loader(
-        hr.Files(tmp_path, json.loads),
-        3,
-        shuffle=False,
-        on_error="replace",
-        max_bad_samples=1,
-        executor=hr.Inline(),
-    )
-    with pytest.warns(hr.BadSampleWarning, match=r"b\.json"):
-        batch = loader.batch(0, 0)
-    assert batch.tolist()[::2] == [1, 3]
-    assert batch[1] in (1, 3)
 
 
 def test_which_files_are_samples(tmp_path):
@@ -257,28 +213,6 @@ def test_a_state_knows_the_files_and_the_version_but_not_the_function(tmp_path):
     assert state(json.loads) != state(json.loads, ids=["b.json", "a.json"])
     reader = pickle.loads(pickle.dumps(hr.Files(tmp_path, json.loads, version="2")))
     assert hr.Loader(reader, 1).state_dict() == state(json.loads, version="2")
-
-
-def test_files_may_be_compared_with_a_manifest(tmp_path):
-    write(tmp_path, a=1, b=2)
-    manifest = Manifest.of(tmp_path)
-    reader = hr.Files(hr.Verified(tmp_path, manifest), json.loads)
-    (tmp_path / "b.json").write_text("3")
-    with pytest.raises(hr.ChecksumError, match=r"b\.json"):
-        read(reader)
-
-
-def test_files_behind_a_url_are_kept_in_a_cache(tmp_path):
-    pytest.importorskip("obstore", reason="needs headrace[remote]")
-    (tmp_path / "far").mkdir()
-    with FileServer(write(tmp_path / "far", a=[1], b=[2])) as server:
-        cache = hr.Cache(tmp_path / "near", 10**6)
-        root = hr.Remote(server.url, cache=cache)
-        reader = hr.Files(root, json.loads, suffixes=".json", ids=["b", "a"])
-        assert read(reader).tolist() == [[2], [1]]
-        before = cache.stats().hits
-        assert read(reader).tolist() == [[2], [1]]
-        assert cache.stats().hits == before + 2
 
 
 def test_its_repr_names_the_function(tmp_path):
