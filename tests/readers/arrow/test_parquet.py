@@ -1,7 +1,6 @@
 """Parquet: what columns and files may look like, and what is said of those that can't be read."""
 
 import os
-import pickle
 import subprocess
 import sys
 
@@ -13,7 +12,6 @@ import pyarrow.parquet as pq
 from arrow_arrays import fixed_lists, lists
 from far_folder import FarFolder
 from reading import read
-from web_server import FileServer
 
 import headrace as hr
 from headrace.testing import ReaderContract
@@ -91,21 +89,6 @@ def test_each_row_group_of_a_batch_is_fetched_once_and_only_wanted_columns(tmp_p
     assert received < 3 * 100 * 33 * 8 * 1.1
 
 
-@pytest.mark.parametrize("executor", [hr.Threads(2), hr.Processes(1)], ids=repr)
-def test_files_behind_urls_are_read(tmp_path, executor):
-    pytest.importorskip("obstore", reason="needs headrace[remote]")
-    x = np.random.default_rng(0).random((60, 5))
-    for number, part in enumerate(np.split(x, 3)):
-        write(tmp_path / f"{number}.parquet", {"x": fixed_lists(part)}, row_group_size=7)
-    with FileServer(tmp_path) as server:
-        url = server.url
-        assert read(hr.Parquet(f"{url}/1.parquet", "x")).tobytes() == x[20:40].tobytes()
-        reader = hr.Parquet(url, names=[f"{number}.parquet" for number in range(3)])
-        with hr.Loader(reader, 10, executor=executor) as loader:
-            for step, batch in enumerate(loader):
-                assert (batch == x[loader.indices(0, step)]).all()
-
-
 def test_row_groups_are_kept_and_told(tmp_path):
     write(tmp_path / "a.parquet", {"x": np.arange(1000)}, row_group_size=100)
     storage = FarFolder(tmp_path)
@@ -127,15 +110,6 @@ def test_large_footers_are_fetched_whole(tmp_path):
         assert int.from_bytes(file.read(4), "little") > 2**16
     storage = FarFolder(tmp_path)
     assert read(hr.Parquet(storage, "column number 1499 of many")).tolist() == [1499]
-
-
-def test_pickle_keeps_what_was_found_but_no_data(tmp_path):
-    path = write(tmp_path / "a.parquet", {"x": np.arange(100_000)}, row_group_size=50_000)
-    reader = hr.Parquet(path)
-    expected = read(reader)
-    pickled = pickle.dumps(reader)
-    assert len(pickled) < 20_000
-    assert (read(pickle.loads(pickled)) == expected).all()
 
 
 @pytest.mark.parametrize("end", [b"\xff\xff\xff\x7fPAR1", bytes(4) + b"PAR1"])

@@ -300,6 +300,18 @@ def test_lengths_in_parquet_are_read_of_lists_alone(tmp_path):
     assert hr.Packed(hr.Parquet(path, "x", ragged=True), 8).spec["values"].shape == (8,)
 
 
+@pytest.mark.parametrize("split", ["long", "always"])
+def test_columns_are_packed_alongside(tmp_path, kind, split):
+    tokens = [[1, 2, 3], [], [4], [5] * 9]
+    columns = {"tokens": tokens, "weights": [[0.5 * one for one in row] for row in tokens]}
+    reader = kind.open(kind.write(tmp_path, "a", columns, 2), ragged=True)
+    packed = hr.Packed(reader, 4, split)
+    batch = hr.Loader(packed, len(packed), shuffle=False).batch(0, 0)
+    assert list(batch) == ["tokens", "weights", "segment_ids", "positions"]
+    assert np.array_equal(batch["weights"], 0.5 * batch["tokens"])
+    assert sorted(batch["tokens"][batch["segment_ids"] > 0].tolist()) == [1, 2, 3, 4, *[5] * 9]
+
+
 def test_lengths_of_no_samples(tmp_path):
     columns = {"x": pa.array([], pa.list_(pa.int32())), "y": pa.array([], pa.int8())}
     reader = hr.Arrow(KINDS["mapped"].write(tmp_path, "a", columns), ragged=True)

@@ -35,13 +35,6 @@ def test_columns_are_a_dict_or_one_array(tmp_path, kind):
     assert read(kind.open(only)).tolist() == [1, 2]
 
 
-@pytest.mark.parametrize("columns", ["no", ["x", "no"], {"a": "no"}], ids=str)
-def test_unknown_columns_are_named(tmp_path, kind, columns):
-    path = kind.write(tmp_path, "a", {"x": [1, 2]})
-    with pytest.raises(hr.ArgumentError, match=r"among 'x' of .*a\..*', but 'no' was given"):
-        kind.open(path, columns)
-
-
 TENSORS = np.arange(18).reshape(3, 2, 3)
 
 

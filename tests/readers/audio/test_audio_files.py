@@ -3,11 +3,11 @@
 import io
 import pickle
 import re
-import warnings
 
 import numpy as np
 import pytest
 from far_folder import FarFolder
+from one_file_each import OneFileEach
 from reading import read
 
 import headrace as hr
@@ -35,24 +35,20 @@ def write(path, sound, rate=RATE, **options):
     return path.parent
 
 
-class TestContract(ReaderContract):
+class TestContract(OneFileEach):
     dtypes = ("float32", "float64", "int16", "int32")
     shapes = ((400,), (40, 2), (1,), (300, 6))
+    suffix = ".wav"
 
     def make_samples(self, n, shape, dtype):
         frames, channels = shape[0], (*shape, 1)[1]
         return noise(n * frames, channels, dtype).reshape(n, *shape)
 
-    def make_reader(self, folder, samples):
-        for index, sample in enumerate(samples):
-            write(self.sample_file(folder, index), sample)
-        return hr.AudioFiles(self.root(folder), samples.shape[1], dtype=samples.dtype)
+    def save(self, path, sample, index):
+        write(path, sample)
 
-    def root(self, folder):
-        return folder
-
-    def sample_file(self, folder, index):
-        return folder / f"{index:05}.wav"
+    def open(self, root, samples):
+        return hr.AudioFiles(root, samples.shape[1], dtype=samples.dtype)
 
     def test_ids_name_the_samples(self, folder, samples):
         reader = self.make_reader(folder, samples)
@@ -61,26 +57,19 @@ class TestContract(ReaderContract):
 
 
 class TestContractFarAway(TestContract):
-    def root(self, folder):
-        return FarFolder(folder)
-
-    def make_reader(self, folder, samples):
-        reader = super().make_reader(folder, samples)
-        reader._files.storage.asked.clear()
-        return reader
-
+    root = FarFolder
     test_holds_no_object_for_each_sample = None  # which takes seconds, and is the same as near
 
 
-class TestContractOfClips(TestContract):
+class TestContractOfClips(ReaderContract):
     """All in one file."""
+
+    dtypes, shapes = TestContract.dtypes, TestContract.shapes
+    make_samples = TestContract.make_samples
 
     def make_reader(self, folder, samples):
         write(folder / "all.wav", samples.reshape(-1, *samples.shape[2:]))
         return hr.AudioFiles(folder, samples.shape[1], dtype=samples.dtype)
-
-    def sample_file(self, folder, index):
-        return None
 
     def test_ids_name_the_samples(self, folder, samples):
         ids = [f"all.wav[{400 * index}:{400 * index + 400}]" for index in range(8)]
@@ -252,16 +241,6 @@ def test_a_file_that_is_changed_later(folder):
         read_batch(whole, np.array([0]))
 
 
-def test_a_bad_clip_may_be_replaced(folder):
-    reader = hr.AudioFiles(folder, 400)
-    write(folder / "a.wav", noise(500), subtype="PCM_16")
-    loader = hr.Loader(
-        reader, 5, shuffle=False, on_error="replace", max_bad_samples=1, executor=hr.Inline()
-    )
-    with pytest.warns(hr.BadSampleWarning, match=r"sample 1 .*a\.wav"):
-        assert loader.batch(0, 0).shape == (5, 400)
-
-
 @pytest.mark.parametrize(
     ("options", "error", "said"),
     [
@@ -316,13 +295,6 @@ def test_fingerprints_and_stamps(folder):
     assert pickle.loads(pickle.dumps(made[1])).fingerprint() == made[1].fingerprint()
     assert len(set(stamps_of(made[1], np.arange(5)).tolist())) == 2
     assert re.search(r"AudioFiles\('.*', n=5, files=3, rate=8000, Spec", repr(made[1]))
-
-
-def test_files_of_upper_case_are_read(folder):
-    (folder / "c.wav").rename(folder / "C.WAV")
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert hr.AudioFiles(folder).ids == ["C.WAV", "a.wav", "b.flac"]
 
 
 @pytest.mark.parametrize(
