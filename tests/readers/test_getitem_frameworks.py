@@ -32,21 +32,19 @@ def check(reader, x="x", y="y"):
         assert (batch[y] == Y[indices]).all()
 
 
-def test_torch_dataset():
-    reader = hr.GetItem(Digits())
+TORCH = {
+    "dataset": Digits,
+    "subset, asked for several at once": lambda: torch.utils.data.Subset(Digits(), range(N)),
+    "tensors": lambda: torch.utils.data.TensorDataset(torch.from_numpy(X), torch.from_numpy(Y)),
+}
+
+
+@pytest.mark.parametrize("make", TORCH.values(), ids=TORCH)
+def test_torch_dataset(make):
+    assert hasattr(torch.utils.data.Subset, "__getitems__")
+    reader = hr.GetItem(make())
     assert reader.spec == (hr.Spec((3, 2), np.dtype("float32")), hr.Spec((), np.dtype("int64")))
     check(reader, 0, 1)
-
-
-def test_torch_subset_is_asked_for_several_at_once():
-    reader = hr.GetItem(torch.utils.data.Subset(Digits(), range(N)))
-    assert hasattr(torch.utils.data.Subset, "__getitems__")
-    check(reader, 0, 1)
-
-
-def test_torch_tensor_dataset():
-    data = torch.utils.data.TensorDataset(torch.from_numpy(X), torch.from_numpy(Y))
-    check(hr.GetItem(data), 0, 1)
 
 
 def test_torch_iterable_dataset_is_refused():

@@ -85,20 +85,6 @@ def test_ragged_and_fixed_parts_come_in_one_batch(executor):
     assert step == 2
 
 
-def test_a_resumed_loader_goes_on_with_the_same_samples():
-    def loader():
-        return hr.Loader(ragged_array(SAMPLES), 3, seed=1, executor=hr.Inline())
-
-    first = loader()
-    passed = iter(first)
-    next(passed)
-    again = loader()
-    again.load_state_dict(first.state_dict())
-    for expected, batch in zip(passed, again, strict=True):
-        assert batch.values.tobytes() == expected.values.tobytes()
-        assert batch.offsets.tolist() == expected.offsets.tolist()
-
-
 def test_per_sample_makes_samples_of_any_length():
     def repeated(sample, rng):
         return {"twice": np.repeat(sample, 2), "length": len(sample)}

@@ -209,33 +209,6 @@ def test_bad_numbers_of_folds_are_refused(k):
 # --- scikit-learn's are the oracle ---------------------------------------------------------------
 
 
-def test_classes_are_as_near_to_their_shares_as_scikit_learns():
-    selection = pytest.importorskip("sklearn.model_selection", reason="needs scikit-learn")
-    rng = np.random.default_rng(0)
-    for _ in range(20):
-        classes = rng.choice(7, 300, p=rng.dirichlet(np.full(7, 2.0)) * 0.93 + 0.01)
-        if np.bincount(classes, minlength=7).min() < 2:
-            continue
-        share = rng.uniform(0.1, 0.4)
-        ours = hr.split(300, {"train": 1 - share, "test": share}, stratify=classes)["test"]
-        ((_, theirs),) = selection.StratifiedShuffleSplit(1, test_size=len(ours)).split(
-            classes, classes
-        )
-        ideal = np.bincount(classes, minlength=7) * share
-
-        def off(part, classes=classes, ideal=ideal):
-            return abs(np.bincount(classes[part], minlength=7) - ideal).max()
-
-        assert off(ours) < 1
-        assert off(ours) <= off(theirs) + 1e-9 or off(theirs) < 1
-    for k in (2, 5):
-        ours = [fold.validation for fold in hr.folds(300, k, stratify=classes)]
-        theirs = [test for _, test in selection.StratifiedKFold(k).split(classes, classes)]
-        for folds in (ours, theirs):
-            counts = table(parts_of(folds, 300), classes, k)
-            assert (counts.max(axis=1) - counts.min(axis=1) <= 1).all()
-
-
 def test_groups_are_as_even_as_scikit_learns():
     selection = pytest.importorskip("sklearn.model_selection", reason="needs scikit-learn")
     rng = np.random.default_rng(1)

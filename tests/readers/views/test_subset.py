@@ -4,8 +4,9 @@ import pickle
 
 import numpy as np
 import pytest
+from numbered import numbered_files
 from reading import read
-from scenes import IMAGES, SIZES, Scenes
+from scenes import Scenes
 
 import headrace as hr
 from headrace.readers.access import Access, access_of, fingerprint_of, ids_of
@@ -100,12 +101,6 @@ def test_it_keeps_the_structure_of_a_source_and_each_part_is_read_by_itself():
     assert [type(part) for part in (parts["x"], *parts["y"])] == [hr.Subset] * 3
 
 
-def test_samples_of_several_arrays_stay_what_they_are():
-    batch = read(hr.Subset((Scenes(), SIZES), [5, 3]))
-    assert np.array_equal(batch[0]["image"], IMAGES[[5, 3]])
-    assert batch[0]["truth"][1].tolist() == batch[1].tolist() == [5, 3]
-
-
 def test_the_same_samples_have_the_same_fingerprint_and_others_another():
     same = [range(4, 12, 2), [4, 6, 8, 10], slice(4, 11, 2), np.array([4, 6, 8, 10], "int16")]
     assert len({fingerprint_of(hr.Subset(X, indices)) for indices in same}) == 1
@@ -155,9 +150,7 @@ def test_an_index_takes_8_bytes_and_a_range_nothing():
 
 
 def test_an_error_names_the_sample_in_the_source_and_in_the_subset(tmp_path):
-    for i in range(6):
-        np.save(tmp_path / f"{i}.npy", np.full(2, i))
-    subset = hr.Subset(hr.NpyFiles(tmp_path, ids=range(6)), [0, 5, 3])
+    subset = hr.Subset(numbered_files(tmp_path, 6), [0, 5, 3])
     (tmp_path / "3.npy").write_bytes(b"bad")
     with pytest.raises(hr.SampleFormatError, match=r"sample 3 can't be read: .*3\.npy") as caught:
         read(subset, [1, 2])
@@ -169,9 +162,7 @@ def test_an_error_names_the_sample_in_the_source_and_in_the_subset(tmp_path):
 
 
 def test_bad_samples_are_replaced_by_others_of_the_subset(tmp_path):
-    for i in range(8):
-        np.save(tmp_path / f"{i}.npy", np.full(2, i))
-    files = hr.NpyFiles(tmp_path, ids=range(8))
+    files = numbered_files(tmp_path, 8)
     (tmp_path / "6.npy").unlink()
     chosen = [6, 4, 2]
     source = hr.Subset((hr.Concat(files, files), np.arange(16)), [6, 4, 2])

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numbered import numbered_files
 from reading import read
 from scenes import IMAGES, N, Scenes
 
@@ -137,13 +138,6 @@ def test_targets_of_another_source_are_those_at_the_start_of_a_window():
     assert read(windows)[1][1].tolist() == list(range(0, 25, 2))
 
 
-def test_the_next_values_are_taught_from_one_source_in_one_line():
-    windows = hr.Windows(X, length=24, targets=3)
-    x, y = hr.Loader(windows, batch_size=4, shuffle=False).batch(0, 0)
-    assert (x.shape, y.shape) == ((4, 24, 2), (4, 3, 2))
-    assert np.array_equal(np.concatenate([x[3], y[3]]), X[3:30])
-
-
 def test_a_window_has_the_structure_of_a_sample():
     windows = hr.Windows({"scene": Scenes(), "row": X[:N]}, 2, targets=1)
     inputs, targets = read(windows, [4])
@@ -249,9 +243,7 @@ def test_windows_that_start_in_one_block_are_a_block():
 
 
 def test_an_error_names_the_sample_and_a_window_it_is_in(tmp_path):
-    for i in range(8):
-        np.save(tmp_path / f"{i}.npy", np.full(2, i))
-    windows = hr.Windows(hr.NpyFiles(tmp_path, ids=range(8)), 2, targets=1)
+    windows = hr.Windows(numbered_files(tmp_path, 8), 2, targets=1)
     (tmp_path / "5.npy").unlink()
     for asked, named in (([1, 4, 5], 4), ([0, 3], 3)):
         with pytest.raises(FileNotFoundError, match=r"sample 5 does not exist.*5\.npy") as caught:
@@ -266,9 +258,7 @@ def test_an_error_names_the_sample_and_a_window_it_is_in(tmp_path):
 
 
 def test_a_missing_target_names_its_window(tmp_path):
-    for i in range(8):
-        np.save(tmp_path / f"{i}.npy", np.full(2, i))
-    windows = hr.Windows(X[:8], 2, stride=2, targets=hr.NpyFiles(tmp_path, ids=range(8)))
+    windows = hr.Windows(X[:8], 2, stride=2, targets=numbered_files(tmp_path, 8))
     (tmp_path / "4.npy").unlink()
     with pytest.raises(FileNotFoundError, match=r"sample 4 does .*\(window 2\)"):
         read(windows)
