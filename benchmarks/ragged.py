@@ -151,7 +151,7 @@ def targets(results: parts.Results) -> list[Numbers]:
 
 def main() -> None:
     parser = parts.parser(__doc__)
-    parser.add_argument("--seconds", type=float, default=0.5, help="least time of a measurement")
+    parser.add_argument("--seconds", type=float, default=2.0, help="least time of a measurement")
     parser.add_argument("--samples", type=int, default=19_968, help="number of lists")
     options = parts.options_of(parser, measured, seconds=0.2)
     with tempfile.TemporaryDirectory(prefix="headrace-benchmark-") as folder:

@@ -26,7 +26,7 @@ ALIGNMENT_BYTES = 64
 
 
 # Smaller arrays come from memory that the allocator has at hand anyway.
-_LEAST_POOLED_BYTES = 2**18
+_LEAST_POOLED_BYTES = 2**16
 # Of each size, arrays of so many bytes are kept, but two of any.
 KEPT_BYTES, _LEAST_KEPT = 2**28, 2
 _MOST_SHOWN = 80

@@ -215,7 +215,9 @@ class RaggedOut:
 
 def offsets_of(lengths: Indices) -> Indices:
     """Where samples of these lengths begin that lie one after another, and where the last ends."""
-    offsets = np.zeros(len(lengths) + 1, np.int64)
+    # `numpy.zeros` would let go of Python's lock, which other threads then take.
+    offsets = np.empty(len(lengths) + 1, np.int64)
+    offsets[0] = 0
     np.cumsum(lengths, out=offsets[1:])
     return offsets
 

@@ -164,10 +164,14 @@ def check_read(n: int, spec: Specs, indices: Indices, out: object) -> None:
     if not isinstance(indices, np.ndarray) or indices.dtype != np.int64 or indices.ndim != 1:
         raise bad_value("indices", indices, "an int64 array of one dimension")
     _check_out("out", len(indices), spec, out)
+    if not len(indices):
+        return
     # As unsigned numbers, negative ones are the largest: one pass finds both. numpy finds where the
-    # largest is in less time than what it is.
+    # largest is in less time than what it is, but without Python's lock, which threads that slice
+    # lists in memory would then take from each other in each batch.
     unsigned = indices.view(np.uint64)
-    if len(indices) and unsigned.item(unsigned.argmax()) >= n:
+    largest = unsigned.max() if is_ragged(spec) else unsigned.item(unsigned.argmax())
+    if largest >= n:
         wrong = indices[(indices < 0) | (indices >= n)][0]
         raise OutOfRangeError(f"indices must lie in range({n}), but {wrong} was given.")
 
