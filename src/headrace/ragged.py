@@ -11,7 +11,8 @@ from typing import NoReturn, overload
 
 import numpy as np
 
-from headrace.arrays import Array, DType, Indices, UnheldError, aligned_empty, held, may_change
+from headrace.arrays import Array, DType, Indices, aligned_empty
+from headrace.conversion import UnheldError, held, may_change
 from headrace.errors import ArgumentError, ArgumentTypeError, OutOfRangeError, bad_type, bad_value
 
 Empty = Callable[[tuple[int, ...], DType], Array]

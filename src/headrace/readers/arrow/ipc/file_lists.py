@@ -16,7 +16,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from headrace.arrays import Array, Indices, UnheldError, address
+from headrace.arrays import Array, Indices, address
+from headrace.conversion import UnheldError
 from headrace.ragged import Ragged, RaggedOut, fill
 from headrace.readers.arrow.values import OUTSIDE, Fault, RaggedValues, first_fault
 
