@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from headrace.conversion import UnheldError, held, may_change
 
 INTEGERS = ["i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", ">i4", ">u8"]
-NAT = np.datetime64("NaT")
+NAT = np.datetime64("NaT", "s")
 PAIR = np.dtype([("n", "i8", 2), ("x", "f8")])
 LESS = np.dtype([("n", "i1", 2), ("x", "f4")])
 

@@ -3,6 +3,7 @@
 import gc
 import itertools
 import threading
+import time
 import weakref
 
 import pytest
@@ -58,22 +59,33 @@ def test_failure_in_one_map_does_not_touch_another(two_threads):
 
 
 def test_what_waits_for_its_turn_is_not_made_once_the_map_is_closed(two_threads):
-    first_two, go_on, made = threading.Barrier(3), threading.Event(), []
+    both, go_on, made = threading.Barrier(3), threading.Event(), []
+    keys, waits = itertools.count(), threading.Event()
 
     def make_batch(key):
-        if key in (2, 3):  # both workers are busy, and more keys wait
-            first_two.wait(DEADLINE)
+        if waits.is_set():
+            both.wait(DEADLINE)
             go_on.wait(DEADLINE)
         made.append(key)
 
-    batches = two_threads.map(make_batch, itertools.count())
+    batches = two_threads.map(make_batch, keys)
+    for taken in range(1, 4):  # so that it is looked further ahead
+        next(batches)
+        ahead = int(repr(keys)[len("count(") : -1]) - taken
+        deadline = time.monotonic() + DEADLINE
+        while batches.ready < ahead:
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+    waits.set()
+    done = len(made)
     next(batches)
-    first_two.wait(DEADLINE)
+    assert next(keys) > done + 2  # both workers are busy, and more keys wait
+    both.wait(DEADLINE)
     batches.close()
     go_on.set()
     list(two_threads.map(str, range(5)))  # queued behind, so that the rest has had its turn
     two_threads.close()
-    assert sorted(made) == [0, 1, 2, 3]
+    assert sorted(made) == list(range(done + 2))
 
 
 def test_error_of_a_batch_is_freed_with_what_it_held(two_threads):

@@ -176,8 +176,8 @@ def run(kind, name, folder, options):
         (HoldsObjects, "test_holds_no_object_for_each_sample", {}),
         (NewFingerprints, "test_fingerprint_survives_pickling", {}),
         *(
-            (HidesWhatIsBad, "test_names_the_file_and_index_of_a_bad_sample", {"damage": damage})
-            for damage in ("removed", "cut short", "emptied", "overwritten")
+            (HidesWhatIsBad, "test_names_the_file_and_index_of_a_bad_sample", {"kind": kind})
+            for kind in ("removed", "cut short", "emptied", "overwritten")
         ),
         (WaitsForPipes, "test_refuses_what_can_not_be_read", {"kind": "a pipe"}),
         (TakesAllForDamage, "test_refuses_what_can_not_be_read", {"kind": "a folder"}),
