@@ -43,8 +43,7 @@ def held(values: Array, dtype: DType, rows: Indices | Sequence[int] | None = Non
     """
     if values.dtype == dtype or not may_change(values.dtype, dtype) or _in_range(values, dtype):
         return values
-    with np.errstate(over="ignore"):
-        lost = unheld(values, values.astype(dtype))
+    lost = unheld(values, dtype)
     if lost.any():
         first = int(lost.argmax())
         value = values.reshape(-1)[first]
@@ -57,13 +56,25 @@ def held(values: Array, dtype: DType, rows: Indices | Sequence[int] | None = Non
     return values
 
 
-def unheld(values: Array, converted: Array) -> npt.NDArray[np.bool_]:
-    """Of each of the values, whether it has become another, and not only less precise."""
+def unheld(values: Array, dtype: DType) -> npt.NDArray[np.bool_]:
+    """Of each of the values, whether it becomes another as `dtype`, and not only less precise."""
+    try:
+        with np.errstate(over="ignore", invalid="ignore"):
+            return _changed(values, values.astype(dtype))
+    except OverflowError:  # of a date, which numpy raises from 2.5 on, and does not say which it is
+        if values.size == 1:
+            return np.ones(values.shape, np.bool_)
+        each = [unheld(value, dtype) for value in np.split(values.reshape(-1), values.size)]
+        return np.concatenate(each).reshape(values.shape)
+
+
+def _changed(values: Array, converted: Array) -> npt.NDArray[np.bool_]:
+    """Of each of the values, whether it has become another in what numpy made of them."""
     source, dtype = values.dtype, converted.dtype
     if dtype.names is not None and source.names is not None:
         lost = np.zeros(values.shape, np.bool_)
         for ours, theirs in zip(source.names, dtype.names, strict=True):
-            of_field = unheld(values[ours], converted[theirs])
+            of_field = _changed(values[ours], converted[theirs])
             lost |= of_field.reshape(*values.shape, -1).any(axis=-1)
         return lost
     if dtype.kind in "fc":

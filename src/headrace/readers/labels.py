@@ -236,13 +236,11 @@ def _converted(values: Array, dtype: DType) -> Array:
             f"labels must be of a kind that can become dtype={dtype}, but are {values.dtype}"
             f"{hint_of_raw(values.dtype)}."
         )
-    with np.errstate(invalid="ignore", over="ignore"):  # of what is found below
-        converted = values.astype(dtype)
-    lost = unheld(values, converted)
+    lost = unheld(values, dtype)
     if lost.any():
         first = np.argwhere(lost)[0]
         raise ArgumentError(
             f"labels must be the same as dtype={dtype}, but sample {first[0]} has the label "
             f"{values[tuple(first)]}."
         )
-    return converted
+    return values.astype(dtype)
