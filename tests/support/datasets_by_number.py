@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
+import headrace as hr
+
 # In several threads at once, numpy.load can fail on CPython 3.11.
 ONE_AT_A_TIME = threading.Lock()
 
@@ -74,3 +76,19 @@ class Columns:
 
     def __getitems__(self, indices):
         return {key: [column[i] for i in indices] for key, column in self.columns.items()}
+
+
+class SomeBad:
+    """Lists of so many numbers, some of which can't be read."""
+
+    def __init__(self, lengths, bad):
+        self.lengths = lengths
+        self.bad = bad
+
+    def __len__(self):
+        return len(self.lengths)
+
+    def __getitem__(self, index):
+        if index in self.bad:
+            raise hr.SampleFormatError.at(index, f"sample {index} is bad")
+        return np.arange(self.lengths[index])

@@ -7,6 +7,7 @@ import warnings
 
 import numpy as np
 import pytest
+from datasets_by_number import SomeBad
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -248,28 +249,13 @@ def test_a_loader_that_does_not_fit_is_refused():
         buckets.order(64, 0, None)
 
 
-class Bad:
-    """Lists of so many numbers, some of which can't be read."""
-
-    def __init__(self, bad):
-        self.bad = bad
-
-    def __len__(self):
-        return len(LENGTHS)
-
-    def __getitem__(self, index):
-        if index in self.bad:
-            raise hr.SampleFormatError.at(index, f"sample {index} is bad")
-        return np.arange(LENGTHS[index])
-
-
 @pytest.mark.filterwarnings("ignore::headrace.BadSampleWarning")
 @pytest.mark.parametrize("executor", [hr.Threads(2), hr.Processes(1)], ids=["threads", "processes"])
 def test_a_bad_sample_is_replaced_by_one_of_its_rung(executor):
     # Else its batch would be padded to another rung, and be larger than max_tokens.
     rungs = np.searchsorted(LADDER, LENGTHS)
     bad = [int((rungs == rung).argmax()) for rung in range(3)]
-    reader = hr.GetItem(Bad(bad), spec=hr.Spec((None,), "int64"))
+    reader = hr.GetItem(SomeBad(LENGTHS, bad), spec=hr.Spec((None,), "int64"))
     loader = hr.Loader(
         reader,
         8,
@@ -291,7 +277,7 @@ def test_a_bad_sample_is_replaced_by_one_of_its_rung(executor):
 def test_the_only_sample_of_a_rung_has_no_substitute():
     lengths = np.minimum(LENGTHS, LADDER[-2])
     lengths[3] = LADDER[-1]
-    reader = hr.GetItem(Bad([3]), spec=hr.Spec((None,), "int64"))
+    reader = hr.GetItem(SomeBad(LENGTHS, [3]), spec=hr.Spec((None,), "int64"))
     options = {"tail": "partial", "on_error": "replace", "max_bad_samples": 1}
     loader = hr.Loader(reader, 4, shuffle=hr.Buckets(lengths, LADDER), **options)
     with pytest.raises(hr.SampleFormatError, match="sample 3 is bad") as caught:
