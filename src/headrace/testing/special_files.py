@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from headrace.errors import SampleError
+
 # Whoever opens a pipe without waiting for a writer has it open for a moment only.
 _SECONDS_BETWEEN_LOOKS = 1.0
 
@@ -32,6 +34,19 @@ def assert_named(error: BaseException, file: Path, index: int) -> None:
     said = "\n".join([str(error), *getattr(error, "__notes__", ())])
     assert file.name in said
     assert re.search(rf"\b{index}\b", said.replace(file.name, ""))
+
+
+@contextlib.contextmanager
+def assert_unreadable(file: Path, index: int) -> Iterator[pytest.ExceptionInfo[Exception]]:
+    """What is done within raises that the file of a sample can't be read, and not that it is bad.
+
+    Nothing is known of the sample then, which must not be replaced as a bad one is.
+    """
+    with pytest.raises(Exception) as caught:  # noqa: PT011  (its class is looked at below)
+        yield caught
+    assert isinstance(caught.value, OSError)
+    assert not isinstance(caught.value, SampleError)
+    assert_named(caught.value, file, index)
 
 
 @contextlib.contextmanager
