@@ -12,7 +12,7 @@ from typing import NoReturn, overload
 import numpy as np
 
 from headrace.arrays import Array, DType, Indices, aligned_empty
-from headrace.conversion import UnheldError, held, may_change
+from headrace.arrays.conversion import UnheldError, held, may_change
 from headrace.errors import ArgumentError, ArgumentTypeError, OutOfRangeError, bad_type, bad_value
 
 Empty = Callable[[tuple[int, ...], DType], Array]

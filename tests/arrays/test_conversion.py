@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.conversion import UnheldError, held, may_change
+from headrace.arrays.conversion import UnheldError, held, may_change
 
 INTEGERS = ["i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", ">i4", ">u8"]
 NAT = np.datetime64("NaT", "s")

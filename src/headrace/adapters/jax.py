@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from headrace.adapters.adapter import deliver, needs_pad, one_ahead
+from headrace.arrays.conversion import UnheldError, held
 from headrace.batching.cursor import Cursor, State
 from headrace.batching.feed import Feed, HasFeed, feed_of
 from headrace.batching.transforms import Batch
-from headrace.conversion import UnheldError, held
 from headrace.errors import ArgumentError, StateError, missing_extra
 from headrace.pytree import map_leaves, named_leaves
 from headrace.ragged import Ragged

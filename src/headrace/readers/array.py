@@ -7,7 +7,7 @@ import numpy as np
 
 from headrace.arguments import check_ids
 from headrace.arrays import Array, DType, Indices
-from headrace.conversion import held
+from headrace.arrays.conversion import held
 from headrace.errors import bad_type, bad_value
 from headrace.readers.reader import Spec, check_read
 from headrace.readers.shared.format_error import FormatError, bad_file, opening

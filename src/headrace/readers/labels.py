@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from headrace.arguments import check_dtype, check_ids, check_int, hint_of_raw, keeps_kind
 from headrace.arrays import Array, DType, Indices, fingerprint
-from headrace.conversion import unheld
+from headrace.arrays.conversion import unheld
 from headrace.errors import ArgumentError, bad_type, bad_value
 from headrace.readers.array import take_rows
 from headrace.readers.reader import Spec, check_read

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from headrace.arrays import Array, DType, Indices
-from headrace.conversion import UnheldError, held
+from headrace.arrays.conversion import UnheldError, held
 from headrace.ragged import RaggedOut, elements_of, gather
 from headrace.readers.array import take_rows
 from headrace.readers.reader import Spec

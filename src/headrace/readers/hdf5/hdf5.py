@@ -12,7 +12,7 @@ import numpy as np
 
 from headrace.arguments import check_path
 from headrace.arrays import Indices
-from headrace.conversion import UnheldError
+from headrace.arrays.conversion import UnheldError
 from headrace.errors import bad_value, missing_extra
 from headrace.per_process import PerProcess
 from headrace.pytree import Tree

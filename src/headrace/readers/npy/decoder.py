@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from headrace.arguments import check_dtype, hint_of_raw, keeps_kind
 from headrace.arrays import Array
-from headrace.conversion import UnheldError, held
+from headrace.arrays.conversion import UnheldError, held
 from headrace.readers.npy.header import MAX_START_BYTES, NpyLayout, parse_header, read_header
 from headrace.readers.reader import Spec
 from headrace.readers.shared.format_error import FormatError

@@ -14,7 +14,7 @@ import numpy as np
 
 from headrace.arguments import check_int
 from headrace.arrays import Array, Indices
-from headrace.conversion import held, may_change
+from headrace.arrays.conversion import held, may_change
 from headrace.per_process import PerProcess
 from headrace.pytree import nbytes
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from headrace.arguments import check_dtype, keeps_kind
 from headrace.arrays import Indices, fingerprint
-from headrace.conversion import UnheldError, held
+from headrace.arrays.conversion import UnheldError, held
 from headrace.errors import ArgumentError, bad_value
 from headrace.pytree import Tree, map_leaves, named_leaves
 from headrace.ragged import Ragged, held_samples

@@ -11,7 +11,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from headrace.arrays import Array, Indices
-from headrace.conversion import UnheldError
+from headrace.arrays.conversion import UnheldError
 from headrace.errors import (
     FileMissingError,
     SampleNotFoundError,

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from headrace.arrays import Array, Indices, address
-from headrace.conversion import UnheldError
+from headrace.arrays.conversion import UnheldError
 from headrace.ragged import Ragged, RaggedOut, fill
 from headrace.readers.arrow.values import OUTSIDE, Fault, RaggedValues, first_fault
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from headrace.arguments import check_dtype, hint_of_raw, keeps_kind
 from headrace.arrays import Array, DType
-from headrace.conversion import UnheldError, held
+from headrace.arrays.conversion import UnheldError, held
 from headrace.errors import bad_type, bad_value
 from headrace.pytree import Tree, leaves, map_leaves
 from headrace.readers.reader import Out, Spec, Specs, is_specs
