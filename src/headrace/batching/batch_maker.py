@@ -25,7 +25,7 @@ from headrace.batching.transforms import (
 from headrace.errors import ArgumentError, SampleError, stopped_early
 from headrace.pytree import Tree, leaves, map_leaves, nbytes
 from headrace.ragged import Ragged
-from headrace.readers.access import access_of, ids_of
+from headrace.readers.access import access_of, ids_at
 from headrace.readers.reader import (
     Batched,
     Reader,
@@ -198,10 +198,13 @@ class BatchMaker:
 
     def _name(self, error: SampleError) -> None:
         """Has the error of a transform, which knows no files, say what the sample is called."""
-        known = (ids_of(reader) for reader in leaves(self._readers))
+        if error.index is None:
+            return
+        index = np.array([error.index])
+        known = (ids_at(reader, index) for reader in leaves(self._readers))
         ids = next((ids for ids in known if ids is not None), None)
-        if ids is not None and error.index is not None:
-            error.args = (f"{error}, which is {ids[error.index]!r}",)
+        if ids is not None:
+            error.args = (f"{error}, which is {ids[0]!r}",)
 
     def _read_batch(self, indices: Indices) -> Tree[Batched]:
         empty = self._memory.empty
