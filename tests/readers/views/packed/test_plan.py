@@ -14,6 +14,7 @@ LENGTHS = {
     "zeros among them": np.array([0, 3, 0, 0, 1, 4, 0]),
     "one sample": np.array([5]),
     "one giant": np.array([1, 2, 10_000, 3]),
+    "several blocks of which some are cut": np.arange(200) * 7919 % 97 // (1 + np.arange(200) % 9),
     "full rows alone": np.array([8, 16, 8]),
     "nothing": np.zeros(3, np.int64),
     "no samples": np.zeros(0, np.int64),

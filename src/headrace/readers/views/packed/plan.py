@@ -28,6 +28,9 @@ from headrace.readers.views.random_keys import random_keys
 # Of samples that are joined, it is kept which comes where each row begins; of shorter rows, where
 # one of those begins that have so many samples together, to find others in little time.
 _SAMPLES_IN_A_STEP = 4
+# Of samples that are cut, it is kept how many rows are cut off those before each block of so many:
+# a search among fewer numbers, and then along lengths that lie side by side in memory.
+_SAMPLES_IN_A_BLOCK = 64
 
 
 class Pieces(NamedTuple):
@@ -85,12 +88,13 @@ class Fitted:
 
     def __init__(self, lengths: Indices, length: int, max_segments: int | None, seed: int) -> None:
         self._length, self._lengths = length, compact(lengths)
-        # Of all samples up to each, the rows that are cut off; None if none are.
-        self._cut: Array | None = None
+        # The rows that are cut off samples before each block, and off all of them.
+        self._cut: Array = np.zeros(1, np.uint8)
         left = lengths
         if lengths.max(initial=0) > length:
-            self._cut = compact(np.cumsum(lengths // length))
-            left = lengths % length
+            cut, left = np.divmod(lengths, length)
+            blocks = np.arange(0, len(lengths), _SAMPLES_IN_A_BLOCK)
+            self._cut = compact(np.append(0, np.cumsum(np.add.reduceat(cut, blocks))))
         samples = np.flatnonzero(left)
         row_of = _fitted_rows(left[samples], length, max_segments, seed)
         # Within a row in the order of the source.
@@ -99,52 +103,61 @@ class Fitted:
 
     @property
     def _n_cut(self) -> int:
-        return 0 if self._cut is None else int(self._cut[-1])
-
-    def _arrays(self) -> list[Array]:
-        cut = [] if self._cut is None else [self._cut]
-        return [self._lengths, self._samples, self._bounds, *cut]
+        return int(self._cut[-1])
 
     @property
     def nbytes(self) -> int:
-        return sum(array.nbytes for array in self._arrays())
+        arrays = (self._lengths, self._samples, self._bounds, self._cut)
+        return sum(array.nbytes for array in arrays)
 
     def __len__(self) -> int:
         return self._n_cut + len(self._bounds) - 1
 
     def pieces(self, rows: Indices) -> Pieces:
-        if self._cut is None:
-            return self._fitted(np.arange(len(rows)), rows)
-        is_cut, fitted = rows < self._n_cut, rows - self._n_cut
-        both = (
-            self._cut_off(np.flatnonzero(is_cut), rows[is_cut]),
-            self._fitted(np.flatnonzero(~is_cut), fitted[~is_cut]),
-        )
-        joined = [np.concatenate(parts) for parts in zip(*both, strict=True)]
-        in_order = np.argsort(joined[0], kind="stable")
-        return Pieces(*(part[in_order] for part in joined))
+        if not self._n_cut:
+            counts, samples = self._fitted(rows)
+            which = _repeated(counts)
+            lengths = _at(self._lengths, samples)
+            begins = np.zeros(len(which), np.int64)
+            return Pieces(which, _columns(counts, lengths), samples, begins, lengths, lengths)
+        is_cut = rows < self._n_cut
+        is_fitted = ~is_cut
+        counts = np.ones(len(rows), np.int64)
+        counts[is_fitted], fitted = self._fitted(rows[is_fitted] - self._n_cut)
+        which = _repeated(counts)
+        firsts = (np.cumsum(counts) - counts)[is_cut]
+        samples = np.empty(len(which), np.int64)
+        samples[is_fitted[which]] = fitted
+        samples[firsts], cut_at = self._cut_off(rows[is_cut])
+        lengths = _at(self._lengths, samples)
+        sizes = lengths % self._length
+        begins = lengths - sizes
+        sizes[firsts], begins[firsts] = self._length, cut_at
+        return Pieces(which, _columns(counts, sizes), samples, begins, sizes, lengths)
 
     def fingerprint(self) -> str:
-        return _hash(f"fitted {self._length}", self._arrays())
+        arrays = [self._lengths, self._samples, self._bounds]
+        if self._n_cut:
+            arrays.append(compact(np.cumsum(self._lengths.astype(np.int64) // self._length)))
+        return _hash(f"fitted {self._length}", arrays)
 
-    def _fitted(self, numbers: Indices, rows: Indices) -> Pieces:
-        """What lies in rows that best fit has filled, which are the rows of these numbers."""
-        which, at = _ranges(_at(self._bounds, rows), _at(self._bounds, rows + 1))
-        samples = _at(self._samples, at)
-        lengths = _at(self._lengths, samples)
-        sizes = lengths if self._cut is None else lengths % self._length
-        columns = _columns(which, sizes)
-        return Pieces(numbers[which], columns, samples, lengths - sizes, sizes, lengths)
+    def _fitted(self, rows: Indices) -> tuple[Indices, Indices]:
+        """How many samples lie in rows that best fit has filled, and which, row by row."""
+        starts = _at(self._bounds, rows)
+        counts = _at(self._bounds, rows + 1) - starts
+        return counts, _at(self._samples, _ranges(starts, counts))
 
-    def _cut_off(self, numbers: Indices, rows: Indices) -> Pieces:
-        """What lies in rows that are cut off longer samples."""
-        assert self._cut is not None
-        samples = self._cut.searchsorted(rows.astype(self._cut.dtype), "right")
-        lengths, length = _at(self._lengths, samples), self._length
-        first = _at(self._cut, samples) - lengths // length
-        sizes = np.full(len(rows), length)
-        columns = np.zeros(len(rows), np.int64)
-        return Pieces(numbers, columns, samples, (rows - first) * length, sizes, lengths)
+    def _cut_off(self, rows: Indices) -> tuple[Indices, Indices]:
+        """Of which sample each of these rows is cut off, and where in that it begins."""
+        blocks = self._cut[1:].searchsorted(rows.astype(self._cut.dtype), "right")
+        rows = rows - _at(self._cut, blocks)
+        blocks = blocks * _SAMPLES_IN_A_BLOCK
+        # What is beyond the last sample lies behind the one that is sought.
+        samples = blocks[:, None] + np.arange(_SAMPLES_IN_A_BLOCK)
+        cut = self._lengths.take(samples, mode="clip") // self._length
+        upto = np.cumsum(cut, axis=1, dtype=np.int64)
+        found = np.arange(len(rows)), (upto > rows[:, None]).argmax(axis=1)
+        return blocks + found[1], (rows - upto[found] + cut[found]) * self._length
 
 
 class Joined:
@@ -161,21 +174,22 @@ class Joined:
         samples = np.flatnonzero(lengths)
         order = samples[stable_argsort(_keys(len(samples), seed))]
         self._samples = compact(order)
-        self._ends = compact(np.cumsum(lengths[order]))
+        # Sample i of the order begins at bounds[i] and ends at bounds[i + 1].
+        self._bounds = compact(np.append(0, np.cumsum(lengths[order])))
         # The sample of every so many values, so that a search begins near its end.
         values = -(-self._n_values // max(1, len(order) // _SAMPLES_IN_A_STEP))
         self._step = max(1, -(-values // length)) * length
         every = np.arange(self._n_values // self._step + 2) * self._step
-        every = np.minimum(every, self._n_values).astype(self._ends.dtype)
-        self._near = compact(self._ends.searchsorted(every, "right"))
+        every = np.minimum(every, self._n_values).astype(self._bounds.dtype)
+        self._near = compact(self._bounds[1:].searchsorted(every, "right"))
 
     @property
     def _n_values(self) -> int:
-        return int(self._ends[-1]) if len(self._ends) else 0
+        return int(self._bounds[-1])
 
     @property
     def nbytes(self) -> int:
-        return self._samples.nbytes + self._ends.nbytes + self._near.nbytes
+        return self._samples.nbytes + self._bounds.nbytes + self._near.nbytes
 
     def __len__(self) -> int:
         return -(-self._n_values // self._length)
@@ -185,20 +199,17 @@ class Joined:
         starts, stops = bounds.reshape(2, -1)
         first, after = self._of_values(bounds).reshape(2, -1)
         # What comes at the end of a row is in it as well, unless it begins there.
-        which, at = _ranges(first, after + (self._starts(after) < stops))
-        sample_starts, sample_ends = self._starts(at), _at(self._ends, at)
-        lengths = sample_ends - sample_starts
+        counts = after + (_at(self._bounds, after) < stops) - first
+        at, which = _ranges(first, counts), _repeated(counts)
+        sample_starts, sample_ends = _at(self._bounds, at), _at(self._bounds, at + 1)
         begins = np.maximum(starts[which] - sample_starts, 0)
         sizes = np.minimum(stops[which], sample_ends) - sample_starts - begins
         columns = sample_starts + begins - starts[which]
+        lengths = sample_ends - sample_starts
         return Pieces(which, columns, _at(self._samples, at), begins, sizes, lengths)
 
     def fingerprint(self) -> str:
-        return _hash(f"joined {self._length}", [self._samples, self._ends])
-
-    def _starts(self, at: Indices) -> Indices:
-        """Where these samples begin, by their places in the order."""
-        return np.where(at > 0, _at(self._ends, at - 1), 0)
+        return _hash(f"joined {self._length}", [self._samples, self._bounds[1:]])
 
     def _of_values(self, values: Indices) -> Indices:
         """Which of the samples, in their order, these values are in: the first that ends later.
@@ -210,7 +221,7 @@ class Joined:
         high = np.where(beyond > 0, _at(self._near, near + 1), low)
         while (low < high).any():
             middle = (low + high) // 2
-            ends_later = self._ends.take(middle, mode="clip") > values
+            ends_later = self._bounds.take(middle + 1, mode="clip") > values
             high = np.where(ends_later, middle, high)
             low = np.minimum(np.where(ends_later, low, middle + 1), high)
         return low
@@ -245,18 +256,24 @@ def _at(numbers: Array, indices: Indices) -> Indices:
     return numbers[indices].astype(np.int64)
 
 
-def _ranges(starts: Indices, stops: Indices) -> tuple[Indices, Indices]:
-    """The numbers of all ranges, one after the other, and of which range each is."""
-    counts = stops - starts
-    which = np.repeat(np.arange(len(counts)), counts)
-    return which, np.arange(len(which)) + (starts - np.cumsum(counts) + counts)[which]
+def _repeated(counts: Indices) -> Indices:
+    """0, 1, 2, ..., each as often as its count says."""
+    return np.repeat(np.arange(len(counts)), counts)
 
 
-def _columns(rows: Indices, sizes: Indices) -> Indices:
-    """Where each piece begins in its row, of rows without gaps."""
+def _ranges(starts: Indices, counts: Indices) -> Indices:
+    """The numbers of all ranges, one after the other."""
+    stops = np.cumsum(counts)
+    offsets = np.repeat(starts - stops + counts, counts)
+    offsets += np.arange(len(offsets))
+    return offsets
+
+
+def _columns(counts: Indices, sizes: Indices) -> Indices:
+    """Where each piece begins in its row, of rows without gaps that have so many pieces each."""
     before = np.cumsum(sizes) - sizes
-    is_first = np.diff(rows, prepend=-1) > 0
-    columns: Indices = before - before[is_first][np.cumsum(is_first) - 1]
+    firsts = np.cumsum(counts) - counts
+    columns: Indices = before - np.repeat(before[firsts], counts)
     return columns
 
 
