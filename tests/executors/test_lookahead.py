@@ -5,11 +5,13 @@ import os
 import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from headrace import Threads
+from headrace.executors import lookahead, tasks
 
 # For what should take milliseconds: only something that hangs takes longer.
 DEADLINE = 30
@@ -35,15 +37,19 @@ def numbers_ahead(results, keys, n):
 def test_looks_ahead_little_at_first_and_never_more_than_128(n):
     keys = itertools.count()
     executor = Threads(n, lookahead_bytes=2**40)
-    ahead = list(numbers_ahead(executor.map(bytes, keys), keys, 20))
+    ahead = list(numbers_ahead(executor.map(bytes, keys), keys, 40))
     executor.close()
     assert ahead[0] <= 4
     assert max(ahead) == 128
     assert all(after <= max(2 * before, 4) for before, after in itertools.pairwise(ahead))
 
 
-def test_looks_no_further_ahead_while_all_workers_are_busy():
+@pytest.mark.parametrize("waits", [False, True], ids=["both work", "one waits for the other"])
+def test_looks_further_ahead_only_if_workers_wait(monkeypatch, waits):
     gates, started, keys = [threading.Event() for _ in range(60)], set(), itertools.count()
+    clock = SimpleNamespace(now_s=0.0)
+    for module in (lookahead, tasks):
+        monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: clock.now_s))
 
     def make(key):
         started.add(key)
@@ -57,16 +63,27 @@ def test_looks_no_further_ahead_while_all_workers_are_busy():
 
     def both_work_and_the_consumer_waits(key):
         frame = sys._current_frames().get(consumer.ident)
-        return key + 1 in started and frame is not None and frame.f_code.co_name == "result"
+        return {key, key + 1} <= started and frame is not None and frame.f_code.co_name == "result"
 
-    for key in range(50):
+    for key in range(0, 50, 2):
         wait_until(lambda key=key: both_work_and_the_consumer_waits(key))
+        clock.now_s += 1
+        if waits:
+            gates[key + 1].set()
+            wait_until(lambda: results.ready)
+            clock.now_s += 1
         gates[key].set()
-    consumer.join(DEADLINE)
+        if not waits:
+            wait_until(lambda key=key: both_work_and_the_consumer_waits(key + 1))
+            clock.now_s += 1
+            gates[key + 1].set()
+        elif len(started) > key + 2:
+            break
     for gate in gates:
         gate.set()
+    consumer.join(DEADLINE)
     executor.close()
-    assert next(keys) <= 50 + 3
+    assert (next(keys) > 50 + 2) == waits
 
 
 def test_bytes_of_larger_batches_narrow_the_look_ahead():

@@ -1,6 +1,7 @@
 """Look-ahead: results in the order of their keys, made ahead within a budget in bytes."""
 
 import os
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 
@@ -15,6 +16,10 @@ _LOOKAHEAD_BYTES_EACH = 32 * 2**20
 # Beyond this, more batches would smooth nothing, and those of a few bytes cost more than their
 # bytes.
 _MOST_AHEAD = 128
+# Look-ahead grows where workers had nothing to do for more than this share of the time, of which
+# so much is forgotten with each result: it does not grow for being held up once.
+_IDLE_SHARE = 1 / 8
+_FORGOTTEN = 1 / 8
 
 
 def available_cpus() -> int:
@@ -92,6 +97,7 @@ def _results(
     pool = start_pool()
     limit = least = min(workers, 2)  # until the first result tells how large they are
     largest = 1
+    work = _Work(workers)
     tasks: deque[Task[Key, Result]] = deque()
 
     def top_up() -> None:
@@ -114,22 +120,54 @@ def _results(
             top_up()
             if not tasks:
                 return
-            busy = len(tasks) - len(finished)
             task = tasks.popleft()
             result = task.result()
-            idle = busy < workers or len(tasks) - len(finished) < workers - 1
             copying_s[0] += task.copying_s
-            del task
             largest = max(largest, nbytes(result))
-            most = min(lookahead_bytes // largest, _MOST_AHEAD)
+            most = max(least, min(lookahead_bytes // largest, _MOST_AHEAD))
             # Grows from a small start, so that who takes few batches does not make many, and only
-            # where workers ran out of work: where they are the slower ones, more would only take
+            # where workers run out of work: where they are the slower ones, more would only take
             # memory.
-            limit = max(least, min(limit + max(1, limit - 1) if idle else limit, most))
+            if limit < workers or (limit < most and work.ran_out((task, *tasks))):
+                limit += max(1, limit - 1)
+            limit = min(limit, most)
+            del task
             top_up()  # before the consumer goes to work on this batch
+            work.given(len(tasks) - len(finished))
             delivered = [result]
             del result
             yield delivered.pop()  # with no name for it here, it is the consumer's alone
     finally:
         for task in tasks:
             task.cancel()
+
+
+class _Work:
+    """Whether workers have enough work."""
+
+    def __init__(self, workers: int) -> None:
+        self._workers = workers
+        self._idle_s = self._elapsed_s = 0.0
+        self.given(workers)
+
+    def given(self, tasks: int) -> None:
+        """So many tasks are there for them now."""
+        self._tasks, self._given_s = tasks, time.perf_counter()
+
+    def ran_out(self, tasks: Iterable[Task[Key, Result]]) -> bool:
+        """Whether they have had nothing to do for much of the time since it was so last.
+
+        Args:
+            tasks: those that were given, and others that ended before.
+        """
+        now_s = time.perf_counter()
+        ends_s = sorted(task.ended_s for task in tasks if task.ended_s > self._given_s)
+        spare = self._tasks - self._workers
+        idle_s = sum(now_s - end_s for end_s in ends_s[max(0, spare) :])
+        idle_s += max(0, -spare) * (now_s - self._given_s)
+        self._idle_s = (1 - _FORGOTTEN) * self._idle_s + idle_s / self._workers
+        self._elapsed_s = (1 - _FORGOTTEN) * self._elapsed_s + now_s - self._given_s
+        ran_out = self._idle_s > _IDLE_SHARE * self._elapsed_s
+        if ran_out:
+            self._idle_s = 0.0
+        return ran_out

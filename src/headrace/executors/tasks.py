@@ -6,6 +6,7 @@ a result wakes nobody but the consumer that waits for it.
 
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Generic, Protocol, TypeAlias
@@ -39,11 +40,14 @@ class Task(Generic[Key, Result]):
     Args:
         function: to be called with `argument`. It is None once that is over or not wanted any more.
         finished: gets a None when the call has ended, until its result is taken.
+
+    Attributes:
+        ended_s: when the call has ended, of `time.perf_counter`; 0 before.
     """
 
     __slots__ = (
-        "_done", "_error", "_finished", "_result", "argument", "copying_s", "function",
-        "workers_lost",
+        "_done", "_error", "_finished", "_result", "argument", "copying_s", "ended_s",
+        "function", "workers_lost",
     )  # fmt: skip
 
     _result: Result
@@ -54,7 +58,7 @@ class Task(Generic[Key, Result]):
         self.function: Callable[[Key], Result] | None = function
         self.argument: Key | None = argument
         self.workers_lost = 0
-        self.copying_s = 0.0
+        self.copying_s = self.ended_s = 0.0
         self._finished = finished
         self._error: BaseException | None = None
         self._done = threading.Lock()
@@ -90,6 +94,7 @@ class Task(Generic[Key, Result]):
 
     def _end(self) -> None:
         self.function = self.argument = None
+        self.ended_s = time.perf_counter()
         self._finished.append(None)
         self._done.release()
 
