@@ -90,7 +90,7 @@ def test_after_a_break_comes_the_epoch_that_was_set(processes):
 @cell("resume within an epoch", "workers")
 def test_after_load_state_the_next_batch_comes(processes):
     habits = processes[0]["resuming"]
-    assert len(habits) == 5
+    assert len(habits) == 6
     for habit in habits:
         expected = expected_epochs(len(processes), 3, "split_batches" in habit)
         for process, (first, second, third) in zip(processes, expected, strict=True):
@@ -105,6 +105,13 @@ def test_what_was_saved_at_the_end_of_an_epoch_goes_on_with_the_next(processes):
         expected = expected_epochs(len(processes), 3, "split_batches" in habit)
         for process, (first, second, third) in zip(processes, expected, strict=True):
             assert process["resuming at the end"][habit] == [first + second, [third]], habit
+
+
+@cell("resume within an epoch", "resume at an epoch's end")
+def test_a_loader_that_has_loaded_its_state_goes_on_there_once_it_is_prepared(processes):
+    expected = expected_epochs(len(processes), 3)
+    for process, (_, second, third) in zip(processes, expected, strict=True):
+        assert process["loaded before"] == [[second, third], [second[STOP:], third]]
 
 
 @cell("resume within an epoch")

@@ -18,7 +18,7 @@ import headrace as hr
 
 TRAINING = {
     "default": {},
-    "workers": {"num_workers": 2},
+    "workers": {"num_workers": 2, "persistent_workers": True},
     "split_batches": {"split_batches": True},
     "split_batches, workers": {
         "split_batches": True,
@@ -42,6 +42,7 @@ RESUMING = {
     "skip_first_batches": {},
     "skip_first_batches, workers": {"num_workers": 2},
     "skip_first_batches, split_batches": {"split_batches": True},
+    "skip_first_batches, dispatch_batches": {"dispatch_batches": True},
     "use_stateful_dataloader": {"use_stateful_dataloader": True},
     "use_stateful_dataloader, workers": {"use_stateful_dataloader": True, "num_workers": 2},
 }
@@ -110,9 +111,21 @@ def resuming(folder, options, stop):
         batches.set_epoch(epoch)
         rest = batches
         if epoch == 1 and not stateful:
-            rest = accelerator.skip_first_batches(batches, stop)
+            # It takes one of each process at every step, and skips them one by one.
+            each = accelerator.num_processes if "dispatch_batches" in options else 1
+            rest = accelerator.skip_first_batches(batches, stop * each)
         after.append(seen(rest))
     return before, after
+
+
+def loaded_before(steps):
+    """A loader that was moved by its own state, of after so many steps, before it was prepared."""
+    stopped = loader_of()
+    stopped.seek(1, steps * PartialState().num_processes)
+    loader = loader_of()
+    loader.load_state_dict(stopped.state_dict())
+    _, batches, _, _ = prepared(loader)
+    return [seen(batches) for _ in range(2)]
 
 
 def forgotten_epoch(folder):
@@ -203,6 +216,7 @@ def main(folder):
             name: resuming(folder / f"end-{number}", options, None)
             for number, (name, options) in enumerate(RESUMING.items())
         },
+        "loaded before": [loaded_before(steps) for steps in (0, STOP)],
         "forgotten epoch": forgotten_epoch(folder / "forgotten"),
         "registered": registered(folder / "registered"),
         "own ranks": own_ranks(folder / "ranks"),

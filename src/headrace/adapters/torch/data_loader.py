@@ -197,7 +197,7 @@ class HeadraceDataLoader(torch_data.DataLoader[Any]):
 
     def set_epoch(self, epoch: int) -> None:
         """As `Loader.set_epoch`."""
-        self.dataset.set_epoch(epoch)
+        self.dataset.feed.cursor.set_epoch(epoch)
 
     def __repr__(self) -> str:
         workers = f", num_workers={self.num_workers}" if self.num_workers else ""

@@ -98,8 +98,8 @@ class Dataset(torch_data.Dataset[Any]):
         return np.where(indices < 0, indices + n, indices)
 
     def set_epoch(self, epoch: int) -> None:
-        """As `Loader.set_epoch`; the samples by number get the random numbers of that epoch."""
-        self.feed.cursor.set_epoch(epoch)
+        """As that of the samplers; the samples by number get the random numbers of that epoch."""
+        self.feed.cursor.count_epoch(epoch)
 
     def state_dict(self) -> dict[str, int]:
         """For torchdata's StatefulDataLoader: the place of the batch that was fetched last."""

@@ -29,6 +29,9 @@ class EpochNumbers(list[int]):
     def __add__(self, others: Any) -> Any:
         return EpochNumbers(super().__add__(others), self.epoch)
 
+    def __radd__(self, others: Any) -> Any:
+        return EpochNumbers([*others, *self], self.epoch)
+
 
 class KeyedNumbers(EpochNumbers):
     """The sample numbers of a batch, with its key. Trainers may change the list where it is."""
