@@ -31,6 +31,7 @@ from headrace.readers.shared.format_error import bad_sample
 from headrace.readers.source import common_length, readers_of, samples_hash
 from headrace.readers.views.parts import (
     access_of_parts,
+    ids_at_of_parts,
     ids_of_parts,
     read_parts,
     renumber_in,
@@ -99,6 +100,19 @@ class Concat:
         listed = [ids_of_parts(source) for source in self._sources]
         known = [ids for ids in listed if ids is not None]
         return [name for ids in known for name in ids] if len(known) == len(listed) else None
+
+    def ids_at(self, indices: Indices) -> list[str] | None:
+        """The names of these samples."""
+        of_samples = self._source_of(indices)
+        names = np.empty(len(indices), object)
+        for number, source in enumerate(self._sources):
+            rows = np.flatnonzero(of_samples == number)
+            ids = ids_at_of_parts(source, indices[rows] - self._begins[number])
+            if ids is None:
+                return None
+            names[rows] = ids
+        listed: list[str] = names.tolist()
+        return listed
 
     @functools.cached_property
     def access(self) -> Access:
@@ -179,7 +193,7 @@ class Concat:
     def stamps(self, indices: Indices) -> Stamps:
         """What changes with the files of samples."""
         stamps = np.ones(len(indices), np.uint64)
-        sources = np.searchsorted(self._begins, indices, side="right") - 1
+        sources = self._source_of(indices)
         for source, rows in rows_of_blocks(sources):
             of_source = indices[rows] - self._begins[source]
             stamps[rows] = stamps_of_parts(self._sources[source], of_source)
@@ -187,10 +201,12 @@ class Concat:
 
     def read(self, indices: Indices, out: Out) -> None:
         check_read(len(self), self.spec, indices, out)
-        # A source without samples begins where the next does, which is then the one that is found.
-        sources = np.searchsorted(self._begins, indices, side="right") - 1
-        for source, rows in rows_of_blocks(sources):
+        for source, rows in rows_of_blocks(self._source_of(indices)):
             self._read(source, rows, indices[rows], out)
+
+    def _source_of(self, indices: Indices) -> Indices:
+        # A source without samples begins where the next does, which is then the one that is found.
+        return np.searchsorted(self._begins, indices, side="right") - 1
 
     def _read(self, source: int, rows: Indices, indices: Indices, out: Out) -> None:
         """Reads samples of one source into these rows."""

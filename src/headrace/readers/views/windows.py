@@ -17,6 +17,7 @@ from headrace.readers.reader import Arrays, Out, Reader, Spec, Specs, check_read
 from headrace.readers.source import common_length, readers_of, samples_hash
 from headrace.readers.views.parts import (
     access_of_parts,
+    ids_at_of_parts,
     ids_of_parts,
     read_parts,
     renumber_in,
@@ -121,6 +122,10 @@ class Windows:
         """The name of the first sample of each window, in a new list; None if there are none."""
         ids = ids_of_parts(self._readers)
         return None if ids is None else [ids[start] for start in self._starts.all().tolist()]
+
+    def ids_at(self, indices: Indices) -> list[str] | None:
+        """The names of these windows."""
+        return ids_at_of_parts(self._readers, self._starts.at(indices))
 
     @functools.cached_property
     def access(self) -> Access:
