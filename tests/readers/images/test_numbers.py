@@ -61,11 +61,14 @@ def packed(numbers, bits):
     return np.packbits(of_each.reshape(len(numbers), -1).astype(np.uint8), axis=1).tobytes()
 
 
-def grey_png(numbers, bits):
-    rows = np.frombuffer(packed(numbers, bits), np.uint8).reshape(len(numbers), -1)
-    header = struct.pack(">IIBBBBB", numbers.shape[1], len(numbers), bits, 0, 0, 0, 0)
-    pixels = zlib.compress(np.pad(rows, ((0, 0), (1, 0))).tobytes())
-    chunks = (b"IHDR" + header, b"IDAT" + pixels, b"IEND")
+def png(numbers, bits, clear=None):
+    """A PNG of grey, shape (height, width), or of colours, of so many bits, one of them clear."""
+    rows = np.frombuffer(packed(numbers.reshape(len(numbers), -1), bits), np.uint8)
+    kind = 0 if numbers.ndim == 2 else 2
+    header = struct.pack(">IIBBBBB", numbers.shape[1], len(numbers), bits, kind, 0, 0, 0)
+    pixels = np.pad(rows.reshape(len(numbers), -1), ((0, 0), (1, 0)))
+    transparency = [] if clear is None else [b"tRNS" + np.asarray(clear, ">u2").tobytes()]
+    chunks = [b"IHDR" + header, *transparency, b"IDAT" + zlib.compress(pixels.tobytes()), b"IEND"]
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
         for chunk in chunks
@@ -76,8 +79,22 @@ def grey_png(numbers, bits):
 def test_indices_of_grey_are_not_spread_out(bits):
     numbers = CLASSES & (2**bits - 1)
     stored = [tiff(numbers, bits=bits), tiff(numbers, bits=bits, photometric=0)]
-    for data in [grey_png(numbers, bits), *stored]:
+    for data in [png(numbers, bits), *stored]:
         assert (decode_mask(data)[..., 0] == numbers).all()
+
+
+@pytest.mark.parametrize(
+    ("bits", "channels"),
+    [(1, ()), (2, ()), (4, ()), (8, ()), (16, ()), (8, (3,)), (16, (3,))],
+    ids=str,
+)
+def test_one_number_may_be_clear(bits, channels):
+    most = min(2**bits - 1, 2**16 - 2)
+    numbers = np.random.default_rng(0).integers(2, size=(33, 50, *channels)) * most
+    found = hr.ImageDecoder((33, 50), channels=4)(png(numbers, bits, numbers[0, 0]))
+    is_clear = (numbers == numbers[0, 0]).reshape(33, 50, -1).all(axis=-1)
+    assert ((found[..., 3] == 0) == is_clear).all()
+    assert (found[..., :3] == (numbers.reshape(33, 50, -1) > 0) * 255).all()
 
 
 def test_in_some_tiffs_larger_numbers_are_darker():
@@ -193,9 +210,16 @@ def test_what_has_no_sixteen_bits_is_refused(data, message):
         decode_deep(data)
 
 
-def test_numbers_outside_of_a_pixels_are_refused_as_colours_too():
+@pytest.mark.parametrize(
+    "data",
+    [tiff(DEPTHS.astype(np.float32), "<", 3), tiff(CLASSES.astype(np.int8) - 1, "<", 2)],
+    ids=["float32", "int8"],
+)
+def test_numbers_outside_of_a_pixels_are_refused_as_colours_and_indices_too(data):
     with pytest.raises(FormatError, match="signed numbers, fractions"):
-        hr.ImageDecoder(8)(tiff(DEPTHS.astype(np.float32), "<", 3))
+        hr.ImageDecoder(8)(data)
+    with pytest.raises(FormatError, match=r"signed numbers|no numbers of 8 bits"):
+        decode_mask(data)
 
 
 @pytest.mark.parametrize("compression", [None, "tiff_lzw", "tiff_adobe_deflate", "packbits"])

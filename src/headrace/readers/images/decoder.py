@@ -87,8 +87,8 @@ class ImageDecoder:
         decoder: "pillow", or "turbo", which is faster: JPEGs are decoded by simplejpeg, and images
             of 1 or 3 channels resized by cykooz.resizer. Or "opencv", faster again, by which they
             are resized with "bilinear" and `antialias=False`; with "nearest", as by all; and in no
-            other way. All round differently, by 1 or 2 of 255, so that states of a loader hold
-            which it is.
+            other way. All round differently, by 1 or 2 of 255, and by more at sharp edges with
+            "bicubic" and "lanczos", so that states of a loader hold which it is.
         fast_dct: decode JPEGs by a faster, less exact transform, as TensorFlow does: with
             `antialias=False`, pixels are Keras' but for 1 of 255. Not with decoder="pillow".
 
@@ -301,7 +301,7 @@ class ImageDecoder:
                 raise FormatError("it is not of one channel of 16 bits, as dtype='uint16' needs")
             return Image.fromarray(deep)
         if deep is not None:  # which Pillow would clip to eight
-            image = Image.fromarray(pillow.high_bits(image, deep))
+            image = pillow.high_bits(image, deep)
         if self._channels != 4:
             image.info.pop("transparency", None)
         mode = _MODES[self._channels]

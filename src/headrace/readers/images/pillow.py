@@ -34,7 +34,11 @@ _TURNS = (
     "ROTATE_90",
 )
 
-_WHITE_IS_ZERO, _PNG_BITS = 0, "bits"
+_WHITE_IS_ZERO, _SIGNED, _PNG_BITS = 0, 2, "bits"
+_NO_PIXELS = (
+    "it has signed numbers, fractions, or more than 16 bits. Read it with hr.Files and a function "
+    "of your own"
+)
 _MAX_SCANS = 500
 # The second bytes of markers: of a scan, and of the kinds of frames, which say how many channels an
 # image has.
@@ -92,11 +96,27 @@ def opened(data: bytes) -> "PIL.ImageFile.ImageFile":
             image = opener(io.BytesIO(data))
             if image.format == "PNG":
                 image.info[_PNG_BITS] = data[24]
+                _set_clear(image, data[24])
             return image
     if not data:
         raise FormatError("it is empty")
     kinds = "JPEG, PNG, WebP, BMP, GIF or TIFF"
     raise FormatError(f"it begins with {data[:12]!r}, as no {kinds} does")
+
+
+def _set_clear(image: "PIL.Image.Image", bits: int) -> None:
+    """Makes the grey or the colour that is clear in a PNG one of 8 bits, as its pixels become.
+
+    Pillow compares these with the number that is stored.
+    """
+    clear = image.info.get("transparency")
+    if isinstance(clear, int | tuple):  # not bytes, of a palette
+        values = np.asarray(clear)
+        if bits == 16:
+            values >>= 8
+        elif image.mode == "L":
+            values *= 255 // (2**bits - 1)
+        image.info["transparency"] = tuple(values.tolist()) if values.ndim else int(values)
 
 
 def orientation(image: "PIL.Image.Image") -> int:
@@ -185,9 +205,12 @@ def check_png(data: memoryview) -> None:
 def check_tiff(image: "PIL.Image.Image") -> None:
     """Raises an error unless a TIFF has as many strips or tiles as its height and width need.
 
-    Pillow leaves what lies in none of them black.
+    Pillow leaves what lies in none of them black. And one if its numbers are signed, of which
+    Pillow takes those of 8 bits for others: -1 for 255.
     """
     tags: Any = image.tag_v2  # type: ignore[attr-defined]
+    if _SIGNED in tags.get(339, ()):
+        raise FormatError(_NO_PIXELS)
     width, height = tags[256], tags[257]
     if 324 in tags:
         found, needed = len(tags[324]), -(-width // tags[322]) * -(-height // tags[323])
@@ -207,17 +230,18 @@ def sixteen_bits(image: "PIL.Image.Image") -> Array | None:
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):
         return np.asarray(image).astype(np.uint16)
     if image.mode in ("I", "F"):
-        raise FormatError(
-            "it has signed numbers, fractions, or more than 16 bits. Read it with hr.Files and a "
-            "function of your own"
-        )
+        raise FormatError(_NO_PIXELS)
     return None
 
 
-def high_bits(image: "PIL.Image.Image", deep: Array) -> Array:
-    """The brightness of an image with those pixels of 16 bits, as uint8."""
-    bright: Array = (deep >> 8).astype(np.uint8)
-    return ~bright if _is_inverted(image) else bright
+def high_bits(image: "PIL.Image.Image", deep: Array) -> "PIL.Image.Image":
+    """An image with those pixels of 16 bits, as one of the brightness."""
+    from PIL import Image
+
+    bright = (deep >> 8).astype(np.uint8)
+    found = Image.fromarray(~bright if _is_inverted(image) else bright)
+    found.info = image.info
+    return found
 
 
 def _is_inverted(image: "PIL.Image.Image") -> bool:
