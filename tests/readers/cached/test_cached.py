@@ -156,10 +156,16 @@ def test_an_error_in_a_map_names_the_sample(log):
 @pytest.mark.parametrize(
     ("stage", "said"),
     [
-        (lambda x: x[: 1 + int(x[0, 0] > 6)], r"map must .* sample 2 has the shape \(2, 3\)"),
+        (
+            lambda x: x[: 1 + int(x[0, 0] > 6)],
+            r"map must .* sample 2 has the shape \(2, 3\); expected is \(1, 3\)\.$",
+        ),
         (lambda x: x if x[0, 0] < 6 else {"x": x}, "what it returned of sample 1 is a dict"),
         (lambda x: (x, 1) if x[0, 0] < 6 else x, "expected is a tuple of 2"),
-        (lambda x: x if x[0, 0] < 6 else x + 1j, "has the dtype complex64; expected is float32"),
+        (
+            lambda x: x if x[0, 0] < 6 else x + 1j,
+            r"has the dtype complex64; expected is float32\.$",
+        ),
         (lambda x: None, "what it returned of sample 0 is a NoneType"),
     ],
 )

@@ -113,4 +113,4 @@ class Mapped:
 
 
 def _unfit(error: UnfitError) -> ArgumentError:
-    return ArgumentError(f"map must return samples like that of sample 0, but {error}.")
+    return ArgumentError(f"map must return samples like that of sample 0, but {error.what}.")

@@ -26,7 +26,16 @@ _NUMBERS = int | float | complex | np.generic
 
 
 class UnfitError(Exception):
-    """A sample is not what it must be; the message names it and says why."""
+    """A sample is not what it must be; the message names it and says why.
+
+    Args:
+        what: is wrong, as it is kept without `remedy`.
+        remedy: an argument of readers, which what is no reader has not.
+    """
+
+    def __init__(self, what: str, remedy: str = "") -> None:
+        super().__init__(f"{what}. {remedy}" if remedy else what)
+        self.what = what
 
 
 def check_spec(spec: object) -> Specs:
@@ -128,18 +137,19 @@ def write_sample(
             remedy = ""
             if differ_in_length(array.shape, spec.shape):
                 in_spec = ", or None in the shapes of spec=" if converts else ""
-                remedy = f". {REMEDY}{in_spec}"
+                remedy = f"{REMEDY}{in_spec}"
             raise UnfitError(
-                f"{where} has the shape {array.shape}; expected is {spec.shape}{remedy}"
+                f"{where} has the shape {array.shape}; expected is {spec.shape}", remedy
             )
         if not fits(array, spec, converts):
-            expected = (
-                f", which can't become the {spec.dtype} of spec without changing its kind"
+            found = f"{where} has the dtype {array.dtype}"
+            if not converts:
+                remedy = "To convert numbers, pass spec= to the reader"
+                raise UnfitError(f"{found}; expected is {spec.dtype}", remedy)
+            raise UnfitError(
+                f"{found}, which can't become the {spec.dtype} of spec without changing its kind"
                 f"{hint_of_raw(array.dtype)}"
-                if converts
-                else f"; expected is {spec.dtype}. To convert numbers, pass spec= to the reader"
             )
-            raise UnfitError(f"{where} has the dtype {array.dtype}{expected}")
         out[row] = held_of(array, spec.dtype, where)
     elif isinstance(spec, dict):
         if not isinstance(sample, Mapping):
