@@ -53,7 +53,7 @@ def test_what_is_no_int_or_slice_is_refused(rows):
     ("values", "offsets", "said"),
     [
         ([1, 2], OFFSETS, "values must be a numpy.ndarray"),
-        (np.array(["a", None]), OFFSETS, "without Python objects"),
+        (np.array(["a", None]), OFFSETS, "without Python objects, but one of them was given"),
         (np.array(5), OFFSETS, "at least one dimension"),
         (VALUES, [0, 7], "offsets must be a numpy.ndarray of integers"),
         (VALUES, np.array([0.0, 7.0]), "of integers, but one of float64 was given"),

@@ -296,8 +296,13 @@ def held_samples(values: Array, offsets: Indices, dtype: DType) -> Array:
 
 def check_offsets(values: Array, offsets: Indices) -> Indices:
     """`offsets`, if they say where samples in `values` begin; as `Ragged` takes them."""
-    if not isinstance(values, np.ndarray) or values.dtype.hasobject:
+    if not isinstance(values, np.ndarray):
         raise bad_type("values", values, "a numpy.ndarray without Python objects")
+    if values.dtype.hasobject:
+        raise ArgumentTypeError(
+            "values must be a numpy.ndarray without Python objects, but one of them was given. "
+            "Join the samples, as headrace.Ragged.of does."
+        )
     if not values.ndim:
         raise bad_value("values", values, "an array of at least one dimension")
     if not isinstance(offsets, np.ndarray):

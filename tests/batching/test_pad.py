@@ -107,6 +107,12 @@ def test_a_value_too_large_for_float16_is_an_error():
         hr.pad(value=-1e9)(halves)
 
 
+@pytest.mark.parametrize("value", [0.1, np.log(1e-10), np.array(0.1), np.float32(0.1)], ids=repr)
+def test_a_value_may_become_less_precise_as_samples_may(value):
+    halves = hr.Ragged(np.ones(3, np.float16), np.array([0, 3, 3]))
+    assert hr.pad(value=value)(halves)[1, 0] == np.float16(value)
+
+
 def test_a_batch_without_any_length_is_an_error():
     with pytest.raises(hr.ArgumentError, match="no part of the batch has such"):
         hr.pad()((np.zeros(3), np.zeros(3)))

@@ -48,6 +48,14 @@ def test_samples_come_back_in_order(tmp_path, name, shape, element, dtype):
     assert_manifests_hold(tmp_path / name)
 
 
+def test_the_header_of_many_values_has_room(tmp_path):
+    """Of none, as which it is begun, this one fits into 128 bytes; of as many as there are, not."""
+    kind = [("x" * 36, "int32"), ("y", "int32")]
+    values = np.arange(24_690, dtype="int32").view(kind)
+    pack(hr.RaggedArray(values, np.array([0, 5, len(values)])), tmp_path / "x.ragged")
+    assert np.array_equal(np.load(tmp_path / "x.ragged/values.npy"), values)
+
+
 @pytest.mark.parametrize("at", [0, 4, 10])
 def test_an_interrupted_run_is_gone_on_with(tmp_path, at):
     source, target = source_of((), "int64"), tmp_path / "x.ragged"
@@ -91,5 +99,12 @@ def test_images_with_boxes_go_to_parquet(tmp_path):
 
 
 def test_samples_of_one_shape_are_not_packed_to_ragged(tmp_path, source):
-    with pytest.raises(hr.ArgumentError, match=r"\.ragged for samples of one array of any length"):
+    said = r"\.ragged for samples of one array of any length.*--ragged all"
+    with pytest.raises(hr.ArgumentError, match=said):
         pack(hr.NpyFiles(source), tmp_path / "x.ragged")
+
+
+def test_what_parquet_can_not_hold_goes_to_ragged(tmp_path):
+    needed("x.parquet")
+    with pytest.raises(hr.ArgumentError, match=r"complex64.*Pack to \.ragged"):
+        pack(source_of((), "complex64"), tmp_path / "x.parquet")

@@ -129,6 +129,11 @@ def test_ragged_names_parts_and_is_told_once():
     for wrong in (1, [], [True], {"x": 1}):
         with pytest.raises(hr.ArgumentTypeError, match="ragged must be a bool"):
             hr.GetItem([{"x": [1]}], ragged=wrong)
-    for sample, said in (([1], "is no dict"), (([1], 2), "is no dict"), ({"y": [1]}, "among 'y'")):
+    for sample, said in (
+        ([1], "is no dict"),
+        (([1], 2), "is no dict"),
+        ({"y": [1]}, "among 'y'"),
+        ({"x": 1}, "a key of an array; .*'x'.* is one number"),
+    ):
         with pytest.raises(hr.ArgumentError, match=said):
             hr.GetItem([sample], ragged=["x"])

@@ -7,6 +7,7 @@ import numpy as np
 
 from headrace.arguments import MAX_SAMPLES, check_bool, check_int
 from headrace.arrays import Array, DType, Indices, aligned_empty
+from headrace.arrays.conversion import unheld
 from headrace.errors import ArgumentError, bad_type, bad_value
 from headrace.pytree import Tree, leaves, map_leaves, named_leaves
 from headrace.ragged import Ragged, bytes_of
@@ -174,15 +175,15 @@ class pad:  # noqa: N801  (it reads as a function where it is used)
 
 def _check_value(value: object, values: Array) -> None:
     """Raises an error unless the dtype can hold the value that is to be put in."""
-    try:
-        with np.errstate(all="ignore"):
-            held = np.asarray(value).astype(values.dtype)
-            fits = bool(held == value or (held != held and value != value))
-            if held.dtype.kind in "fc":  # where 1e9 equals the inf that float16 has for it
-                fits = fits and bool(np.isinf(held) == np.isinf(np.asarray(value)))
-    except (TypeError, ValueError):  # it is no number, or no text of one
-        fits = False
+    given, dtype = np.asarray(value), values.dtype
+    if given.dtype.kind in "biufc" and dtype.kind in "fc":  # it may become less precise
+        fits = not unheld(given, dtype) and (given.dtype.kind != "c" or dtype.kind == "c")
+    else:
+        try:
+            with np.errstate(all="ignore"):
+                held = given.astype(dtype)
+                fits = bool(held == value or (held != held and value != value))
+        except (TypeError, ValueError):  # it is no number, or no text of one
+            fits = False
     if not fits:
-        raise bad_value(
-            "value", value, f"one that {values.dtype} can hold", "Convert the samples before."
-        )
+        raise bad_value("value", value, f"one that {dtype} can hold", "Convert the samples before.")

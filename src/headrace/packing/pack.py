@@ -226,9 +226,14 @@ def _target_of(target: Path, columns: Columns, n: int, shape: Shape, nbytes: int
     ragged = [name for name, spec in columns.items() if spec.ragged]
     if target.suffix == ".ragged":
         if ragged != samples or len(samples) != 1:
+            remedy = (
+                "Read it with --ragged all, if its first axis may have any length."
+                if len(samples) == 1
+                else "Choose a name ending in .parquet, or one part with --columns."
+            )
             raise ArgumentError(
                 f"DST may end in .ragged for samples of one array of any length, but a sample has "
-                f"{_listed(columns)}. Choose a name ending in .parquet, or one part with --columns."
+                f"{_listed(columns)}. {remedy}"
             )
         files = {LABEL: f"{_stem(target)}.labels.npy"} if LABEL in columns else {}
         return RaggedTarget(columns, n, target.name, samples[0], files, shape, nbytes)

@@ -138,9 +138,10 @@ def _schema(columns: Columns) -> "pa.Schema":
         if spec.dtype.kind == "S" or (spec.dtype.kind == "V" and spec.dtype.names is None):
             kind = pa.binary(spec.dtype.itemsize)
         if kind is None or 0 in spec.shape:  # of which None is none
+            others = ".ragged" if spec.ragged else ".npy or .zarr"
             raise ArgumentError(
                 f"DST must be of a format that can hold the samples, but Parquet can't hold "
-                f"{name!r} of shape {spec.shape} and dtype {spec.dtype}. Pack to .npy or .zarr."
+                f"{name!r} of shape {spec.shape} and dtype {spec.dtype}. Pack to {others}."
             )
         if _is_of_bytes(spec):
             kind = pa.binary()

@@ -13,7 +13,7 @@ from headrace.packing.target import Columns, Shape, TargetState, most_in_a_batch
 from headrace.readers.npy.ragged_folder import OFFSETS, VALUES
 from headrace.readers.reader import Spec
 
-# Room for any number of values, as it is known with the last one only; as numpy leaves it.
+# Of the header of offsets, as numpy writes it.
 _HEADER_BYTES = 128
 
 
@@ -113,13 +113,6 @@ class RaggedTarget:
             "fortran_order": False,
             "shape": (length, *spec.element),
         }
+        # It leaves room for any length of the first axis, so that all are equally long.
         np.lib.format.write_array_header_1_0(header, description)
-        return _padded(header.getvalue())
-
-
-def _padded(header: bytes) -> bytes:
-    """The header of a .npy file, as long as any of them."""
-    text = header[10:].rstrip() + b"\n"
-    length = max(_HEADER_BYTES, -(-(10 + len(text)) // 64) * 64)
-    room = length - 10
-    return header[:8] + room.to_bytes(2, "little") + text[:-1].ljust(room - 1) + b"\n"
+        return header.getvalue()

@@ -165,6 +165,8 @@ def test_lists_of_what_is_no_number_are_named_with_what_would_help(tmp_path, kin
         ) as caught:
             kind.open(path, "words", ragged=ragged)
         assert "ragged=True" not in str(caught.value)
+    with pytest.raises(hr.ArgumentError, match=r"'words' is list<.*string>, whose element is"):
+        kind.open(path, "words", ragged=["words"])
     with pytest.raises(hr.ArgumentError, match=r"'text' is string.*their bytes, pass ragged=True"):
         kind.open(path, "text")
 

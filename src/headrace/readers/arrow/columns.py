@@ -118,11 +118,11 @@ def _choose(
         try:
             stored[key] = stored_as(kind, ragged[key])
         except FormatError as error:
-            if key in named:
-                allowed = f"keys of columns of lists, strings or binaries; column {name!r} {error}"
-                raise bad_value("ragged", key, allowed) from None
             of_list = f"is {kind}, whose element " if is_list(kind) else ""
             unfit[name] = f"column {name!r} {of_list}{error}"
+            if key in named:
+                allowed = f"keys of columns of lists of numbers, strings or binaries; {unfit[name]}"
+                raise bad_value("ragged", key, allowed) from None
             has_bytes = has_bytes or (has_any_length(kind) and not is_list(kind))
             fields += fields_of(kind, name)
     if unfit:

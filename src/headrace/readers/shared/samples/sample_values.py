@@ -59,7 +59,12 @@ def learned(sample: object, where: str, ragged: RaggedLeaves = False) -> Specs:
             bools in the structure of the sample; or a list of the keys of some, in a dict.
     """
     if isinstance(ragged, list):
-        return learned(sample, where, _by_key(ragged, sample))
+        specs: Any = learned(sample, where, _by_key(ragged, sample))
+        for key in ragged:
+            if isinstance(specs[key], Spec) and not specs[key].ragged:
+                allowed = f"a key of an array; {where}[{key!r}] is one number"
+                raise bad_value("ragged", key, allowed)
+        return specs
     if isinstance(sample, Mapping) and sample:
         return {
             key: learned(part, f"{where}[{key!r}]", _part(ragged, key))
