@@ -59,9 +59,11 @@ def learned(sample: object, where: str, ragged: RaggedLeaves = False) -> Specs:
             bools in the structure of the sample; or a list of the keys of some, in a dict.
     """
     if isinstance(ragged, list):
-        specs: Any = learned(sample, where, _by_key(ragged, sample))
+        specs = learned(sample, where, _by_key(ragged, sample))
+        assert isinstance(specs, dict)  # else the keys were refused
         for key in ragged:
-            if isinstance(specs[key], Spec) and not specs[key].ragged:
+            spec = specs[key]
+            if isinstance(spec, Spec) and not spec.ragged:
                 allowed = f"a key of an array; {where}[{key!r}] is one number"
                 raise bad_value("ragged", key, allowed)
         return specs
