@@ -156,6 +156,31 @@ def test_a_trainer_that_goes_on_counting_has_its_epochs(place, count, start):
     assert cursor.start == (count + 1, 0)
 
 
+def test_a_trainer_that_cycles_a_loader_within_its_epochs_has_them_after_a_state_too():
+    cursor = make_cursor()
+    cursor.count_epoch(0)
+    for _ in range(3 + 1):  # a pass and the first batch of the next one
+        cursor.advance()
+    states = [cursor.state_dict()]
+    cursor.count_epoch(1)
+    for _ in range(2 * 3 + 1):
+        cursor.advance()
+    states.append(cursor.state_dict())
+    assert cursor.copy().state_dict() == pickle.loads(pickle.dumps(cursor)).state_dict()
+    assert cursor.copy().state_dict() == states[1]
+    for count, state in enumerate(states):
+        for said in ([count], [count, count + 1], [count + 1]):
+            resumed = make_cursor()
+            resumed.load_state_dict(state)
+            for number in said:
+                resumed.count_epoch(number)
+            went_on = said == [count]
+            assert resumed.start == ((state["epoch"], 4) if went_on else (count + 1, 0))
+            resumed.advance()
+            resumed.count_epoch(count + 2)
+            assert resumed.start == (count + 2, 0)
+
+
 def test_a_count_means_itself_where_no_state_was_loaded():
     cursor = make_cursor()
     for count in 0, 3, 0:

@@ -11,6 +11,7 @@ pytest.importorskip("torch", reason="needs headrace[torch]")
 L = pytest.importorskip("lightning", reason="trains with Lightning")
 
 import torch
+from lightning.fabric import Fabric
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.tuner import Tuner
 from lightning.pytorch.utilities import CombinedLoader
@@ -291,6 +292,16 @@ def test_a_checkpoint_of_an_epochs_end_goes_on_with_the_next_one(tmp_path, held_
     assert train(3, tmp_path / "1.ckpt") == epochs(3, steps)[2 * steps :]
 
 
+@pytest.mark.xfail(reason="Lightning says the next but one epoch to the sampler", strict=True)
+def test_a_checkpoint_of_an_epochs_end_goes_on_with_the_next_one_to_a_number_of_steps(tmp_path):
+    at_end = ModelCheckpoint(tmp_path, "saved")
+    assert fit(make_train().to_torch(), max_epochs=1, callbacks=[at_end]).seen == epochs(1)
+    model = fit(
+        make_train().to_torch(), max_steps=9, max_epochs=-1, ckpt_path=at_end.best_model_path
+    )
+    assert model.seen == epochs(2)[6:9]
+
+
 @pytest.mark.cell("Lightning Trainer", "workers", "resume within an epoch")
 def test_workers_change_nothing(saved):
     loader = make_train().to_torch(num_workers=2)
@@ -304,19 +315,16 @@ def test_workers_change_nothing(saved):
 @pytest.mark.cell("Lightning Trainer", "resume within an epoch")
 def test_a_checkpoint_of_combined_loaders_goes_on_with_the_next_batch_of_each(tmp_path):
     def train(max_epochs, ckpt_path=None):
-        short = hr.Loader(np.arange(15), 5, seed=2).to_torch()
+        short = hr.Loader(np.arange(20), 5, seed=2).to_torch()
         loaders = {"long": make_train().to_torch(), "short": short}
         every_step = saving_every_step(tmp_path)
         options = {"callbacks": [every_step], "max_epochs": max_epochs, "ckpt_path": ckpt_path}
         return fit(CombinedLoader(loaders, "max_size_cycle"), **options).seen
 
-    whole = train(2)
-    # The short one begins its second pass of the epoch after 3 of 6 steps.
-    for step in 2, 3, 4, 8, 10:
-        assert (
-            train(1 + step // STEPS, tmp_path / f"{step}.ckpt")
-            == whole[step : STEPS * (1 + step // STEPS)]
-        )
+    whole = train(3)
+    # The short one begins its second pass of the epoch after 4 of 6 steps.
+    for step in 2, 5, 6, 8, 11, 12:
+        assert train(3, tmp_path / f"{step}.ckpt") == whole[step:]
 
 
 def test_a_model_that_a_trainer_makes_loaders_of_keeps_their_device():
@@ -328,3 +336,17 @@ def test_a_model_that_a_trainer_makes_loaders_of_keeps_their_device():
     for loader in None, make_held_out().to_torch(device="cpu"):
         assert [batch.tolist() for batch in trainer.predict(Own(), loader)] == HELD_OUT
         assert trainer.predict_dataloaders.device == torch.device("cpu")
+
+
+@pytest.mark.cell("Lightning Fabric", "peek", "resume within an epoch")
+@pytest.mark.parametrize("step", [2, 6, 15])
+def test_fabric_goes_on_from_a_state_whatever_it_has_iterated_over_before(tmp_path, step):
+    fabric = Fabric(accelerator="cpu", devices=1)
+    loader = make_train()
+    loader.seek(*divmod(step, STEPS))
+    fabric.save(tmp_path / "saved", {"data": fabric.setup_dataloaders(loader.to_torch())})
+    data = fabric.setup_dataloaders(make_train().to_torch())
+    assert [next(iter(data)).tolist() for _ in range(2)] == batches((0, 0), (1, 0))
+    fabric.load(tmp_path / "saved", {"data": data})
+    went_on = [batch.tolist() for _ in range(3) for batch in data]
+    assert went_on == epochs(6)[step : STEPS * (step // STEPS + 3)]

@@ -99,8 +99,8 @@ class Cursor:
     """
 
     __slots__ = (
-        *("_at", "_counted_from", "_followed_elsewhere", "_identity", "_loaded", "_lock"),
-        *("sampler", "samples_epoch"),
+        *("_at", "_counted", "_counted_from", "_followed_elsewhere", "_identity", "_loaded"),
+        *("_lock", "sampler", "samples_epoch"),
     )
 
     def __init__(self, sampler: BatchSampler, identity: Identity, place: Place) -> None:
@@ -110,7 +110,8 @@ class Cursor:
         # as other threads may look at it.
         self._at = place, True
         self._loaded: Place | None = None  # by a state, if nothing was delivered since
-        self._counted_from = 0  # the epoch in which a trainer's count is 0
+        self._counted: int | None = None  # the epoch that a trainer is in, if one counts them here
+        self._counted_from = 0  # the epoch in which its count is 0
         self._lock = PerProcess(threading.Lock)
         self.samples_epoch = 0
         self._followed_elsewhere = False
@@ -134,7 +135,9 @@ class Cursor:
 
     def copy(self, place: Place | None = None) -> "Cursor":
         """Another cursor, at the same place or at another one."""
-        return Cursor(self.sampler, self._identity, place or self.place)
+        copy = Cursor(self.sampler, self._identity, place or self.place)
+        copy._counted = self._counted
+        return copy
 
     def seek(self, epoch: int, step: int = 0) -> None:
         """Moves to where `step` of `epoch` begins.
@@ -164,18 +167,30 @@ class Cursor:
     def count_epoch(self, count: int) -> None:
         """Moves as `set_epoch`, for a trainer that counts epochs, and may not know of the state.
 
-        Fabric counts from 0 in every run. So 0 just after a state of a later epoch was loaded
-        means that epoch, and the counts that follow those which follow it. Any other count below
-        the epoch of a state leaves the place as it is, too: a loader that is cycled within a
-        trainer's epoch is ahead of it.
+        Some count from 0 in every run. So 0 just after a state of a later epoch was loaded means
+        that epoch, and the counts that follow those which follow it. Any other count below the
+        epoch of a state leaves the place as it is, too.
+
+        A loader that is cycled within a trainer's epoch gets ahead of it. The state says so then,
+        as the trainer's next epoch may be the one in which the place is, from its first batch.
         """
         check_int("epoch", count, 0, MAX_SAMPLES)
-        loaded = self._loaded if self._at == (self._loaded, True) else None
-        if loaded is not None:
-            self._counted_from = loaded.epoch if count == 0 else 0
-            if count < loaded.epoch:
-                return
-        self.set_epoch(self._counted_from + count)
+        place, ahead_of = self.place, self._ahead_of
+        is_loaded = self._at == (self._loaded, True)
+        if is_loaded:
+            self._counted_from = place.epoch if count == 0 and ahead_of is None else 0
+        epoch = self._counted_from + count
+        if not is_loaded:
+            self.set_epoch(epoch)
+        elif epoch > (place.epoch if ahead_of is None else ahead_of):
+            self._set(Place(epoch, 0))
+        self._counted = self.samples_epoch = epoch
+
+    @property
+    def _ahead_of(self) -> int | None:
+        """The epoch that a trainer is in, if passes after that of this epoch have begun."""
+        counted = self._counted
+        return None if counted is None or self.place <= (counted + 1, 0) else counted
 
     def advance(self) -> Place:
         """Moves on by a step, in this epoch or to the start of the next; the new place."""
@@ -207,12 +222,12 @@ class Cursor:
         return after
 
     def __getstate__(self) -> "_Parts":
-        loaded, counted_from = self._loaded, self._counted_from
-        return self.sampler, self._identity, self._at, loaded, counted_from, self.samples_epoch
+        counts = self._counted, self._counted_from, self.samples_epoch
+        return self.sampler, self._identity, self._at, self._loaded, counts
 
     def __setstate__(self, state: "_Parts") -> None:
-        self.sampler, self._identity, self._at, loaded, counted_from, self.samples_epoch = state
-        self._loaded, self._counted_from = loaded, counted_from
+        self.sampler, self._identity, self._at, self._loaded, counts = state
+        self._counted, self._counted_from, self.samples_epoch = counts
         self._lock = PerProcess(threading.Lock)
         self._followed_elsewhere = False
 
@@ -221,6 +236,7 @@ class Cursor:
             place = self.sampler.normal(place)  # all steps from there on may be left out
         with self._lock.get():
             self._at = place, True
+            self._counted = None
             self._followed_elsewhere = False
 
     def state_dict(self) -> State:
@@ -246,6 +262,8 @@ class Cursor:
         }
         if self.sampler.left_out:
             state["skip"] = self.sampler.left_out.as_list()
+        if self._ahead_of is not None:
+            state["trainer_epoch"] = self._ahead_of
         return state
 
     def load_state_dict(self, state: State) -> None:
@@ -255,12 +273,14 @@ class Cursor:
             StateError: (a ValueError) the state is damaged, or of other samples, another order or
                 another version of the transform.
         """
-        place, left_out, problem = Place(0, 0), [], None
+        place, left_out, trainer_epoch, problem = Place(0, 0), [], None, None
         try:
             entries = state if isinstance(state, dict) else {}
             place = _checked_place(entries.get("epoch", -1), entries.get("position", -1))
             if "skip" in entries:
                 left_out = parsed("skip", entries["skip"])
+            if "trainer_epoch" in entries:
+                trainer_epoch = check_int("trainer_epoch", entries["trainer_epoch"], 0, MAX_SAMPLES)
         except (ArgumentError, ArgumentTypeError) as error:
             problem = error  # if the state is one of such a loader at all
         expected = {"format": _STATE_FORMAT, **self._identity.entries(place)}
@@ -282,7 +302,7 @@ class Cursor:
             raise StateError(f"state can't be gone on with here: {error}") from None
         self.sampler.left_out.add(left_out)
         self._set(place)
-        self._loaded = self.place
+        self._loaded, self._counted = self.place, trainer_epoch
 
 
 def _checked_place(epoch: object, position: object) -> Place:
@@ -291,4 +311,6 @@ def _checked_place(epoch: object, position: object) -> Place:
     )
 
 
-_Parts = tuple[BatchSampler, Identity, tuple[Place, bool], Place | None, int, int]
+_Parts = tuple[
+    BatchSampler, Identity, tuple[Place, bool], Place | None, tuple[int | None, int, int]
+]

@@ -4,7 +4,10 @@ A batch travels as a list of sample numbers that knows its key. Who passes it on
 exact batch; who takes the numbers out of it, to make other lists, gets these samples.
 """
 
+import sys
 from collections.abc import Iterable, Iterator
+from itertools import islice
+from traceback import walk_stack
 from typing import Any
 
 import torch.utils.data as torch_data
@@ -149,7 +152,8 @@ class NumberSampler(torch_data.Sampler[int]):
     def set_epoch(self, epoch: int) -> None:
         """As `Loader.set_epoch`; but where a trainer counts epochs from 0 in every run, its first
         count after a state was loaded leaves that in force, and its next ones follow it."""
-        self._feed.cursor.count_epoch(epoch)
+        if not _fabric_counts():
+            self._feed.cursor.count_epoch(epoch)
 
 
 class RankSampler(NumberSampler, torch_data.DistributedSampler[int]):
@@ -234,6 +238,16 @@ class BatchNumbers(torch_data.BatchSampler):
         set_epoch = getattr(self.sampler, "set_epoch", None)
         if set_epoch is not None:
             set_epoch(epoch)
+
+
+def _fabric_counts() -> bool:
+    """Whether the epoch is but the number of passes that Lightning's Fabric has begun here.
+
+    The loader counts them itself, and goes on from a state whatever was iterated over before.
+    """
+    callers = islice(walk_stack(sys._getframe(2)), 3)  # a function of Fabric's, or a sampler, first
+    names = (str(frame.f_globals.get("__name__")) for frame, _ in callers)
+    return any(name.endswith("fabric.wrappers") for name in names)
 
 
 def numbers_of(feed: Feed, tail: Tail | None = None) -> NumberSampler:
