@@ -1,8 +1,32 @@
 """A module that records what Lightning gives it, and trainers for it. Requires Lightning."""
 
 import lightning
+import numpy as np
 import torch
 from lightning.pytorch.callbacks import BasePredictionWriter, ModelCheckpoint
+
+import headrace as hr
+
+N = 26
+LENGTHS = np.arange(N) % 9 + 1
+TOKENS = hr.RaggedArray(np.arange(LENGTHS.sum()), np.cumsum([0, *LENGTHS]))
+SAMPLED = {
+    "Weighted": (np.arange(N), hr.Weighted(np.arange(N))),
+    "Balanced": (np.arange(N), hr.Balanced(np.arange(N) % 3, 2, 2)),
+    "Mix": (hr.Concat(np.arange(9), np.arange(9, N)), hr.Mix([0.7, 0.3])),
+    "Buckets": (TOKENS, hr.Buckets(LENGTHS, [4, 9], batch_sizes=[2, 1])),
+}
+
+
+def make_sampled(name, rank, world_size):
+    source, shuffle = SAMPLED[name]
+    return hr.Loader(source, 2, seed=1, rank=rank, world_size=world_size, shuffle=shuffle)
+
+
+def expected_of(loader):
+    """The first epoch of a loader, as `listed` has its batches."""
+    batches = (loader.batch(0, step) for step in range(len(loader)))
+    return [[row.tolist() for row in batch] for batch in batches]
 
 
 class Recorder(lightning.LightningModule):

@@ -292,7 +292,7 @@ def test_a_checkpoint_of_an_epochs_end_goes_on_with_the_next_one(tmp_path, held_
     assert train(3, tmp_path / "1.ckpt") == epochs(3, steps)[2 * steps :]
 
 
-@pytest.mark.xfail(reason="Lightning says the next but one epoch to the sampler", strict=True)
+@pytest.mark.xfail(reason="Lightning tells samplers the next but one epoch then", strict=True)
 def test_a_checkpoint_of_an_epochs_end_goes_on_with_the_next_one_to_a_number_of_steps(tmp_path):
     at_end = ModelCheckpoint(tmp_path, "saved")
     assert fit(make_train().to_torch(), max_epochs=1, callbacks=[at_end]).seen == epochs(1)

@@ -86,13 +86,17 @@ def test_a_checkpoint_goes_on_with_the_next_batch_of_each_rank(trained, given, s
         assert results[f"from {step}"] == results["fit"][step:]
 
 
-@of_trainer
-@pytest.mark.cell("Lightning Trainer", "samplings")
-def test_each_rank_has_its_part_of_orders_by_weight_class_share_and_length(trained, given):
-    for results in trained:
+def assert_sampled(processes, given):
+    for results in processes:
         assert len(results[given]["sampled"]) == 4
         for name, (seen, expected) in results[given]["sampled"].items():
             assert seen == expected, name
+
+
+@of_trainer
+@pytest.mark.cell("Lightning Trainer", "samplings")
+def test_each_rank_has_its_part_of_orders_by_weight_class_share_and_length(trained, given):
+    assert_sampled(trained, given)
 
 
 @of_trainer
@@ -119,6 +123,13 @@ def of_fabric(test):
 
 
 @of_fabric
+@pytest.mark.cell("Lightning Fabric", "samplings")
+def test_each_rank_loops_over_its_part_of_such_orders(looped, given):
+    assert_sampled(looped, given)
+
+
+@of_fabric
+@pytest.mark.cell("Lightning Fabric", "workers")
 def test_each_rank_loops_over_its_part_of_each_epoch(looped, given):
     for rank, results in enumerate(looped):
         assert results[given]["seen"] == expected(rank)

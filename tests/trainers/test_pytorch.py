@@ -18,7 +18,10 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning"),
     # Of JAX, if another test has imported it: these workers don't use it.
     pytest.mark.filterwarnings("ignore:os.fork.. was called:RuntimeWarning"),
+    # Torchdata calls it.
+    pytest.mark.filterwarnings("ignore:'set_vital' is deprecated:UserWarning"),
 ]
+BOTH_CLASSES = pytest.mark.parametrize("class_name", ["DataLoader", "StatefulDataLoader"])
 
 N, BATCH = 22, 4
 
@@ -34,6 +37,14 @@ def make_loader(n=N, **options):
     x = np.repeat(numbers[:, None], 3, axis=1).astype("float32")
     defaults = {"seed": 5, "tail": "partial", "transform": hr.per_sample(noisy)}
     return hr.Loader((x, numbers), BATCH, **{**defaults, "executor": hr.Threads(2), **options})
+
+
+def loader_class(name):
+    """PyTorch's class of this name, or torchdata's."""
+    if name == "DataLoader":
+        return torch_data.DataLoader
+    found = pytest.importorskip("torchdata.stateful_dataloader", reason="needs torchdata")
+    return found.StatefulDataLoader
 
 
 def seen(batches):
@@ -181,8 +192,13 @@ def test_torch_save_keeps_the_place(tmp_path):
 
 
 @pytest.mark.cell("PyTorch", "2 processes with ranks")
-def test_each_rank_passes_its_number_and_set_epoch_is_called_as_for_a_distributed_sampler():
-    ranks = [make_loader(n=24, rank=rank, world_size=2).to_torch() for rank in (0, 1)]
+@pytest.mark.cell("PyTorch (StatefulDataLoader)", "2 processes with ranks")
+@BOTH_CLASSES
+def test_each_rank_passes_its_number_and_set_epoch_is_called_as_for_a_distributed_sampler(
+    class_name,
+):
+    options = {"loader_class": loader_class(class_name)}
+    ranks = [make_loader(n=24, rank=rank, world_size=2).to_torch(**options) for rank in (0, 1)]
     for epoch in (0, 3):
         numbers = []
         for batches in ranks:
@@ -193,13 +209,15 @@ def test_each_rank_passes_its_number_and_set_epoch_is_called_as_for_a_distribute
 
 
 @pytest.mark.cell("PyTorch", "2 processes without ranks")
+@pytest.mark.cell("PyTorch (StatefulDataLoader)", "2 processes without ranks")
 @pytest.mark.parametrize("n_workers", [0, 2])
-def test_a_distributed_sampler_round_the_dataset(n_workers):
+@BOTH_CLASSES
+def test_a_distributed_sampler_round_the_dataset(class_name, n_workers):
     dataset = make_loader().to_torch().dataset
     numbers, orders = [], []
     for rank in (0, 1):
         sampler = torch_data.DistributedSampler(dataset, num_replicas=2, rank=rank)
-        batches = torch_data.DataLoader(
+        batches = loader_class(class_name)(
             dataset, batch_size=BATCH, sampler=sampler, num_workers=n_workers
         )
         for epoch in (0, 1):
@@ -255,12 +273,11 @@ def test_the_parts_in_another_data_loader_give_its_batches(n_workers):
 @pytest.mark.cell(
     "PyTorch (StatefulDataLoader)", "resume within an epoch", "resume at an epoch's end"
 )
-@pytest.mark.filterwarnings("ignore:'set_vital' is deprecated:UserWarning")
 @pytest.mark.parametrize("n_workers", [0, 2])
 def test_a_stateful_data_loader_of_ours_and_one_of_its_parts(n_workers):
-    stateful = pytest.importorskip("torchdata.stateful_dataloader", reason="needs torchdata")
+    stateful = loader_class("StatefulDataLoader")
     loader = make_loader()
-    ours = loader.to_torch(loader_class=stateful.StatefulDataLoader, num_workers=n_workers)
+    ours = loader.to_torch(loader_class=stateful, num_workers=n_workers)
     assert seen([next(iter(ours))]) == epoch_of(loader, 0)[:1]
     running = iter(ours)
     assert seen(itertools.islice(running, 2)) == epoch_of(loader, 1)[:2]
@@ -274,14 +291,12 @@ def test_a_stateful_data_loader_of_ours_and_one_of_its_parts(n_workers):
     assert seen(itertools.islice(ours, 3)) == epoch_of(loader, 3)[:3]
     assert seen(ours) == epoch_of(loader, 4)
     held_out = make_loader(shuffle=False)
-    evaluated = held_out.to_torch(loader_class=stateful.StatefulDataLoader, num_workers=n_workers)
+    evaluated = held_out.to_torch(loader_class=stateful, num_workers=n_workers)
     assert [seen(evaluated) for _ in range(2)] == [epoch_of(held_out, 0)] * 2
 
     def of_parts(loader):
         batches = loader.to_torch()
-        return stateful.StatefulDataLoader(
-            batches.dataset, batch_sampler=batches.batch_sampler, num_workers=n_workers
-        )
+        return stateful(batches.dataset, batch_sampler=batches.batch_sampler, num_workers=n_workers)
 
     loader.seek(0)
     theirs = of_parts(loader)
@@ -292,6 +307,34 @@ def test_a_stateful_data_loader_of_ours_and_one_of_its_parts(n_workers):
     resumed = of_parts(make_loader())
     resumed.load_state_dict(state)
     assert seen(resumed) == epoch_of(loader, 0)[2:]
+
+
+LENGTHS = np.arange(N) % 5 + 1
+TOKENS = hr.RaggedArray(np.arange(LENGTHS.sum()), np.cumsum([0, *LENGTHS]))
+SAMPLED = {
+    "Weighted": (np.arange(N), hr.Weighted(np.arange(N), length=30), None),
+    "Balanced": (np.arange(N), hr.Balanced(np.arange(N) % 3), None),
+    "Mix": (hr.Concat(np.arange(9), np.arange(9, N)), hr.Mix([0.7, 0.3]), None),
+    "Buckets": (TOKENS, hr.Buckets(LENGTHS, [3, 5], batch_sizes=[4, 2]), hr.pad(6)),
+}
+
+
+@pytest.mark.cell("PyTorch", "samplings")
+@pytest.mark.cell("PyTorch (StatefulDataLoader)", "samplings")
+@pytest.mark.parametrize("name", SAMPLED)
+@BOTH_CLASSES
+def test_orders_by_weight_class_share_and_length(class_name, name):
+    source, shuffle, transform = SAMPLED[name]
+    options = {"loader_class": loader_class(class_name), "num_workers": 1}
+    loader, first, second = (
+        hr.Loader(source, BATCH, seed=5, shuffle=shuffle, transform=transform) for _ in range(3)
+    )
+    steps, running, resumed = len(loader), first.to_torch(**options), second.to_torch(**options)
+    got = [batch.tolist() for _ in range(2) for batch in running]
+    got += [batch.tolist() for batch in itertools.islice(running, 2)]
+    resumed.load_state_dict(running.state_dict())
+    got += [batch.tolist() for batch in resumed]
+    assert got == [loader.batch(*divmod(step, steps)).tolist() for step in range(3 * steps)]
 
 
 def test_batches_out_of_their_order_are_refused():

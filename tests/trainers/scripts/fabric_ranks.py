@@ -9,9 +9,11 @@ import sys
 import warnings
 from pathlib import Path
 
+import lightning_recording
 import numpy as np
 import torch
 from lightning import Fabric
+from lightning_recording import SAMPLED, expected_of, make_sampled
 
 import headrace as hr
 
@@ -49,6 +51,13 @@ def try_all(fabric, ranks):
     held_out = hr.Loader(np.arange(11), BATCH, shuffle=False, tail="partial", **ranks)
     held_out = fabric.setup_dataloaders(held_out.to_torch())
     results["evaluated"] = listed(held_out) + listed(held_out)
+
+    sampled = results["sampled"] = {}
+    for name in SAMPLED:
+        loader = make_sampled(name, *(ranks.values() or (0, 1)))
+        data = fabric.setup_dataloaders(loader.to_torch())
+        seen = [lightning_recording.listed(batch) for batch in data]
+        sampled[name] = seen, expected_of(make_sampled(name, *hr.world()))
 
     def train(data, stop):
         """Takes `stop` batches, epoch after epoch."""

@@ -14,7 +14,14 @@ from pathlib import Path
 import lightning_recording
 import numpy as np
 import torch
-from lightning_recording import Recorder, Writer, saving_every_step
+from lightning_recording import (
+    SAMPLED,
+    Recorder,
+    Writer,
+    expected_of,
+    make_sampled,
+    saving_every_step,
+)
 
 import headrace as hr
 
@@ -41,21 +48,6 @@ def make_train(rank, world_size, shuffle=True):
 def make_held_out(rank, world_size, tail="partial"):
     options = {"rank": rank, "world_size": world_size, "tail": tail}
     return hr.Loader(np.arange(11), BATCH, shuffle=False, **options)
-
-
-LENGTHS = np.arange(N) % 9 + 1
-TOKENS = hr.RaggedArray(np.arange(LENGTHS.sum()), np.cumsum([0, *LENGTHS]))
-SAMPLED = {
-    "Weighted": (np.arange(N), hr.Weighted(np.arange(N))),
-    "Balanced": (np.arange(N), hr.Balanced(np.arange(N) % 3, 2, 2)),
-    "Mix": (hr.Concat(np.arange(9), np.arange(9, N)), hr.Mix([0.7, 0.3])),
-    "Buckets": (TOKENS, hr.Buckets(LENGTHS, [4, 9], batch_sizes=[2, 1])),
-}
-
-
-def make_sampled(name, rank, world_size):
-    source, shuffle = SAMPLED[name]
-    return hr.Loader(source, BATCH, seed=1, rank=rank, world_size=world_size, shuffle=shuffle)
 
 
 class OfRanks(Recorder):
@@ -120,9 +112,7 @@ def try_all(with_ranks):
         model = OfRanks(with_ranks)
         loader = make_sampled(name, *(hr.world() if with_ranks else (0, 1)))
         make_trainer(max_epochs=1, limit_val_batches=0).fit(model, loader.to_torch())
-        alone = make_sampled(name, *hr.world())
-        expected = (alone.batch(0, step) for step in range(len(alone)))
-        sampled[name] = model.seen, [[row.tolist() for row in batch] for batch in expected]
+        sampled[name] = model.seen, expected_of(make_sampled(name, *hr.world()))
 
     for tail in "partial", "drop":
         writer, model = Writer("batch"), OfRanks(with_ranks, tail)
