@@ -108,3 +108,16 @@ def test_what_parquet_can_not_hold_goes_to_ragged(tmp_path):
     needed("x.parquet")
     with pytest.raises(hr.ArgumentError, match=r"complex64.*Pack to \.ragged"):
         pack(source_of((), "complex64"), tmp_path / "x.parquet")
+
+
+@pytest.mark.parametrize("kind", ["M8[us]", "m8[ms]"])
+def test_a_date_that_parquet_has_no_value_for_is_named(tmp_path, kind):
+    needed("x.parquet")
+    values = np.array([1, 2, 3, "NaT", 5, 6], kind)
+    for source, other in (
+        (hr.RaggedArray(values, np.array([0, 3, 3, 5, 6])), "ragged"),
+        (hr.GetItem(values.reshape(3, 2)), "npy"),
+    ):
+        said = rf"'sample' of sample {2 if other == 'ragged' else 1} has NaT.*Pack to \.{other}"
+        with pytest.raises(hr.ArgumentError, match=said):
+            pack(source, tmp_path / "x.parquet", shape=SMALL, force=True)

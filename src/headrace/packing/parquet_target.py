@@ -3,6 +3,7 @@
 Requires the extra `headrace[arrow]`.
 """
 
+import contextlib
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -85,6 +86,8 @@ class ParquetTarget:
                 use_dictionary=_of_bytes(self._columns),
                 write_page_checksum=True,
             )
+        for name, rows in columns.items():
+            _check_dates(name, rows, self._done)
         arrays = [_arrow(columns[name], self._schema.field(name).type) for name in self._columns]
         table = pa.Table.from_arrays(arrays, schema=self._schema)
         self._writer.write_table(table, row_group_size=self._group)
@@ -104,6 +107,9 @@ class ParquetTarget:
 
     def close(self) -> None:
         if self._file is not None:
+            # Else it would write its end when Python frees it, to a file that is closed.
+            with contextlib.suppress(Exception):  # a full disk, which was raised before
+                self._writer.close()
             self._file.close()
 
 
@@ -138,10 +144,10 @@ def _schema(columns: Columns) -> "pa.Schema":
         if spec.dtype.kind == "S" or (spec.dtype.kind == "V" and spec.dtype.names is None):
             kind = pa.binary(spec.dtype.itemsize)
         if kind is None or 0 in spec.shape:  # of which None is none
-            others = ".ragged" if spec.ragged else ".npy or .zarr"
             raise ArgumentError(
                 f"DST must be of a format that can hold the samples, but Parquet can't hold "
-                f"{name!r} of shape {spec.shape} and dtype {spec.dtype}. Pack to {others}."
+                f"{name!r} of shape {spec.shape} and dtype {spec.dtype}. Pack to "
+                f"{_others(spec.ragged)}."
             )
         if _is_of_bytes(spec):
             kind = pa.binary()
@@ -151,6 +157,30 @@ def _schema(columns: Columns) -> "pa.Schema":
                 kind = pa.list_(pa.field("element", kind, nullable=False), *of_any)
         fields.append(pa.field(name, kind, nullable=False))
     return pa.schema(fields)
+
+
+def _others(ragged: bool) -> str:
+    """The formats that take what Parquet does not."""
+    return ".ragged" if ragged else ".npy or .zarr"
+
+
+def _check_dates(name: str, rows: Batched, first: int) -> None:
+    """Raises an error if a date is none, which would be a null: that has no value when it is read.
+
+    Args:
+        first: the number of the first of these samples.
+    """
+    values = rows.values if isinstance(rows, Ragged) else rows
+    if values.dtype.kind not in "mM" or not (none := np.isnat(values)).any():
+        return
+    row = int(np.flatnonzero(none.reshape(len(values), -1).any(axis=1))[0])
+    if isinstance(rows, Ragged):
+        row = int(np.searchsorted(rows.offsets, row, "right")) - 1
+    raise ArgumentError(
+        f"samples must have no NaT to be packed to Parquet, which has nulls in its place, but "
+        f"{name!r} of sample {first + row} has NaT. Pack to "
+        f"{_others(isinstance(rows, Ragged))}."
+    )
 
 
 def _arrow(rows: Batched, kind: "pa.DataType") -> "pa.Array":
