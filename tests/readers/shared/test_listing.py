@@ -2,7 +2,7 @@
 
 import pytest
 
-from headrace.readers.shared.listing import counted, instead_of, is_bookkeeping
+from headrace.readers.shared.listing import counted, instead_of, is_bookkeeping, none_of
 
 
 @pytest.mark.parametrize(
@@ -31,6 +31,17 @@ def test_files_are_counted_by_what_their_names_end_with(names, said):
 )
 def test_what_is_there_is_said_with_what_would_help(names, said):
     assert instead_of(names, (".npy",)) == said
+
+
+def test_a_url_of_a_file_is_told_to_be_that_of_its_folder():
+    said = str(none_of("s3://bucket/a/b.JSONL", [], (".jsonl",), "shards"))
+    assert said.endswith("pass 's3://bucket/a' as root, and shards=['b.JSONL'].")
+    for root, suffix in [
+        ("s3://bucket/a", ".jsonl"),
+        ("s3://bucket/a", ""),
+        ("/b.jsonl", ".jsonl"),
+    ]:
+        assert str(none_of(root, [], (suffix,), "shards")).endswith("it has no files at all.")
 
 
 def test_a_part_of_a_name_may_tell_bookkeeping():

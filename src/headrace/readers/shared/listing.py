@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from headrace.errors import ArgumentError
+from headrace.storage.opening import is_url
 from headrace.storage.passed_over import warn_passed_over
 from headrace.storage.storage import Storage
 
@@ -49,7 +50,7 @@ def samples_below(
     names = storage.names()
     chosen = chosen_among(names, suffixes, any_case=any_case)
     if not chosen:
-        raise none_of(storage.root, names, suffixes)
+        raise none_of(storage.root, names, suffixes, argument)
     warn_of_others(storage.root, names, chosen, suffixes, argument)
     return chosen
 
@@ -92,13 +93,17 @@ def warn_of_others(
         )
 
 
-def none_of(root: str, names: Sequence[str], suffixes: tuple[str, ...]) -> ArgumentError:
+def none_of(
+    root: str, names: Sequence[str], suffixes: tuple[str, ...], argument: str
+) -> ArgumentError:
     """The error that there are no samples, which says what there is instead."""
     listed = ", ".join(suffixes[:-1]) + " or " + suffixes[-1] if suffixes[1:] else suffixes[0]
     files = f"{listed} files".strip()
-    return ArgumentError(
-        f"root must contain {files}, but {root!r} has none{instead_of(names, suffixes)}"
-    )
+    said = instead_of(names, suffixes)
+    folder, _, name = root.rpartition("/")
+    if is_url(root) and not names and all(suffixes) and _fitting([name], suffixes):
+        said += f" If that is a file, pass {folder!r} as root, and {argument}=[{name!r}]."
+    return ArgumentError(f"root must contain {files}, but {root!r} has none{said}")
 
 
 def instead_of(names: Sequence[str], suffixes: tuple[str, ...] = ()) -> str:

@@ -47,7 +47,7 @@ def table_files(storage: Storage, suffixes: tuple[str, ...]) -> list[str]:
     else:
         _refuse_logs(storage, names)
     if not chosen:
-        raise none_of(storage.root, names, suffixes)
+        raise none_of(storage.root, names, suffixes, "names")
     check_numbered(storage.root, chosen, "names")
     warn_of_others(storage.root, names, chosen, suffixes, "names")
     return chosen

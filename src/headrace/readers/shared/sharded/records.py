@@ -138,7 +138,7 @@ def _listed(storage: Storage, kind: RecordKind) -> list[str]:
     names = storage.names()
     chosen = kind.chosen(names)
     if not chosen:
-        raise none_of(storage.root, names, kind.suffixes)
+        raise none_of(storage.root, names, kind.suffixes, "shards")
     check_numbered(storage.root, chosen, "shards")
     warn_of_others(storage.root, names, chosen, kind.suffixes, "shards")
     return chosen
