@@ -114,13 +114,6 @@ def test_pixels_that_were_decoded_otherwise_are_others(tmp_path, folder):
             assert np.array_equal(read(hr.Cached(images, folder)), read(images))
 
 
-def test_the_key_is_not_changed_by_what_was_read(root, tmp_path):
-    for reader in (hr.NpyFiles(root), hr.GetItem(SAMPLES), hr.Subset(hr.NpyFiles(root), [3, 1])):
-        before = pickle.dumps(reader)
-        read(reader)
-        assert pickle.dumps(reader) == before
-
-
 def damage(path, offset, data):
     with open(path, "r+b") as file:
         file.seek(offset, os.SEEK_END if offset < 0 else os.SEEK_SET)
@@ -279,6 +272,28 @@ def test_stamps_of_each_format_are_others_when_files_change(tmp_path, name):
     reader = hr.open(tmp_path / write(tmp_path), format=name, **options)
     before, after = stamped(reader, [path for path in tmp_path.rglob("*") if path.is_file()])
     assert (before != after).all()
+
+
+def used(reader):
+    """The pickle, which the key of what is kept is made of, before it was used and afterwards."""
+    before = pickle.dumps(reader)
+    loader = hr.Loader(reader, 2)
+    loader.batch(0, 0)
+    loader.state_dict()
+    return before, pickle.dumps(reader)
+
+
+@pytest.mark.parametrize("name", ["subset", "concat", "windows", "targets", "packed"])
+def test_use_of_a_view_does_not_change_its_key(root, name):
+    before, after = used(views(root)[name])
+    assert before == after
+
+
+@pytest.mark.parametrize("name", sorted(WRITTEN.keys() - {"ragged"}))  # which is in memory
+def test_use_of_a_format_does_not_change_its_key(tmp_path, name):
+    write, _, options = WRITTEN[name]
+    before, after = used(hr.open(tmp_path / write(tmp_path), format=name, **options))
+    assert before == after
 
 
 def test_stamps_of_other_files_stay_the_same(tmp_path):

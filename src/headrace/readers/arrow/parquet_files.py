@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Self
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from headrace.arrays import Indices
@@ -51,7 +52,14 @@ class ParquetFiles(Tables):
         self.columns: list[list[Column]] = []
         # Of each file, the columns of its own that make up the wanted ones.
         self._numbers: list[list[int]] = []
-        self._checked = [np.zeros(len(rows), np.bool_) for rows in self.rows]
+        self._checked = self._none_checked()
+
+    def _none_checked(self) -> list[npt.NDArray[np.bool_]]:
+        return [np.zeros(len(rows), np.bool_) for rows in self.rows]
+
+    def __getstate__(self) -> dict[str, object]:
+        # What was read is no part of what it is: by its pickle, `Cached` finds what it has kept.
+        return {**vars(self), "_checked": self._none_checked()}
 
     @property
     def column_names(self) -> list[str]:
@@ -89,7 +97,7 @@ class ParquetFiles(Tables):
         files.columns = [[one for one in columns if one.key in keys] for columns in self.columns]
         files._number()
         # Of fewer columns, which does not tell of the others.
-        files._checked = [np.zeros(len(rows), np.bool_) for rows in self.rows]
+        files._checked = self._none_checked()
         return files
 
     def table(self, file: int, number: int, paths: list[FieldPath]) -> pa.Table:

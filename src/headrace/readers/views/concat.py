@@ -38,12 +38,13 @@ from headrace.readers.views.parts import (
     spec_of_parts,
     stamps_of_parts,
 )
+from headrace.readers.views.view import View
 
 _DType: TypeAlias = npt.DTypeLike | None
 DTypes: TypeAlias = _DType | Tree[_DType]
 
 
-class Concat:
+class Concat(View):
     """The samples of several sources, those of the first, then those of the second, and so on.
 
     It is a reader, whose samples have the structure of the sources. It keeps a number for each

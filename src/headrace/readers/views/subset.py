@@ -31,12 +31,13 @@ from headrace.readers.views.parts import (
     stamps_of_parts,
 )
 from headrace.readers.views.starts import Starts
+from headrace.readers.views.view import View
 
 # With less, sorted indices would gain hardly anything.
 _LEAST_WARNED_OF = 1.5
 
 
-class Subset:
+class Subset(View):
     """The samples `indices` of a source: sample i is sample `indices[i]` of the source.
 
     It is a reader, whose samples have the structure of the source. It keeps 8 bytes for each index,

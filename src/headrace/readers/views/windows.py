@@ -26,10 +26,11 @@ from headrace.readers.views.parts import (
 )
 from headrace.readers.views.starts import Starts, lengths_of
 from headrace.readers.views.subset import chosen_of
+from headrace.readers.views.view import View
 from headrace.storage.stamps import joined
 
 
-class Windows:
+class Windows(View):
     """Windows of consecutive samples: window i begins at sample `i * stride` of the source.
 
     It is a reader whose samples are the windows, or pairs of a window and its target. A window has

@@ -23,6 +23,7 @@ from headrace.readers.views.parts import (
     spec_of_parts,
     stamps_of_parts,
 )
+from headrace.readers.views.view import View
 from headrace.storage.stamps import joined
 
 Split = Literal["never", "long", "always"]
@@ -34,7 +35,7 @@ _KEPT_BYTES = 2**25
 _IDS, _POSITIONS = "segment_ids", "positions"
 
 
-class Packed:
+class Packed(View):
     """Rows of `length` values, in each of which samples of any length lie one after the other.
 
     It is a reader of fixed shape, so that everything works with it as with any other: orders,
