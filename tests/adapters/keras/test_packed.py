@@ -42,3 +42,12 @@ def test_the_loss_on_packed_rows_is_that_on_single_samples():
         losses.append(len(loader) * model.evaluate(loader.to_keras(), verbose=0))
     assert losses[0] > 1
     np.testing.assert_allclose(*losses, rtol=1e-6)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="of functions of TensorFlow")
+def test_a_mask_of_a_length_that_is_not_known_is_refused():
+    import tensorflow as tf
+
+    function = tf.function(lambda ids: hr.segment_mask(ids, True), autograph=False)
+    with pytest.raises(hr.ArgumentError, match=r"known.*tf\.ensure_shape"):
+        function.get_concrete_function(tf.TensorSpec((None, None), tf.int32))

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from headrace.errors import bad_value
+from headrace.errors import ArgumentError, bad_value
 
 _MOST_TOKENS = 2**31 - 1
 
@@ -28,6 +28,10 @@ def segment_mask(segment_ids: Any, causal: bool = False) -> Any:
         Of the same library, shape (..., length, length), bool: whether position i attends to j, at
         [..., i, j]. Where attention has heads, give it an axis for them: `mask[:, None]`.
 
+    Raises:
+        ArgumentError: (a ValueError) in a function that TensorFlow compiles for any length, with
+            `causal`.
+
     Example:
         >>> import headrace as hr
         >>> import numpy as np
@@ -37,14 +41,21 @@ def segment_mask(segment_ids: Any, causal: bool = False) -> Any:
                [0, 0, 1, 0],
                [0, 0, 0, 1]])
     """
-    if isinstance(segment_ids, list):
+    if isinstance(segment_ids, list | tuple):
         segment_ids = np.asarray(segment_ids)
     same = segment_ids[..., :, None] == segment_ids[..., None, :]
     if not causal:
         return same
     if hasattr(same, "tril"):  # tensors of PyTorch, to which numpy's can't be combined
         return same.tril()
-    return same & np.tri(same.shape[-1], dtype=np.bool_)
+    length = same.shape[-1]
+    if length is None:
+        raise ArgumentError(
+            "segment_ids must have a length that is known where a function is compiled, if "
+            "causal=True. Say it, as with keras.Input((2048,)) or tf.ensure_shape(segment_ids, "
+            "(None, 2048))."
+        )
+    return same & np.tri(length, dtype=np.bool_)
 
 
 def cu_seqlens(segment_ids: npt.ArrayLike) -> npt.NDArray[np.int32]:
