@@ -74,6 +74,17 @@ def test_gather_for_metrics_counts_each_sample_once_in_each_evaluation(processes
                     assert sorted(numbers) == list(range(N)), habit
 
 
+@cell("samplings")
+def test_gather_for_metrics_counts_the_samples_of_an_epoch_that_are_fewer_than_all(processes):
+    for sampling, *evaluations in zip(
+        SAMPLINGS.values(), *(process["of other lengths"] for process in processes), strict=True
+    ):
+        loader = loader_of(tail="partial", shuffle=sampling)
+        epochs = [list(itertools.chain(*batches_of(loader, epoch))) for epoch in range(2)]
+        for passes in evaluations:
+            assert passes == [[number for number, _ in samples] for samples in epochs]
+
+
 @cell("peek")
 def test_a_look_at_one_batch_is_followed_by_the_whole_epoch(processes):
     for process, epochs in zip(processes, expected_epochs(len(processes), 1), strict=True):
@@ -114,13 +125,11 @@ def test_a_loader_that_has_loaded_its_state_goes_on_there_once_it_is_prepared(pr
         assert process["loaded before"] == [[second, third], [second[STOP:], third]]
 
 
-@cell("resume within an epoch")
 def test_an_epoch_that_accelerate_has_forgotten_is_an_error(processes):
     for process in processes:
         assert "Call set_epoch(epoch) on the DataLoader" in process["forgotten epoch"]
 
 
-@cell("resume within an epoch")
 def test_a_prepared_loader_has_no_state_to_register(processes):
     for process in processes:
         assert "the loader can't know its place" in process["registered"]
@@ -138,7 +147,6 @@ def test_a_registered_loader_that_knows_its_rank_goes_on_with_the_next_batch(pro
         assert after == [second[STOP:], third]
 
 
-@cell("2 processes with ranks")
 def test_a_loader_that_knows_its_rank_is_not_shared_out_once_more(processes):
     if len(processes) == 1:
         alone = batches_of(loader_of(rank=0, world_size=2), 0)

@@ -183,7 +183,6 @@ needs_jax = pytest.mark.skipif(BACKEND != "jax", reason="Keras' distribution is 
 
 
 @needs_jax
-@pytest.mark.cell("Keras", "2 processes without ranks")
 def test_a_distribution_that_would_shard_the_batches_by_index_is_refused(monkeypatch):
     """As Keras does after 3.15. Before, it has an error of its own."""
     data = make_loader(n=24).to_keras()

@@ -167,7 +167,6 @@ def test_a_checkpoint_of_fabric_goes_on_with_the_next_batch_and_epochs(looped, g
         assert results[given][f"from {step}"] == expected(rank, to_the_third_epoch)
 
 
-@pytest.mark.cell("Lightning Fabric", "2 processes without ranks")
 def test_batches_that_nothing_shares_out_are_warned_of(looped):
     for results in looped:
         assert results["not shared out"] == [[], [True]]

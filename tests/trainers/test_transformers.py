@@ -123,13 +123,14 @@ def test_buckets_are_not_shared_out_and_all_of_them_are_evaluated(processes):
             assert "Use shuffle=False" in evaluated
 
 
-@cell("2 processes with ranks")
 def test_what_would_go_wrong_is_refused_or_warned_of(processes):
     for process in processes:
         other_size, *ranks = process["refused"]
         assert "Pass per_device_train_batch_size=4 to TrainingArguments" in other_size
         if len(processes) > 1:
             assert "Accelerate shares what it prepares out" in ranks[0]
-        left_out, order = process["warned"]
+        left_out, order, *shared_out = process["warned"]
         assert "leaves out the last 2 of 50 samples" in left_out
         assert "the predictions come in the order of the loader" in order
+        assert len(shared_out) == len(processes) - 1  # the last of 13 batches is for one alone
+        assert all("leaves out the last 4 of 52 samples" in message for message in shared_out)

@@ -55,7 +55,7 @@ class TakesLoaders:
         if isinstance(found, str):
             found = self.eval_dataset[found]
         if isinstance(found, HasFeed):
-            _warn_of_samples_left_out(found)
+            self._warn_of_samples_left_out(found)
             return self._prepared(found, "eval", "Use shuffle=False.")
         trainer: Any = super()
         return trainer.get_eval_dataloader(eval_dataset)
@@ -63,7 +63,7 @@ class TakesLoaders:
     def get_test_dataloader(self, test_dataset: object) -> Any:
         """As that of the Trainer; raises as `get_train_dataloader` does."""
         if isinstance(test_dataset, HasFeed):
-            _warn_of_samples_left_out(test_dataset)
+            self._warn_of_samples_left_out(test_dataset)
             if not isinstance(feed_of(test_dataset).sampler.order, Sequential):
                 warnings.warn(
                     "the predictions come in the order of the loader, which is not that of its "
@@ -117,13 +117,14 @@ class TakesLoaders:
         workers: int = self.args.dataloader_num_workers
         return make_data_loader(loader, num_workers=workers)
 
-
-def _warn_of_samples_left_out(loader: HasFeed) -> None:
-    sampler = feed_of(loader).sampler
-    left_out = len(sampler.order) % sampler.global_batch_size
-    if sampler.tail == "drop" and left_out:
-        warnings.warn(
-            f"the loader leaves out the last {left_out} of {len(sampler.order)} samples, which "
-            "fill no batch. Use tail='partial' to evaluate all.",
-            stacklevel=4,
-        )
+    def _warn_of_samples_left_out(self, loader: HasFeed) -> None:
+        sampler, accelerator = feed_of(loader).sampler, self.accelerator
+        processes = 1 if accelerator.split_batches else accelerator.num_processes
+        left_out = len(sampler.order) % (sampler.global_batch_size * processes)
+        if sampler.tail == "drop" and left_out:
+            warnings.warn(
+                f"the Trainer leaves out the last {left_out} of {len(sampler.order)} samples of "
+                "the loader, which fill no batch of all its processes. Use tail='partial' to "
+                "evaluate all.",
+                stacklevel=4,
+            )

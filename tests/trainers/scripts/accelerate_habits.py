@@ -63,7 +63,8 @@ def training(options, **loader_options):
 
 
 def evaluation(options, **loader_options):
-    accelerator, batches, _, _ = prepared(loader_of(shuffle=False, **loader_options), **options)
+    loader = loader_of(**{"shuffle": False, **loader_options})
+    accelerator, batches, _, _ = prepared(loader, **options)
 
     def once():
         for number, *_ in batches:
@@ -206,6 +207,9 @@ def main(folder):
             for name, options in EVALUATION.items()
             for tail in ("partial", "pad")
         },
+        "of other lengths": [
+            evaluation({}, tail="partial", shuffle=sampling) for sampling in SAMPLINGS.values()
+        ],
         "peek": peek(),
         "early stop": early_stop(),
         "resuming": {

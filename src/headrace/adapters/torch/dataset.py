@@ -57,9 +57,11 @@ class Dataset(torch_data.Dataset[Any]):
     def total_dataset_length(self) -> int:
         """As how many samples Accelerate takes it, to cut off what it adds to the last batch.
 
-        To batches of several sizes it adds nothing, and may cut off nothing.
+        Those of an epoch, of which some orders have more or fewer. To batches of several sizes it
+        adds nothing, and may cut off nothing.
         """
-        return 0 if isinstance(self.feed.sampler.order, BatchedOrder) else len(self)
+        order = self.feed.sampler.order
+        return 0 if isinstance(order, BatchedOrder) else len(order)
 
     def __getitem__(self, key: "int | BatchKey") -> Any:
         if isinstance(key, BatchKey):
