@@ -175,6 +175,7 @@ def test_predictions_do_not_depend_on_what_was_validated():
         {},
         {"tail": "drop"},
         {"shuffle": True, "seed": 4},
+        {"tail": "drop", "shuffle": hr.Buckets(np.arange(10) % 3, [1, 3], batch_sizes=[4, 2])},
         {"rank": 1, "world_size": 2, "tail": "drop"},
     ],
     ids=str,

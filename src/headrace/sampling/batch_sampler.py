@@ -143,6 +143,13 @@ class BatchSampler:
         other._rebind()
         return other
 
+    def agrees_with(self, tail: Tail) -> bool:
+        """Whether it has the batches of a sampler that differs in the tail alone, until one ends.
+
+        Not if the order makes batches, in an order of theirs that depends on how many they are.
+        """
+        return tail == self.tail or self._batches is None
+
     def _rebind(self) -> None:
         """Takes account of another rank, world size or tail."""
         if self._batches is not None:

@@ -23,7 +23,7 @@ from headrace.batching.feed import Feed, HasFeed, feed_of
 from headrace.errors import ArgumentError, OutOfRangeError, StateError, bad_type
 from headrace.pytree import leaves, map_leaves
 from headrace.ragged import Ragged
-from headrace.sampling.keys import BatchKey, Place
+from headrace.sampling.keys import BatchKey, Place, Tail
 from headrace.sampling.order import BatchedOrder
 
 
@@ -78,7 +78,7 @@ class Dataset(torch_data.Dataset[Any]):
 
     def _samples(self, numbers: list[int]) -> "Sequence[object]":
         if isinstance(numbers, KeyedNumbers) and numbers.is_batch:
-            return WholeBatch(self._batch(numbers.key), len(numbers))
+            return WholeBatch(self._batch(numbers.key, numbers.tail), len(numbers))
         indices = self._in_range(np.array(numbers, np.int64))
         epoch = self.feed.cursor.samples_epoch
         if isinstance(numbers, EpochNumbers):  # which workers that persist would not know otherwise
@@ -120,10 +120,14 @@ class Dataset(torch_data.Dataset[Any]):
         loader._feed = self.feed.with_sampler(self.feed.sampler.of_rank(rank, world_size))
         return Dataset(loader)
 
-    def _batch(self, key: BatchKey) -> Any:
+    def _batch(self, key: BatchKey, tail: Tail | None = None) -> Any:
         """The batch of a key; from a worker process of `to_torch` perhaps with its bad samples.
 
         What has samples of any length is left a `Ragged`.
+
+        Args:
+            key: of a sampler that differs from that of the loader in its tail alone.
+            tail: of that sampler; None for that of the loader.
         """
         feed = self.feed
         self._check_goes_on(key.place)
@@ -131,7 +135,8 @@ class Dataset(torch_data.Dataset[Any]):
         if torch_data.get_worker_info() is None:
             # Whoever leaves out batches would have those in between made for nothing.
             in_turn = self._next is None or self._next == key.place
-            # Of a trainer's predictions, the tail may not be among those of the loader.
+            # Of a trainer's predictions, not all batches may be among those of the loader.
+            in_turn = in_turn and feed.sampler.agrees_with(tail or feed.sampler.tail)
             in_turn = in_turn and feed.sampler.steps_left(key.place) > 0
             self._next = feed.sampler.after(key.place)
             batch = feed.take(key.place) if in_turn else feed.make(key)

@@ -37,11 +37,15 @@ class EpochNumbers(list[int]):
 
 
 class KeyedNumbers(EpochNumbers):
-    """The sample numbers of a batch, with its key. Trainers may change the list where it is."""
+    """The sample numbers of a batch, with its key and the tail of the sampler that it is of.
 
-    def __init__(self, key: BatchKey) -> None:
+    Trainers may change the list where it is.
+    """
+
+    def __init__(self, key: BatchKey, tail: Tail) -> None:
         super().__init__(key.indices.tolist(), key.place.epoch)
         self.key = key
+        self.tail = tail
 
     @property
     def is_batch(self) -> bool:
@@ -94,11 +98,12 @@ class KeyedLists(Iterator[list[int]]):
 
     def __init__(self, feed: Feed, moves: bool) -> None:
         self._keys = Keys(feed, moves)
+        self._tail = feed.sampler.tail
         self.state_dict = self._keys.state_dict
         self.load_state_dict = self._keys.load_state_dict
 
     def __next__(self) -> KeyedNumbers:
-        return KeyedNumbers(next(self._keys))
+        return KeyedNumbers(next(self._keys), self._tail)
 
 
 class Sampler(torch_data.Sampler[BatchKey]):
