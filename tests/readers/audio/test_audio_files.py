@@ -187,6 +187,41 @@ def test_a_clip_does_not_depend_on_what_is_read_with_it(tmp_path, name, subtype,
     assert np.abs(together - expected[order]).max() < (1e-2 if subtype == "OPUS" else 1e-6)
 
 
+def without_tag(path):
+    """Takes the first frame of an MP3 away, which says how long it is."""
+    data = path.read_bytes()
+    first = data.index(data[:2], 4)
+    assert b"Xing" in data[:first] or b"Info" in data[:first]
+    path.write_bytes(data[first:])
+
+
+NEAR_AND_FAR = pytest.mark.parametrize(
+    "storage", [lambda folder: folder, FarFolder], ids=["near", "far"]
+)
+
+
+@NEAR_AND_FAR
+def test_an_mp3_of_which_libsndfile_would_read_a_part_is_an_error(tmp_path, storage):
+    # Loud at first, which is of more bits than most of it: its length is guessed from these.
+    sound = noise(200_000) * np.linspace(1, 0, 200_000) ** 8
+    sf.write(tmp_path / "a.mp3", sound, 44_100, format="MP3")
+    assert hr.AudioFiles(storage(tmp_path)).sample_lengths().tolist() == [200_000]
+    without_tag(tmp_path / "a.mp3")
+    with pytest.raises(hr.SampleFormatError, match=r"a.mp3': it does not say how long it is"):
+        hr.AudioFiles(storage(tmp_path))
+
+
+@NEAR_AND_FAR
+def test_the_frames_of_an_mp3_are_counted_where_more_are_guessed(tmp_path, storage):
+    frame = b"\xff\xf3\x48\xc4" + bytes(140)  # of 576 silent samples, 32 kbit/s at 16 kHz
+    title, end = b"ID3\3\0\0\0\0\1\0" + bytes(128), b"TAG" + bytes(125)
+    (tmp_path / "a.mp3").write_bytes(title + frame * 20 + end)
+    reader = hr.AudioFiles(storage(tmp_path))
+    assert sf.info(tmp_path / "a.mp3").frames > 20 * 576
+    assert reader.sample_lengths().tolist() == [20 * 576]
+    assert not read_batch(reader, np.array([0]))[0].any()
+
+
 def test_one_channel_is_the_mean_of_all(tmp_path):
     stereo, mono = noise(500, 2), noise(600)
     write(tmp_path / "a.wav", stereo)

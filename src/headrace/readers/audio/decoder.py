@@ -16,6 +16,7 @@ from headrace.arguments import check_int
 from headrace.arrays import Array, DType
 from headrace.errors import bad_value, missing_extra
 from headrace.readers.audio.clips import MOST_FRAMES
+from headrace.readers.audio.mpeg import samples_without_tag
 from headrace.readers.shared.format_error import FormatError, is_of_storage
 
 if TYPE_CHECKING:
@@ -218,6 +219,8 @@ def opened(file: BinaryIO) -> Iterator["soundfile.SoundFile"]:
             if sound.frames > MOST_FRAMES:  # as libsndfile 1.2.0 has it for Ogg
                 raise FormatError("it was cut short: what says how long it is stands at its end")
             _check_frames(sound, file)
+            if sound.format == "MP3":
+                _set_frames(sound, file)
             yield sound
     except (FormatError, MemoryError):
         raise
@@ -238,6 +241,24 @@ def _check_frames(sound: "soundfile.SoundFile", file: BinaryIO) -> None:
         raise FormatError(
             f"it says that it has {sound.frames} frames, which can't be in its {size} bytes"
         )
+
+
+def _set_frames(sound: "soundfile.SoundFile", file: BinaryIO) -> None:
+    """Sets how many frames an MP3 has, if that was guessed; a FormatError if too few were.
+
+    libsndfile, up to 1.2.2 at least, reads no more than it has guessed.
+    """
+    position = file.tell()
+    counted = samples_without_tag(file)
+    file.seek(position)
+    if counted is None:
+        return
+    if counted > sound.frames:
+        raise FormatError(
+            f"it does not say how long it is, and of its {counted} frames, {sound.frames} would be "
+            "read. Have that written into it, as with `ffmpeg -i file -c copy whole.mp3`"
+        )
+    sound._info.frames = counted  # what its `frames` are, up to soundfile 0.14 at least
 
 
 def header_of(sound: "soundfile.SoundFile") -> Header:
