@@ -77,6 +77,11 @@ def test_a_list_of_the_parts_of_a_source_is_told_to_be_a_tuple():
     assert "tuple." not in str(caught.value), "of samples of any length"
 
 
+def test_a_batch_of_any_length_is_no_source_but_what_it_holds_is():
+    with pytest.raises(hr.ArgumentTypeError, match=r"RaggedArray\(ragged.values, ragged.offsets\)"):
+        hr.Loader(hr.Ragged(np.arange(3), np.array([0, 1, 3])), batch_size=2)
+
+
 def test_a_ragged_list_and_a_tensor_that_numpy_does_not_take_say_why():
     with pytest.raises(hr.ArgumentTypeError, match=r"numpy.asarray\(...\) of it fails: .*inhomog"):
         hr.Loader([[1, 2], [3]], 1)

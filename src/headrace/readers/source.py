@@ -11,6 +11,7 @@ import numpy as np
 from headrace.arrays import Array, fingerprint
 from headrace.errors import ArgumentError, bad_type
 from headrace.pytree import Tree, map_leaves, named_leaves
+from headrace.ragged import Ragged
 from headrace.readers.access import (
     fingerprint_of,
     ids_fingerprint_of,
@@ -99,6 +100,8 @@ def _reader_of(leaf: object, name: str) -> Tree[Reader]:
         remedy = "Pass a reader, such as NpyFiles(root) or Hdf5(path); docs/formats.md has all."
     elif hasattr(leaf, "columns") and hasattr(leaf, "__array__"):
         remedy = "Pass dict(...) of it, for a dict of its columns, or those that are numbers."
+    elif isinstance(leaf, Ragged):
+        remedy = "Pass RaggedArray(ragged.values, ragged.offsets)."
     elif hasattr(leaf, "__getitem__") and not isinstance(leaf, list):
         remedy = "For a dataset with samples by number use GetItem(dataset)."
     raise bad_type(name, leaf, "a reader, a numpy array, or a tuple or dict of them", remedy)
