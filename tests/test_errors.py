@@ -141,7 +141,7 @@ REFUSED = [
     (TYPE, {"source": {"a": None}}, "source['a'] .. a NoneType was given"),
     (TYPE, {"source": hr.NpyFile}, "source .. a reader, a numpy array"),
     (TYPE, {"source": np.array([None])}, "Python objects"),
-    (TYPE, {"source": np.ma.masked_array([1])}, "plain numpy.ndarray"),
+    (TYPE, {"source": np.ma.masked_array([1])}, "plain numpy.ndarray .. array.filled(value)"),
     (
         VALUE,
         {"source": {"x": X, "y": X[:7]}},

@@ -35,8 +35,10 @@ class ArrayReader(PerhapsNamed):
     """
 
     def __init__(self, array: Array, ids: Iterable[object] | None = None) -> None:
-        if not isinstance(array, np.ndarray) or isinstance(array, np.ma.MaskedArray):
-            raise bad_type("array", array, "a plain numpy.ndarray", "Pass numpy.asarray(array).")
+        is_masked = isinstance(array, np.ma.MaskedArray)
+        if not isinstance(array, np.ndarray) or is_masked:
+            made = "array.filled(value)" if is_masked else "numpy.asarray(array)"
+            raise bad_type("array", array, "a plain numpy.ndarray", f"Pass {made}.")
         if array.dtype.hasobject:
             raise bad_type(
                 "array",

@@ -128,6 +128,12 @@ def test_a_first_file_that_can_not_become_arrays_is_named(tmp_path):
     assert re.search(r"^sample 0 can't be read: '.*a\.json': it\['name'\] is a str", said)
 
 
+def test_values_that_are_masked_are_not_taken_for_good_ones(tmp_path):
+    write(tmp_path, a=[1, 2])
+    said = str(error_of(root=tmp_path, decode=lambda data: np.ma.masked_equal(json.loads(data), 2)))
+    assert said.endswith("it has masked values. Return its filled(...) with some in their place")
+
+
 def test_what_the_function_raises_names_the_file_and_is_the_cause(tmp_path):
     write(tmp_path, a=1, b=2)
     (tmp_path / "b.json").write_text("{")

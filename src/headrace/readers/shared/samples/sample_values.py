@@ -198,6 +198,10 @@ def array_of(sample: object, where: str) -> Array:
         raise UnfitError(
             f"{where} is a {type(sample).__name__}. Return numbers in its place, or leave it out"
         )
+    if isinstance(sample, np.ndarray) and np.ma.is_masked(sample):
+        raise UnfitError(
+            f"{where} has masked values. Return its filled(...) with some in their place"
+        )
     try:
         array = np.asarray(sample)
     except (ValueError, TypeError, RuntimeError, OverflowError) as error:
