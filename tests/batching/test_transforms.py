@@ -252,6 +252,11 @@ def test_a_sample_of_objects_is_refused(returned):
         batch_of(lambda sample, rng: returned)
 
 
+def test_values_of_a_sample_that_are_masked_are_refused():
+    with pytest.raises(hr.ArgumentError, match=r"must return values .* filled\(\.\.\.\)"):
+        batch_of(lambda sample, rng: np.ma.masked_equal([0, 1], 1))
+
+
 @pytest.mark.parametrize("ragged", [True, {"x": True}], ids=["all", "named"])
 def test_an_empty_list_is_refused_as_it_has_no_dtype(ragged):
     # Else the dtype of a batch would depend on whether all of its samples are empty.

@@ -247,6 +247,11 @@ def _as_native(leaf: object) -> object:
 
 
 def _as_array(leaf: object) -> Array:
+    if isinstance(leaf, np.ma.MaskedArray) and np.ma.is_masked(leaf):
+        raise ArgumentError(
+            "the transform must return values for all of an array, but some were masked. Return "
+            "its filled(...), with some in their place."
+        )
     array = np.asarray(leaf)
     if not array.size and isinstance(leaf, list):
         raise ArgumentError(
