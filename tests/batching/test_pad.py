@@ -114,7 +114,7 @@ def test_a_value_may_become_less_precise_as_samples_may(value):
 
 
 def test_a_batch_without_any_length_is_an_error():
-    with pytest.raises(hr.ArgumentError, match="no part of the batch has such"):
+    with pytest.raises(hr.ArgumentError, match=r"no part of the batch has such.*numpy\.pad"):
         hr.pad()((np.zeros(3), np.zeros(3)))
 
 

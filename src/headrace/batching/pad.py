@@ -93,7 +93,8 @@ class pad:  # noqa: N801  (it reads as a function where it is used)
         if not any(isinstance(leaf, Ragged) for leaf in leaves(batch)):
             raise ArgumentError(
                 "hr.pad is for samples of any length, but no part of the batch has such. Have the "
-                "reader or per_sample give them, with ragged=True, or leave hr.pad out."
+                "reader or per_sample give them, with ragged=True, or leave hr.pad out. It is for "
+                "whole batches: a sample by itself, as in hr.Cached(map=...), numpy.pad pads."
             )
         names = [name for name, _ in named_leaves(batch)]
         if isinstance(self._value, tuple | dict):
