@@ -97,7 +97,13 @@ TYPING = group("typing")
 WITH_FORMATS = (f".[cli,{','.join(FORMATS)}]", *group("formats"), *TEST)
 ADAPTERS = (".[demo,turbo,opencv]", *group("frameworks"), *group("checkpoints"), *TEST)
 CLUSTER = (".[ray,keras,jax,torch]", *group("cluster"), *group("docs"), *TEST)
-TRAINERS = (".[keras,jax,ray,torch]", *group("trainers"), *group("cluster"), *TEST)
+TRAINERS = (
+    *group("trainers"),
+    ".[keras,jax,ray,torch]",
+    *group("cluster"),
+    *group("checkpoints"),
+    *TEST,
+)
 DOCS = (
     *group("trainers"),
     f".[demo,{','.join(FORMATS)}]",
