@@ -235,7 +235,7 @@ def present(session: nox.Session) -> None:
     install_with_torch(session, *TYPING, *WITH_FORMATS, *ADAPTERS, *CLUSTER, *TRAINERS, *DOCS)
     # Those that take longest first, and those of several processes last.
     runs = [*adapter_runs(), *format_runs(), *docs_runs(), *cluster_runs(), *typing_runs()]
-    runs += [*trainer_runs(), *lowest_lightning_runs(session)]
+    runs += [*trainer_runs(), *lowest_trainer_runs(session)]
     two_at_a_time(session, *runs, pytest(COLLECTION, **backend("jax")))
 
 
@@ -271,20 +271,20 @@ def cluster(session: nox.Session) -> None:
 def trainers(session: nox.Session) -> None:
     """Loaders in trainers that others wrote, also in two processes."""
     install_with_torch(session, *TRAINERS)
-    two_at_a_time(session, *trainer_runs(), *lowest_lightning_runs(session))
+    two_at_a_time(session, *trainer_runs(), *lowest_trainer_runs(session))
 
 
-def lowest_lightning_runs(session: nox.Session) -> list[Run]:
+def lowest_trainer_runs(session: nox.Session) -> list[Run]:
     """Of the trainers, the others have no older version with which all is right.
 
-    It lies in a folder of its own, so that the other runs need not wait for it.
+    They lie in a folder of their own, so that the other runs need not wait for them.
     """
-    [lightning] = [one for one in group("trainers") if one.startswith("lightning")]
-    folder = os.path.join(session.virtualenv.location, "lowest-lightning")
-    install(session, "--upgrade", "--no-deps", "--target", folder, lightning.replace(">=", "=="))
-    return [
-        run._replace(env={**run.env, "PYTHONPATH": folder}) for run in trainer_runs("lightning")
-    ]
+    folder = os.path.join(session.virtualenv.location, "lowest-trainers")
+    names = ("lightning", "ray")
+    found = [one for one in (*group("trainers"), *group("cluster")) if one.startswith(names)]
+    lowest = [one.replace(">=", "==") for one in found]
+    install(session, "--upgrade", "--no-deps", "--target", folder, *lowest)
+    return [run._replace(env={**run.env, "PYTHONPATH": folder}) for run in trainer_runs(*names)]
 
 
 @nox.session(python=FRAMEWORKS_PYTHON, default=False)
