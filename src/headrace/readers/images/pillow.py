@@ -110,13 +110,13 @@ def _set_clear(image: "PIL.Image.Image", bits: int) -> None:
     Pillow compares these with the number that is stored.
     """
     clear = image.info.get("transparency")
-    if isinstance(clear, int | tuple):  # not bytes, of a palette
-        values = np.asarray(clear)
-        if bits == 16:
-            values >>= 8
-        elif image.mode == "L":
-            values *= 255 // (2**bits - 1)
-        image.info["transparency"] = tuple(values.tolist()) if values.ndim else int(values)
+    if bits == 16 and clear is not None:
+        high = np.asarray(clear) >> 8
+        image.info["transparency"] = tuple(high.tolist()) if high.ndim else int(high)
+    elif image.mode in ("1", "L") and clear is not None:
+        most = 2**bits - 1
+        # Newer versions of Pillow have 255 for the 1 of a single bit.
+        image.info["transparency"] = min(clear, most) * (255 // most)
 
 
 def orientation(image: "PIL.Image.Image") -> int:
