@@ -129,7 +129,8 @@ def test_what_would_go_wrong_is_refused_or_warned_of(processes):
         assert "Pass per_device_train_batch_size=4 to TrainingArguments" in other_size
         if len(processes) > 1:
             assert "Accelerate shares what it prepares out" in ranks[0]
-        left_out, order, *shared_out = process["warned"]
+        skipped, left_out, order, *shared_out = process["warned"]
+        assert "counts the steps that the loader leaves out (skip=)" in skipped
         assert "leaves out the last 2 of 50 samples" in left_out
         assert "the predictions come in the order of the loader" in order
         assert len(shared_out) == len(processes) - 1  # the last of 13 batches is for one alone

@@ -42,6 +42,13 @@ class TakesLoaders:
                 counts samples; or the loader is of another rank than this process.
         """
         if isinstance(self.train_dataset, HasFeed):
+            if feed_of(self.train_dataset).sampler.left_out:
+                warnings.warn(
+                    "the Trainer counts the steps that the loader leaves out (skip=) as if they "
+                    "were there. From a checkpoint of a later epoch, it trains on as many batches "
+                    "once more.",
+                    stacklevel=2,
+                )
             if feed_of(self.train_dataset).sampler.world_size > 1:
                 return self._prepared_of_rank(self.train_dataset)
             remedy = "Make it with rank= and world_size= of the process, as of headrace.world()."
