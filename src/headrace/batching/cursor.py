@@ -167,9 +167,9 @@ class Cursor:
     def count_epoch(self, count: int) -> None:
         """Moves as `set_epoch`, for a trainer that counts epochs, and may not know of the state.
 
-        Some count from 0 in every run. So 0 just after a state of a later epoch was loaded means
-        that epoch, and the counts that follow those which follow it. Any other count below the
-        epoch of a state leaves the place as it is, too.
+        Accelerate counts from 0 in every run. So 0 just after a state of a later epoch was loaded
+        means that epoch, and the counts that follow those which follow it. Any other count below
+        the epoch of a state leaves the place as it is, too.
 
         A loader that is cycled within a trainer's epoch gets ahead of it. The state says so then,
         as the trainer's next epoch may be the one in which the place is, from its first batch.
