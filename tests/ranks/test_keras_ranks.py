@@ -70,6 +70,18 @@ def test_processes_that_share_the_rows_of_a_batch_are_one_rank(two_processes, on
         check_same(process, one_device)
 
 
+@pytest.mark.cell("Keras", "2 processes without ranks")
+def test_processes_that_would_get_the_wrong_rows_are_told(one_process, two_processes):
+    assert one_process["data"]["said"] == ["", ""]
+    for process in two_processes:
+        without, with_ranks = process["data"]["said"]
+        assert "each process gets all batches of this loader" in without
+        assert with_ranks == ""
+        without, with_ranks = process["model"]["said"]
+        assert without == ""
+        assert with_ranks.startswith("world_size must be 1, as by Keras' distribution")
+
+
 def test_ranks_follow_the_rows_that_a_process_holds(run_ranks):
     told = run_ranks("keras_world.py", 4, *free_ports(1), **environment(2), **GLOO)
     expected = {

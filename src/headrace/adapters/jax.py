@@ -9,12 +9,13 @@ bytes of JSON, so that Grain's handler for Orbax saves and restores them.
 
 import json
 import time
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeGuard
 
 import numpy as np
 
 from headrace.adapters.adapter import deliver, needs_pad, one_ahead
+from headrace.adapters.ranks import check_parts, warn_if_each_gets_all
 from headrace.arrays.conversion import UnheldError, held
 from headrace.batching.cursor import Cursor, State
 from headrace.batching.feed import Feed, HasFeed, feed_of
@@ -22,6 +23,7 @@ from headrace.batching.transforms import Batch
 from headrace.errors import ArgumentError, StateError, missing_extra
 from headrace.pytree import map_leaves, named_leaves
 from headrace.ragged import Ragged
+from headrace.sampling.batch_sampler import BatchSampler
 from headrace.sampling.keys import Place
 
 try:
@@ -138,6 +140,7 @@ class JaxPass(Iterator[Any]):
         return self._cursor or cursor.copy(cursor.start)
 
     def _batches_from(self, place: Place) -> Iterator[Any]:
+        _check_last(self._feed.sampler, self._device, place)
         mover = Mover(self._feed, self._device, place)
         return one_ahead(self._feed.take_epoch(place), mover.start)
 
@@ -151,6 +154,7 @@ class Mover:
         self._feed = feed
         self._device = device
         self._place = place
+        self._ranks_checked = False
 
     def start(self, batch: Batch) -> Callable[[], Batch]:
         """Has JAX copy the batch, which goes on while the caller does other things."""
@@ -169,7 +173,10 @@ class Mover:
         device = self._device
         try:
             _check_held(leaf)
-            if isinstance(device, jax.sharding.Sharding) and not device.is_fully_addressable:
+            if not self._ranks_checked:
+                _check_ranks(self._feed.sampler, device, getattr(leaf, "ndim", 1))
+                self._ranks_checked = True
+            if _is_global(device):
                 gather: Any = jax.make_array_from_process_local_data
                 return gather(device, leaf)
             return jax.device_put(leaf, device)
@@ -182,6 +189,41 @@ class Mover:
                 f"headrace: while putting {what}{shape} of the batch of {key} on {where}"
             )
             raise
+
+
+def _is_global(device: object) -> "TypeGuard[jax.sharding.Sharding]":
+    """Whether it is a sharding over the devices of several processes."""
+    return isinstance(device, jax.sharding.Sharding) and not device.is_fully_addressable
+
+
+def _check_ranks(sampler: BatchSampler, device: object, ndim: int) -> None:
+    """Compares the ranks of a loader with the rows that each process of JAX is to give."""
+    if _is_global(device):
+        check_parts(sampler, _parts(device, ndim), "the sharding")
+    else:
+        processes = jax.process_count()
+        warn_if_each_gets_all(sampler, processes, f"JAX has {processes} processes")
+
+
+def _parts(sharding: "jax.sharding.Sharding", ndim: int) -> int:
+    """How many different parts of the rows of an array processes hold."""
+    shape = (len(sharding.device_set),) * ndim  # which the sharding divides, on any axis
+    rows: dict[int, set[tuple[int, int, int]]] = {}
+    indices: Mapping[Any, Any] = sharding.devices_indices_map(shape)
+    for device, index in indices.items():
+        rows.setdefault(device.process_index, set()).add(index[0].indices(shape[0]))
+    return len(set(map(frozenset, rows.values())))
+
+
+def _check_last(sampler: BatchSampler, device: object, place: Place) -> None:
+    """Raises an ArgumentError if the last batch has another shape on each process."""
+    left = sampler.left_over(place.position)
+    if _is_global(device) and sampler.tail == "partial" and left % sampler.world_size:
+        raise ArgumentError(
+            f"tail must be 'pad' or 'drop', but is 'partial', and the last batch of an epoch has "
+            f"{left} samples, of which {sampler.world_size} ranks can't have equal parts, as an "
+            "array of JAX over several processes needs them."
+        )
 
 
 def _as_json(state: State) -> bytes:

@@ -271,6 +271,14 @@ class BatchSampler:
             return left // self.global_batch_size
         return -(-left // self.global_batch_size)
 
+    def left_over(self, position: int = 0) -> int:
+        """How many samples the last batch of an epoch has, over all ranks, where it is not full.
+
+        Args:
+            position: from which on the epoch is gone through.
+        """
+        return (self._length - position) % self.global_batch_size
+
     def keys(self, place: Place, steps: int | None = None) -> Iterator[BatchKey]:
         """The keys from `place` to the end of its epoch, or at most `steps` of them."""
         for block in self.blocks(place, steps, most=MAX_SAMPLES):

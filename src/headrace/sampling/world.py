@@ -87,8 +87,9 @@ def world() -> World:
         )
         raise ArgumentError(f"rank and world_size can't be found out: {listed}. {_REMEDY}")
     jax_process = told.get("jax.distributed")
-    shared = None if jax_process is None else _keras_share(jax_process.rank)
-    return shared or next(iter(told.values()), World(0, 1))
+    if jax_process is not None and _keras_distribution() is not None:
+        return keras_world(jax_process.rank)
+    return next(iter(told.values()), World(0, 1))
 
 
 def _ray_train() -> World | None:
@@ -137,12 +138,18 @@ def _environment() -> World | None:
     return World(rank, world_size)
 
 
-def _keras_share(process: int) -> World | None:
-    """The rank of this process of JAX by the rows that Keras' distribution gives its devices."""
+def _keras_distribution() -> Any:
     keras = sys.modules.get("keras")
-    distribution: Any = None if keras is None else keras.distribution.distribution()
-    if distribution is None:
-        return None
+    return None if keras is None else keras.distribution.distribution()
+
+
+def keras_world(process: int) -> World:
+    """The rank of this process of JAX by the rows that Keras' distribution gives its devices.
+
+    Raises:
+        ArgumentError: (a ValueError) some rows are shared by processes and others are not.
+    """
+    distribution = _keras_distribution()
     mesh = distribution.device_mesh.backend_mesh
     axis = mesh.axis_names.index(distribution.batch_dim_name)
     rows: dict[int, set[int]] = {}

@@ -6,6 +6,7 @@ jax_batches.py RANK WORLD_SIZE PORT
 import json
 import os
 import sys
+import warnings
 
 import jax
 import numpy as np
@@ -45,8 +46,34 @@ def main(rank: int, world_size: int, port: str) -> None:
         "shapes": shapes,
         "steps": steps,
         "totals": totals.tolist(),
+        "said": {name: said_of(*case) for name, case in others(place, rows).items()},
     }
     print(json.dumps(answer), flush=True)
+
+
+def others(place: hr.World, rows: NamedSharding) -> dict[str, tuple[object, ...]]:
+    alike = NamedSharding(rows.mesh, PartitionSpec())
+    ranks = place._asdict()
+    return {
+        "rows without ranks": (rows, {}),
+        "all rows without ranks": (alike, {}),
+        "no sharding, without ranks": (None, {}),
+        "no sharding": (None, ranks),
+        "all rows": (alike, ranks),
+        "partial": (rows, {"tail": "partial", **ranks}),
+    }
+
+
+def said_of(device: NamedSharding | None, options: dict[str, object]) -> str | None:
+    """What is warned of, or raised, with the first batch."""
+    batches = hr.Loader(np.arange(N, dtype="float32"), batch_size=8, **options).to_jax(device)
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        try:
+            next(iter(batches))
+        except hr.ArgumentError as error:
+            return str(error)
+    return "".join(str(warning.message) for warning in warned)
 
 
 if __name__ == "__main__":

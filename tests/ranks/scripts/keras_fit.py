@@ -9,6 +9,7 @@ processes, which takes longer.
 import json
 import random
 import sys
+import warnings
 
 import keras
 import numpy as np
@@ -40,11 +41,11 @@ def main(rank: int, world_size: int, port: str, *kinds: str) -> None:
     answers = {}
     for kind in kinds:
         keras.distribution.set_distribution(None if kind == "none" else distribution(kind))
-        answers[kind] = {"process": process, **trained(hr.world(), kind)}
+        answers[kind] = {"process": process, **trained(hr.world(), kind, process)}
     print(json.dumps(answers), flush=True)
 
 
-def trained(place: hr.World, kind: str) -> dict[str, object]:
+def trained(place: hr.World, kind: str, process: hr.World) -> dict[str, object]:
     random.seed(1)  # of which Keras draws its own
     x = np.random.default_rng(0).normal(size=(N, 5)).astype("float32")
     y = (x @ np.arange(5, dtype="float32")[:, None] + 1).astype("float32")
@@ -74,7 +75,22 @@ def trained(place: hr.World, kind: str) -> dict[str, object]:
     if kind == "none":
         unpadded = model.evaluate(x, y, batch_size=N, verbose=0, return_dict=True)
         answer["unpadded_mse"] = unpadded["mse"]
+    answer["said"] = [
+        said_of(model, hr.Loader((x, y), GLOBAL_BATCH, **ranks))
+        for ranks in ({}, process._asdict())  # last, as the weights are lost with an error
+    ]
     return answer
+
+
+def said_of(model: keras.Model, loader: "hr.Loader[object]") -> str:
+    """What is warned of, or raised, where the model is evaluated."""
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        try:
+            model.evaluate(loader.to_keras(), verbose=0)
+        except hr.ArgumentError as error:
+            return str(error)
+    return "".join(str(warning.message) for warning in warned)
 
 
 if __name__ == "__main__":

@@ -5,9 +5,11 @@ from types import FrameType
 
 import keras
 
+from headrace.adapters.ranks import check_parts
 from headrace.errors import ArgumentError
 from headrace.sampling.batch_sampler import BatchSampler
 from headrace.sampling.order import Sequential
+from headrace.sampling.world import keras_world
 
 
 def check_distribution(sampler: BatchSampler) -> None:
@@ -25,6 +27,11 @@ def check_distribution(sampler: BatchSampler) -> None:
         )
     if keras.backend.backend() != "jax":
         return
+    if several:
+        import jax
+
+        parts = keras_world(jax.process_index()).world_size
+        check_parts(sampler, parts, "Keras' distribution")
     mesh = distribution.device_mesh
     devices = mesh.shape[mesh.axis_names.index(distribution.batch_dim_name)]
     whole = sampler.global_batch_size
@@ -33,7 +40,7 @@ def check_distribution(sampler: BatchSampler) -> None:
             f"batch_size must be a multiple of {devices} over all ranks, as Keras' distribution "
             f"splits each batch over so many devices, but is {whole}."
         )
-    left = len(sampler.order) % whole
+    left = sampler.left_over()
     if sampler.tail == "partial" and left % devices:
         raise ArgumentError(
             f"tail must be 'pad' or 'drop', but is 'partial', and the last batch of an epoch has "
@@ -53,7 +60,7 @@ def check_class_weight(fit: FrameType | None) -> None:
 
 def warn_of_predictions(sampler: BatchSampler) -> None:
     """Warns if the predictions that begin will not be those of all samples in their order."""
-    left = len(sampler.order) % sampler.global_batch_size
+    left = sampler.left_over()
     if not isinstance(sampler.order, Sequential):
         what = "the order of the batches, which is shuffled"
     elif left and sampler.tail == "drop":

@@ -9,7 +9,6 @@ loader, but gives the same batches, epoch for epoch, by `set_epoch`.
 """
 
 import sys
-import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -19,6 +18,7 @@ import torch.distributed as dist
 import torch.utils.data as torch_data
 
 from headrace.adapters.adapter import deliver, one_ahead
+from headrace.adapters.ranks import warn_if_each_gets_all
 from headrace.adapters.torch.dataset import Collate, Dataset, counted
 from headrace.adapters.torch.device import Copier
 from headrace.adapters.torch.sampler import BatchNumbers, numbers_of
@@ -217,16 +217,12 @@ class HeadraceDataLoader(torch_data.DataLoader[Any]):
 
 
 def _warn_if_ranks_repeat(sampler: BatchSampler) -> None:
-    """Warns where several processes train together and each gets the batches of all."""
-    if sampler.world_size > 1 or not (dist.is_available() and dist.is_initialized()):
-        return
-    processes = dist.get_world_size()
-    if processes > 1:
-        warnings.warn(
-            f"torch.distributed has {processes} processes, and each of them gets all batches of "
-            "this loader, as nothing shares them out. Make it with rank= and world_size=, which "
-            "headrace.world() knows; or have a trainer share them out, such as Lightning with its "
-            "use_distributed_sampler=True. If all processes are to have the same batches, let this "
-            "warning be ignored.",
-            stacklevel=3,
+    if dist.is_available() and dist.is_initialized():
+        processes = dist.get_world_size()
+        warn_if_each_gets_all(
+            sampler,
+            processes,
+            f"torch.distributed has {processes} processes",
+            "; or have a trainer share them out, such as Lightning with its "
+            "use_distributed_sampler=True",
         )
