@@ -63,6 +63,30 @@ def test_a_frame_of_several_dtypes_becomes_a_dict_of_its_columns():
     }
 
 
+def test_a_series_of_strings_is_told_to_be_an_array_or_labels():
+    pandas = pytest.importorskip("pandas", reason="needs pandas")
+    for dtype in ("object", "category"):
+        series = pandas.Series(["a", "bc", "a"], dtype=dtype)
+        with pytest.raises(hr.ArgumentTypeError, match=r"the dtype 'U' for strings; or Labels\(\."):
+            hr.Loader(series, 2)
+        for source in (np.asarray(series, "U"), hr.Labels(series)):
+            assert hr.Loader(source, 3, shuffle=False).batch(0, 0).tolist() == ["a", "bc", "a"]
+    days = pandas.Series(pandas.date_range("2020", periods=3))
+    assert (hr.Loader(days, 3, shuffle=False).batch(0, 0) == days.to_numpy()).all()
+
+
+def test_numbers_that_numpy_does_not_have_by_itself():
+    jax = pytest.importorskip("jax", reason="needs jax")
+    x = jax.numpy.arange(4, dtype="bfloat16")
+    assert (hr.Loader(x, 4, shuffle=False).batch(0, 0) == np.asarray(x)).all()
+    torch = pytest.importorskip("torch", reason="needs torch")
+    for dtype in (torch.bfloat16, torch.float8_e4m3fn):
+        tensor = torch.arange(4.0).to(dtype)
+        with pytest.raises(hr.ArgumentTypeError, match=r"Pass tensor.float\(\)"):
+            hr.Loader(tensor, 2)
+        hr.Loader(tensor.float(), 2)
+
+
 @pytest.mark.parametrize("source", [["a.npy", "b.npy"], [None, 1], [object()], []])
 def test_a_list_of_other_things_is_refused(source):
     with pytest.raises((hr.ArgumentError, hr.ArgumentTypeError)):

@@ -102,6 +102,11 @@ def _reader_of(leaf: object, name: str) -> Tree[Reader]:
         remedy = "Pass dict(...) of it, for a dict of its columns, or those that are numbers."
     elif isinstance(leaf, Ragged):
         remedy = "Pass RaggedArray(ragged.values, ragged.offsets)."
+    elif _library_of(leaf) in _LIBRARIES_OF_ARRAYS and getattr(leaf, "shape", None) != ():
+        remedy = (
+            "Pass numpy.asarray(..., dtype) of it, with the dtype 'U' for strings; or Labels(...), "
+            "if it holds labels."
+        )
     elif hasattr(leaf, "__getitem__") and not isinstance(leaf, list):
         remedy = "For a dataset with samples by number use GetItem(dataset)."
     raise bad_type(name, leaf, "a reader, a numpy array, or a tuple or dict of them", remedy)
@@ -117,7 +122,10 @@ def _library_of(leaf: object) -> str:
 
 
 def _array_of(leaf: object, name: str) -> Array | None:
-    """The array of a list, a tensor, a series or a frame; None if it is not one of numbers."""
+    """The array of a list, a tensor, a series or a frame; None if it would be one of objects.
+
+    None, too, for a list of anything else than numbers: it may be one of names of files.
+    """
     try:
         array = np.asarray(leaf)
     except Exception as error:
@@ -127,9 +135,13 @@ def _array_of(leaf: object, name: str) -> Array | None:
             if len(parts) == len(leaf) and len(set(parts)) == 1:
                 remedy = f"Of arrays that belong together, pass a tuple. {remedy}"
             remedy = f"{ANY_LENGTH_REMEDY} {remedy}"
+        if str(getattr(leaf, "dtype", "")).startswith(("torch.bfloat16", "torch.float8")):
+            remedy = f"Pass tensor.float(), as numpy has no such type. {remedy}"
         allowed = "a reader, a numpy array, or a tuple or dict of them"
         raise bad_type(name, leaf, allowed, remedy) from error
-    return array if array.dtype.kind in "biufc" and array.ndim else None
+    if isinstance(leaf, list) and array.dtype.kind not in "biufc":
+        return None
+    return array if array.ndim and not array.dtype.hasobject else None
 
 
 def common_length(

@@ -119,6 +119,7 @@ def test_a_function_that_needs_cloudpickle_works_where_it_is_there(shared):
     with pytest.raises((pickle.PicklingError, AttributeError, TypeError)) as caught:
         next(shared.map(lambda key: lock, range(3)))
     assert "Or use Threads" in notes(caught.value)
+    assert "cloudpickle fails, too: TypeError: cannot pickle '_thread.lock'" in notes(caught.value)
 
 
 OF_MAIN = """

@@ -20,16 +20,20 @@ def dumps(call: object, protocol: int = 5) -> bytes:
     Raises:
         Exception: what pickle raises, with a note of what to do.
     """
+    failed = None
     if _main_file() is None:
-        by_value = _by_cloudpickle(call, protocol)
+        by_value, failed = _by_cloudpickle(call, protocol)
         if by_value is not None:
             return by_value
     try:
         return pickle.dumps(call, protocol)
     except Exception as error:
-        by_value = _by_cloudpickle(call, protocol)
-        if by_value is not None:
-            return by_value
+        if failed is None:
+            by_value, failed = _by_cloudpickle(call, protocol)
+            if by_value is not None:
+                return by_value
+        if failed is not None:  # it may know better what is wrong
+            error.add_note(f"headrace: cloudpickle fails, too: {type(failed).__name__}: {failed}")
         error.add_note(REMEDY)
         raise
 
@@ -59,14 +63,16 @@ def _main_file() -> str | None:
     return file
 
 
-def _by_cloudpickle(call: object, protocol: int) -> bytes | None:
-    """The pickle with functions and classes of the main module in it; None without cloudpickle."""
+def _by_cloudpickle(call: object, protocol: int) -> tuple[bytes | None, Exception | None]:
+    """The pickle with functions and classes of the main module in it, or what it fails with.
+
+    Neither without cloudpickle.
+    """
     try:
         cloudpickle = importlib.import_module("cloudpickle")
     except ImportError:
-        return None
+        return None, None
     try:
-        pickled: bytes = cloudpickle.dumps(call, protocol)
-    except Exception:  # pickle may know better what is wrong
-        return None
-    return pickled
+        return cloudpickle.dumps(call, protocol), None
+    except Exception as error:
+        return None, error
