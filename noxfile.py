@@ -45,6 +45,8 @@ KERAS_ONCE = (
     "tests/adapters/keras/test_images.py",
     "tests/adapters/keras/test_timeseries.py",
 )
+# What each backend that trains runs among the trainers.
+KERAS_TRAINS = "tests/trainers/test_keras.py"
 # A file of tests at a time for each of two processes.
 PARALLEL = ("-n", "2", "--dist", "loadfile")
 # Of what all versions have in common, fewer examples; the other sessions have all of them.
@@ -100,6 +102,7 @@ CLUSTER = (".[ray,keras,jax,torch]", *group("cluster"), *group("docs"), *TEST)
 TRAINERS = (
     *group("trainers"),
     ".[keras,jax,ray,torch]",
+    *group("frameworks"),
     *group("cluster"),
     *group("checkpoints"),
     *TEST,
@@ -225,8 +228,8 @@ def lowest(session: nox.Session) -> None:
     install(session, ".[cli]", *TEST, *group("parallel"), *group("server"), *lowest)
     tests = [*FEW, *without_frameworks(), "--ignore=tests/cli"]
     session.run("pytest", *PARALLEL, *tests, *session.posargs)
-    keras = pytest(*keras_tests(), **backend("jax"), **FEW_CASES)
-    two_at_a_time(session, keras, pytest(*files("test_jax")))
+    keras = pytest(*keras_tests(), KERAS_TRAINS, **backend("jax"), **FEW_CASES)
+    two_at_a_time(session, keras, pytest(*files("test_jax"), "tests/trainers/test_jax.py"))
 
 
 @nox.session(python=FRAMEWORKS_PYTHON, default=False)
@@ -331,7 +334,11 @@ def trainer_runs(*clients: str) -> list[Run]:
     found = sorted(Path("tests/trainers").glob("test_*.py"))
     found.sort(key=lambda file: "ray" not in file.name)  # which takes longest
     asked = [file for file in found if not clients or any(name in file.name for name in clients)]
-    return [pytest(str(file), **backend("jax")) for file in asked]
+    return [
+        pytest(str(file), **backend(name))
+        for file in asked
+        for name in (TRAINING_BACKENDS if str(file) == KERAS_TRAINS else ("jax",))
+    ]
 
 
 def cluster_runs() -> list[Run]:

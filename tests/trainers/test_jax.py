@@ -9,7 +9,6 @@ import pytest
 import headrace as hr
 
 jax = pytest.importorskip("jax", reason="needs headrace[jax]")
-ocp = pytest.importorskip("orbax.checkpoint", reason="saves states with Orbax")
 
 N, BATCH, STEPS = 22, 4, 5
 
@@ -80,6 +79,7 @@ def test_a_state_that_is_none_is_refused_and_moves_nothing():
 @pytest.mark.cell("JAX", "resume within an epoch", "resume at an epoch's end")
 @pytest.mark.parametrize("stop", [3, STEPS, STEPS + 2])
 def test_orbax_saves_it_as_json_and_by_the_handler_of_grain(tmp_path, stop):
+    ocp = pytest.importorskip("orbax.checkpoint", reason="saves states with Orbax")
     checkpoint = pytest.importorskip("grain.checkpoint", reason="compares with Grain's handler")
     loader = make_loader()
     batches = loader.to_jax()

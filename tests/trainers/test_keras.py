@@ -4,6 +4,8 @@ Runs on the backend that KERAS_BACKEND names. What was trained on is read off th
 of one weight for each sample, whose loss has the gradient -1 for each sample of the batch, counts.
 """
 
+import importlib.util
+
 import numpy as np
 import pytest
 from other_python import printed_by
@@ -15,6 +17,7 @@ keras = pytest.importorskip("keras", reason="needs headrace[keras]")
 from keras_recording import BACKEND, trains
 
 N, BATCH = 22, 4
+VERSION = tuple(map(int, keras.__version__.split(".")[:2]))
 
 # What Keras says to any DataLoader in a fit that was not told shuffle=False.
 pytestmark = pytest.mark.filterwarnings("ignore:.shuffle=True. was passed, but:UserWarning")
@@ -55,13 +58,18 @@ def numbering_model(n=N):
     return model
 
 
+HAS_TORCH = bool(importlib.util.find_spec("torch"))
+needs_torch = pytest.mark.skipif(not HAS_TORCH, reason="needs headrace[torch]")
+
+
 def way(loader, name):
     if name == "to_torch with a worker":  # which is not forked, as JAX has threads
         return loader.to_torch(num_workers=1, multiprocessing_context="spawn")
     return getattr(loader, name)()
 
 
-both = pytest.mark.parametrize("to", ["to_keras", "to_torch"])
+TO_TORCH = pytest.param("to_torch", marks=needs_torch)
+both = pytest.mark.parametrize("to", ["to_keras", TO_TORCH])
 
 
 @trains
@@ -85,7 +93,9 @@ def test_fit_and_evaluate_take_all_samples_and_all_steps(to):
 
 
 @pytest.mark.cell("Keras", "peek", "early stop", "workers")
-@pytest.mark.parametrize("to", ["to_keras", "to_torch", "to_torch with a worker"])
+@pytest.mark.parametrize(
+    "to", ["to_keras", TO_TORCH, pytest.param("to_torch with a worker", marks=needs_torch)]
+)
 def test_predict_gives_all_samples_in_their_order_also_after_a_look(to):
     model = numbering_model()
     batches = way(make_loader(shuffle=False), to)
@@ -123,7 +133,7 @@ def test_no_epoch_with_steps_per_epoch_is_cut_short(steps):
     assert seen == [*range(steps)] * 6
     assert counts(model) == [steps] * 24  # 6 * steps batches of 4
     assert loader.place == (steps, 0)
-    if BACKEND != "tensorflow":  # which asks in a thread that knows nothing of fit
+    if HAS_TORCH and BACKEND != "tensorflow":  # which asks in a thread that knows nothing of fit
         batches = make_loader(n=24).to_torch()
         if 6 % steps:
             with pytest.raises(hr.ArgumentError, match=r"steps_per_epoch must.*loader.to_keras"):
@@ -133,6 +143,7 @@ def test_no_epoch_with_steps_per_epoch_is_cut_short(steps):
             assert counts(model) == [steps + 1] * 24
 
 
+@needs_torch
 @pytest.mark.skipif(BACKEND == "torch", reason="Keras takes such batches on torch")
 def test_batches_of_to_torch_that_keras_would_misread_are_refused():
     lone = make_loader(lone=True, shuffle=False)
@@ -147,6 +158,7 @@ def test_batches_of_to_torch_that_keras_would_misread_are_refused():
         numbering_model().predict(named.to_torch(), verbose=0)
 
 
+@needs_torch
 @pytest.mark.filterwarnings("ignore:predict gives predictions in the order of the samples, and")
 def test_padding_of_inputs_alone_is_refused():
     batches = make_loader(lone=True, shuffle=False, tail="pad").to_torch()
@@ -154,22 +166,35 @@ def test_padding_of_inputs_alone_is_refused():
         numbering_model().predict(batches, verbose=0)
 
 
-def test_preprocessing_layers_adapt_to_a_lone_array():
+@pytest.mark.skipif(VERSION < (3, 13), reason="Keras' Normalization took no dataset of Keras")
+@pytest.mark.skipif(not importlib.util.find_spec("tensorflow"), reason="Keras adapts with it")
+def test_preprocessing_layers_adapt_to_a_lone_array_and_to_the_inputs_of_pairs():
     x = np.random.default_rng(0).normal(3, 2, (N, 2)).astype("float32")
-    data = hr.Loader(x, BATCH, tail="partial").to_keras()
-    adapted, expected = keras.layers.Normalization(), keras.layers.Normalization()
-    adapted.adapt(data)
-    expected.adapt(x)
-    np.testing.assert_allclose(adapted(x[:5]), expected(x[:5]), rtol=1e-4)
-    if BACKEND != "torch":  # whose tensors these layers do not take
-        words = np.array(["pond", "race", "race", "mill"] * 3)
-        layer = keras.layers.StringLookup()
-        layer.adapt(hr.Loader(words, BATCH).to_keras())
-        assert layer.get_vocabulary()[:2] == ["[UNK]", "race"]
-        binned, expected = (keras.layers.Discretization(num_bins=3) for _ in range(2))
-        binned.adapt(hr.Loader(x, N, shuffle=False).to_keras())
-        expected.adapt(x)
-        np.testing.assert_array_equal(binned(x), expected(x))
+    words = np.array(["pond", "race", "race", "mill"] * 3)
+    for paired in (False, True):
+
+        def data(inputs, batch_size=BATCH, paired=paired, **options):
+            source = (inputs, np.arange(100, 100 + len(inputs))) if paired else inputs
+            return hr.Loader(source, batch_size, **{"tail": "partial", **options}).to_keras()
+
+        if tuple(map(int, keras.__version__.split(".")[:2])) >= (
+            3,
+            13,
+        ):  # before, it took no dataset of Keras
+            adapted, expected = keras.layers.Normalization(), keras.layers.Normalization()
+            adapted.adapt(data(x))
+            expected.adapt(x)
+            np.testing.assert_allclose(adapted(x[:5]), expected(x[:5]), rtol=1e-4)
+        if BACKEND != "torch":  # whose tensors these layers do not take
+            layer = keras.layers.StringLookup()
+            layer.adapt(data(words))
+            assert layer.get_vocabulary()[:2] == ["[UNK]", "race"]
+            binned, expected = (keras.layers.Discretization(num_bins=3) for _ in range(2))
+            binned.adapt(data(x, N, shuffle=False))
+            expected.adapt(x)
+            np.testing.assert_array_equal(binned.bin_boundaries, expected.bin_boundaries)
+            with pytest.raises(hr.ArgumentError, match="tail must be 'drop' or 'partial' for a"):
+                binned.adapt(data(x, tail="pad"))
 
 
 def test_a_loader_itself_leads_to_to_keras():
@@ -189,12 +214,13 @@ def test_a_distribution_that_would_shard_the_batches_by_index_is_refused(monkeyp
     distribution = keras.distribution.DataParallel(devices=keras.distribution.list_devices())
     monkeypatch.setattr(distribution, "_is_multi_process", True)
     monkeypatch.setattr(keras.distribution, "distribution", lambda: distribution)
-    for batches in (data, make_loader(n=24).to_torch()):
+    for batches in (data, make_loader(n=24).to_torch()) if HAS_TORCH else (data,):
         with pytest.raises(hr.ArgumentError, match="Pass auto_shard_dataset=False to keras"):
             counting_model(24).fit(batches, verbose=0)
 
 
 @needs_jax
+@needs_torch
 def test_a_last_batch_that_devices_can_not_share_is_refused_before_training():
     script = """
         import keras, numpy as np, headrace as hr

@@ -44,8 +44,8 @@ class KerasDataset(keras.utils.PyDataset):  # type: ignore[misc]
     last, and do not move it. `dataset[i]` is batch i of the current epoch.
 
     A batch is the loader's: `(x, y)`, `(x, y, sample_weight)` or `(x,)`, where x and y may be
-    dicts, or a dict of inputs. A single array becomes `(x,)`, but for the `adapt` of preprocessing
-    layers, which get it as it is. With `tail="pad"` the weights of the padding become, or multiply,
+    dicts, or a dict of inputs. A single array becomes `(x,)`. The `adapt` of preprocessing layers
+    gets x alone. With `tail="pad"` the weights of the padding become, or multiply,
     the sample weights. `fit` and `evaluate` get them in the shape that the model's losses take,
     (batch, 1, ...); others, as `dataset[i]`, get shape (batch,).
 
@@ -113,9 +113,11 @@ class KerasDataset(keras.utils.PyDataset):  # type: ignore[misc]
         if self._feed.maker.with_indices:
             batch = _without_indices(batch)
         padded = self._feed.sampler.tail == "pad"
+        if frames.adapts_a_layer():
+            return as_backend_takes_it(_inputs_alone(batch, padded))
         if padded:
             batch = _with_sample_weight(batch)
-        elif not isinstance(batch, tuple | dict) and not frames.adapts_a_layer():
+        elif not isinstance(batch, tuple | dict):
             batch = (batch,)
         batch = as_backend_takes_it(batch)
         model = self._passes.weighing_model(self) if padded else None
@@ -176,6 +178,16 @@ def _without_indices(batch: Batch) -> Batch:
     assert isinstance(batch, tuple), "the batch maker has added indices"
     *parts, _ = batch
     return tuple(parts) if len(parts) > 1 else parts[0]
+
+
+def _inputs_alone(batch: Batch, padded: bool) -> Batch:
+    """What a preprocessing layer adapts to, of which some would take targets for inputs, too."""
+    if padded:
+        raise ArgumentError(
+            "tail must be 'drop' or 'partial' for a layer to adapt, but 'pad' was given: it would "
+            "count the padding."
+        )
+    return batch[0] if isinstance(batch, tuple) else batch
 
 
 def _with_sample_weight(batch: Batch) -> tuple[object, ...]:
