@@ -68,7 +68,7 @@ class Dataset(torch_data.Dataset[Any]):
             return arriving("the dataset", lambda: _whole(self._batch(key)))
         return self.__getitems__([operator.index(key)])[0]
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[object]:
         """The samples; without it, an IndexError of one of them would end the loop."""
         return (self[index] for index in range(len(self)))
 
