@@ -32,7 +32,7 @@ class EpochNumbers(list[int]):
     def __add__(self, others: Any) -> Any:
         return EpochNumbers(super().__add__(others), self.epoch)
 
-    def __radd__(self, others: Any) -> Any:
+    def __radd__(self, others: Iterable[int]) -> "EpochNumbers":
         return EpochNumbers([*others, *self], self.epoch)
 
 
