@@ -47,6 +47,24 @@ def test_an_iteration_is_a_pass_over_one_epoch(executor):
     executor.close()
 
 
+ORDERS = {
+    "by weight": hr.Weighted(1.0 + np.arange(N)),
+    "by class": hr.Balanced(np.arange(N) % 3),
+    "by length": hr.Buckets(1 + np.arange(N) % 5, [2, 5], max_tokens=10),
+}
+
+
+@pytest.mark.cell("JAX", "samplings")
+@pytest.mark.parametrize("order", ORDERS.values(), ids=ORDERS)
+def test_orders_by_weight_class_and_length(order):
+    first, second = make_loader(shuffle=order), make_loader(shuffle=order)
+    steps, running, resumed = len(first), first.to_jax(), second.to_jax()
+    got = seen(running) + seen(itertools.islice(running, 2))
+    resumed.load_state_dict(running.state_dict())
+    got += seen(resumed)
+    assert got == [first.indices(*divmod(step, steps)).tolist() for step in range(2 * steps)]
+
+
 def test_a_pass_has_the_state_of_the_batch_that_it_delivers_next():
     loader = make_loader()
     batches = loader.to_jax()

@@ -92,7 +92,7 @@ def test_fit_and_evaluate_take_all_samples_and_all_steps(to):
         assert measured["number"] == pytest.approx(mean)
 
 
-@pytest.mark.cell("Keras", "peek", "early stop", "workers")
+@pytest.mark.cell("Keras", "peek", "workers")
 @pytest.mark.parametrize(
     "to", ["to_keras", TO_TORCH, pytest.param("to_torch with a worker", marks=needs_torch)]
 )

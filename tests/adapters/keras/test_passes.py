@@ -116,6 +116,7 @@ def test_evaluate_and_predict_between_fits(n_batches):
     check(log, loader, 2 * n_batches)
 
 
+@pytest.mark.cell("Keras", "early stop")
 @pytest.mark.parametrize("stop", some([1, 2, 5, 12], few=[1, 5, 12]))
 def test_training_stopped_within_an_epoch(stop):
     loader, log = make_loader(12), []

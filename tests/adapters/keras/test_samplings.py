@@ -28,6 +28,7 @@ class Recorded(keras.callbacks.Callback):
         self.indices.append(self.dataset.trained_indices.tolist())
 
 
+@pytest.mark.cell("Keras", "samplings")
 def test_a_mixture_trains_without_the_steps_left_out_and_tells_its_indices():
     loader = make_loader(with_indices=True, skip=[(0, 2, 3), (1, 0, 0)])
     dataset, log = loader.to_keras(), []
