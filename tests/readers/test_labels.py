@@ -283,6 +283,12 @@ def test_a_missing_label_is_named_by_its_row_and_id(labels, arguments, shown):
             hr.Labels(given, ids, **arguments)
 
 
+def test_a_masked_label_is_missing():
+    for labels in ([2, 0, 9, 1], [[2, 1], [0, 1], [1, 9], [1, 1]]):
+        with pytest.raises(hr.ArgumentError, match=r"sample 2, ids\[2\] = 'y', has none"):
+            hr.Labels(np.ma.masked_equal(labels, 9), ["w", "x", "y", "z"])
+
+
 def test_a_missing_label_of_pandas_is_named():
     pandas = pytest.importorskip("pandas", reason="pandas is not installed")
     for dtype in ("float64", "Int64", "object"):

@@ -168,7 +168,11 @@ def _in_order(labels: Any, ids: list[object] | None) -> Array:
     return values
 
 
-def _plain_array(labels: npt.ArrayLike, ids: list[object] | None) -> Array:
+def _plain_array(labels: object, ids: list[object] | None) -> Array:
+    if isinstance(labels, np.ndarray) and np.ma.is_masked(labels):
+        masked = np.ma.getmaskarray(labels).reshape(len(labels), -1)
+        gone = np.flatnonzero(masked.any(axis=1)).tolist()
+        return _plain_array([None if i in gone else row for i, row in enumerate(labels)], ids)
     try:
         values = np.asarray(labels)
     except ValueError as error:
