@@ -76,11 +76,12 @@ def train(config):
     told["workers"] = numbers(batches)
     running = iter(batches)
     told["before"] = numbers(next(running) for _ in range(2))
+    name = f"state-{rank}.json"  # as one worker may still copy what the other one reads
     with tempfile.TemporaryDirectory() as saved:
-        with open(f"{saved}/state.json", "w") as file:
+        with open(f"{saved}/{name}", "w") as file:
             json.dump(loader.state_dict(), file)
         ray.train.report({"step": 2}, checkpoint=Checkpoint.from_directory(saved))
-    with ray.train.get_checkpoint().as_directory() as saved, open(f"{saved}/state.json") as file:
+    with ray.train.get_checkpoint().as_directory() as saved, open(f"{saved}/{name}") as file:
         state = json.load(file)
     loader = hr.Loader(np.arange(N), BATCH, **options)
     loader.load_state_dict(state)
