@@ -135,6 +135,42 @@ def test_what_is_damaged_is_decoded_again(root, folder, offset, kept):
         assert stats(cached)[0] == hits
 
 
+@pytest.mark.parametrize("nbytes", [3, 4096, 2**14 - 1, 2**14, 50_003, 150_528])
+@pytest.mark.parametrize("start", [0, 3])
+def test_no_damage_leaves_the_checksum_as_it_is(nbytes, start):
+    rng = np.random.default_rng(nbytes)
+    memory = rng.integers(256, size=start + nbytes, dtype=np.uint8)
+    data = memory[start:]
+    seen = {
+        layout.checksum(7, [data]),
+        layout.checksum(8, [data]),
+        layout.checksum(7, [data, data]),
+    }
+    assert len(seen) == 3
+
+    def is_seen(change):
+        before = data.copy()
+        change()
+        value = layout.checksum(7, [data])
+        is_changed = not np.array_equal(data, before)
+        data[:] = before
+        return is_changed and value in seen
+
+    def flip(places):
+        data[places] ^= 1 << rng.integers(8, dtype=np.uint8)
+
+    assert layout.checksum(7, [data]) in seen
+    for _ in range(100):
+        assert not is_seen(lambda: flip(rng.integers(nbytes)))
+        assert not is_seen(lambda: flip(rng.choice(nbytes, 2, replace=False)))
+    pages = range(0, nbytes - 4095, 4096)
+    for page in pages:  # not written, written to another place, of another sample
+        assert not is_seen(lambda page=page: data[page : page + 4096].fill(0))
+        assert not is_seen(lambda page=page: np.copyto(data, np.roll(data, -page)))
+        assert not is_seen(lambda page=page: np.copyto(data[page:], data[page:][::-1]))
+    assert not is_seen(lambda: np.copyto(data, np.roll(data, 8)))
+
+
 @pytest.mark.parametrize("nbytes", [0, 10, 5000, 10**5])
 def test_a_file_of_another_length_is_made_anew(root, folder, nbytes):
     read(hr.Cached(hr.NpyFiles(root), folder))
@@ -175,7 +211,7 @@ def test_what_another_run_replaces_meanwhile_is_not_torn(root, folder, monkeypat
         copy(arrays, indices, out, rows)
         out[1] = -1  # half of another sample
         sample = layout.bytes_of(SAMPLES[None, 3] + 1, 0)
-        other.write(3, sample, other.record(3, sample, 77))
+        other.write(3, sample, 77)
 
     (file,) = folder.iterdir()
     other = file_rows.FileRows(str(file), bytes.fromhex(file.stem), cached.spec, N)

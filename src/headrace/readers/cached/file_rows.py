@@ -1,7 +1,7 @@
 """FileRows: samples that are kept in a file, for this run and others.
 
     header    magic, key, number of samples, length of the file, CRC-32 of these
-    records   for each sample its stamp, 0 if it is not there, and its CRC-32
+    records   for each sample its stamp, 0 if it is not there, and its checksum
     rows      of each array of a sample, as in memory
 
 A sample is written before its record, and the record is taken away before a sample is replaced. So
@@ -24,8 +24,8 @@ from headrace.readers.reader import Specs
 from headrace.storage.local.locked import locked
 
 _HEADER = struct.Struct("<8s16sQQI")
-_MAGIC = b"hr-rows1"
-_RECORD = np.dtype([("stamp", "<u8"), ("crc", "<u4"), ("unused", "<u4")])
+_MAGIC = b"hr-rows2"
+_RECORD = np.dtype([("stamp", "<u8"), ("checksum", "<u4"), ("unused", "<u4")])
 _RECORDS_START = 4096
 # Making an empty file takes milliseconds, and writing a batch tens of them.
 _PATIENCE_SECONDS = 10.0
@@ -63,15 +63,14 @@ class FileRows:
 
     def is_whole(self, index: int) -> bool:
         """Whether a sample has its checksum."""
-        return bool(self._records["crc"][index] == checksum(index, bytes_of(self.arrays, index)))
+        return bool(
+            self._records["checksum"][index] == checksum(index, bytes_of(self.arrays, index))
+        )
 
-    def record(self, index: int, sample: list[Array], stamp: int) -> bytes:
-        """What stands for a sample that is kept. It takes as long as writing the sample."""
-        return np.array((stamp, checksum(index, sample), 0), _RECORD).tobytes()
-
-    def write(self, index: int, sample: list[Array], record: bytes) -> None:
+    def write(self, index: int, sample: list[Array], stamp: int) -> None:
         """Keeps a sample in place of what may be there."""
         file, position = self.file.number, _RECORDS_START + index * _RECORD.itemsize
+        record = np.array((stamp, checksum(index, sample), 0), _RECORD).tobytes()
         if self._records["stamp"][index]:
             write(file, bytes(_RECORD.itemsize), position)
         self._layout.write(file, index, sample)

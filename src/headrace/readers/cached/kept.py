@@ -185,17 +185,13 @@ class Kept:
         if time.monotonic() < here.paused_until or (self._layout is None and here.file is None):
             return
         is_wanted = (indices < self._most) & (stamps != 0) & (here.marks[indices] == 0)
-        prepared = []  # before it is locked, as others wait for that
-        for row in np.flatnonzero(is_wanted).tolist():
-            index, sample = int(indices[row]), bytes_of(read, row)
-            record = here.file.record(index, sample, int(stamps[row])) if here.file else b""
-            prepared.append((index, sample, record))
         try:
             with here.lock, locked(here.locked_file, _PATIENCE_SECONDS):
-                for index, sample, record in prepared:
+                for row in np.flatnonzero(is_wanted).tolist():
+                    index = int(indices[row])
                     if here.marks[index]:  # another thread or process was faster
                         continue
-                    self._write(here, index, sample, record)
+                    self._write(here, index, bytes_of(read, row), int(stamps[row]))
                     here.marks[index] = 1
         except BusyError:
             pass
@@ -203,10 +199,10 @@ class Kept:
             here.paused_until = time.monotonic() + _RETRY_SECONDS
             here.warn(error, self._path)
 
-    def _write(self, here: "_Here", index: int, sample: list[Array], record: bytes) -> None:
+    def _write(self, here: "_Here", index: int, sample: list[Array], stamp: int) -> None:
         if self._layout is None:
             assert here.file is not None
-            here.file.write(index, sample, record)
+            here.file.write(index, sample, stamp)
             return
         here.unchecked -= self._layout.sample_nbytes
         if here.unchecked < 0:

@@ -14,6 +14,9 @@ from headrace.readers.shared.block_cache import copy_rows
 
 # Of a page, and of what arrays in memory are aligned to.
 _ALIGNED_BYTES = 4096
+# A row of what a checksum adds up, and from where on it is faster so.
+_ROW_NBYTES = 4096
+_SUMMED_FROM_BYTES = 2**14
 
 
 class Layout:
@@ -73,10 +76,21 @@ def bytes_of(batch: Arrays, row: int) -> list[Array]:
 
 
 def checksum(index: int, sample: list[Array]) -> int:
-    """CRC-32 of the bytes of sample `index`."""
+    """A checksum of the bytes of sample `index`.
+
+    CRC-32, of long arrays that of the sums of their columns and rows of 8-byte words: numpy adds
+    up several times as fast as zlib goes through bytes. These are the checks of a product code
+    (Elias, 1954): what changes none of them is wrong in four words at least, in two rows and two
+    columns.
+    """
     value = index & 0xFFFFFFFF
     for data in sample:
-        value = zlib.crc32(data.data, value)
+        summed = len(data) // _ROW_NBYTES * _ROW_NBYTES if len(data) >= _SUMMED_FROM_BYTES else 0
+        if summed:
+            words = data[:summed].view(np.uint64).reshape(-1, _ROW_NBYTES // 8)
+            value = zlib.crc32(np.add.reduce(words, axis=0).data, value)
+            value = zlib.crc32(np.add.reduce(words, axis=1).data, value)
+        value = zlib.crc32(data[summed:].data, value)
     return value
 
 
