@@ -20,8 +20,7 @@ import numpy as np
 
 import parts
 import ragged
-from measuring import Numbers, Pass, RunEpoch, consume, epochs_of, measure, measure_in_turns
-from peers import needed
+from measuring import Numbers, Pass, RunEpoch, consume, epochs_of, measure, measure_in_turns, needed
 
 SCRIPT = Path(__file__).resolve()
 BATCH_SIZE, LONGEST, BUDGET = 128, 2048, 32_768

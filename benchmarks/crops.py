@@ -19,8 +19,7 @@ import numpy as np
 
 import parts
 from images import ALONE, BATCH_SIZE, SIZE, Epoch, alone, torchvision_folder, write
-from measuring import Numbers, measure_in_turns
-from peers import needed
+from measuring import Numbers, measure_in_turns, needed
 
 SCRIPT = Path(__file__).resolve()
 

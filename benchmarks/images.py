@@ -14,17 +14,14 @@ else needs torchvision's operators. LitData's chunks are written before, which i
 
 import io
 import itertools
-import tempfile
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import parts
-from measuring import MissingError, Numbers, measure_in_turns
-from peers import needed
+from measuring import MissingError, Numbers, measure_in_turns, needed
 
 BATCH_SIZE = 64
 SIZE = (224, 224)
@@ -60,6 +57,8 @@ def headrace(root: str, antialias: bool, **options: Any) -> Epoch:
 
 
 def kept(root: str, where: str) -> Epoch:
+    import tempfile
+
     import headrace as hr
 
     images = hr.ImageFolder(root, SIZE, antialias=False, decoder="turbo", fast_dct=True)
@@ -208,6 +207,8 @@ def ffcv(root: str, antialias: bool) -> Epoch:
 def alone(root: str, antialias: bool) -> Epoch:
     simplejpeg = needed("simplejpeg")
     files = [path.read_bytes() for path in Path(root).rglob("*.jpg")]
+    from concurrent.futures import ThreadPoolExecutor
+
     pool = ThreadPoolExecutor(2)
 
     def decode(first: int) -> int:
@@ -306,6 +307,8 @@ def draw(results: parts.Results, samples: int, path: Path) -> None:
 
 
 def main() -> None:
+    import tempfile
+
     parser = parts.parser(__doc__)
     parser.add_argument("--plot", type=Path, help="where to draw the medians")
     parser.add_argument("--seconds", type=float, default=2.0, help="least time of a measurement")

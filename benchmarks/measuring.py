@@ -7,6 +7,7 @@ there the benchmark calls `measure`, and prints what it returns as JSON.
 
 import contextlib
 import ctypes
+import importlib
 import json
 import os
 import signal
@@ -45,6 +46,14 @@ class Pass(NamedTuple):
 
 class MissingError(Exception):
     """A contender can't run; the message says what is not there."""
+
+
+def needed(name: str) -> Any:
+    """The module of that name."""
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:  # also where the installation of a peer is incomplete
+        raise MissingError(f"{name} can't be imported: {error}") from None
 
 
 # Runs the epoch of that number; the flag says whether it is the warm-up, which is to be checked.

@@ -20,8 +20,16 @@ from typing import Any
 import numpy as np
 
 import parts
-from measuring import MissingError, Numbers, Pass, RunEpoch, epochs_of, measure, measure_in_turns
-from peers import needed
+from measuring import (
+    MissingError,
+    Numbers,
+    Pass,
+    RunEpoch,
+    epochs_of,
+    measure,
+    measure_in_turns,
+    needed,
+)
 
 SCRIPT = Path(__file__).resolve()
 SAMPLES, LENGTH, BATCH_SIZE, BINS = 20_000, 2048, 128, 64

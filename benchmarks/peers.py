@@ -17,7 +17,6 @@ Configurations tried and left out, as slower or not clearly faster on 2 CPUs:
 """
 
 import contextlib
-import importlib
 import itertools
 import os
 import sys
@@ -29,18 +28,10 @@ from typing import Any
 
 import numpy as np
 
-from measuring import MissingError, RunEpoch, consume
+from measuring import RunEpoch, consume, needed
 from workload import BATCH_SIZE, Workload
 
 Read = Callable[[Sequence[int]], np.ndarray]
-
-
-def needed(name: str) -> Any:
-    """The module of that name."""
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:  # also where the installation of a peer is incomplete
-        raise MissingError(f"{name} can't be imported: {error}") from None
 
 
 class NpLoad:

@@ -25,8 +25,8 @@ from typing import Any
 import numpy as np
 
 import parts
-from measuring import MissingError, Numbers, measure_in_turns
-from peers import needed, streaming_library
+from measuring import MissingError, Numbers, measure_in_turns, needed
+from peers import streaming_library
 
 SCRIPT = Path(__file__).resolve()
 BATCH = 128
