@@ -109,7 +109,7 @@ def test_predict_gives_all_samples_in_their_order_also_after_a_look(to):
 @pytest.mark.parametrize(
     ("options", "what"),
     [
-        ({"shuffle": True}, "the order of the batches, which is shuffled"),
+        ({"shuffle": True}, "the order of the batches, which is not that of the samples"),
         ({"tail": "drop"}, "the order of the samples, without the last 2"),
         ({"tail": "pad"}, "the order of the samples, and more for the padding"),
     ],
@@ -235,8 +235,13 @@ def test_a_last_batch_that_devices_can_not_share_is_refused_before_training():
 
         x = np.zeros((22, 1), "float32")
         for to in ("to_keras", "to_torch"):
-            for options in ({"batch_size": 8, "tail": "partial"}, {"batch_size": 6}):
-                batches = getattr(hr.Loader((x, x), shuffle=False, **options), to)()
+            buckets = hr.Buckets([1] * 22, [1], batch_sizes=[6])
+            for options in (
+                {"batch_size": 8, "shuffle": False, "tail": "partial"},
+                {"batch_size": 6, "shuffle": False},
+                {"batch_size": 8, "shuffle": buckets},
+            ):
+                batches = getattr(hr.Loader((x, x), **options), to)()
                 for method in ("fit", "evaluate", "predict"):
                     steps = []
                     log = keras.callbacks.LambdaCallback(
@@ -260,6 +265,7 @@ def test_a_last_batch_that_devices_can_not_share_is_refused_before_training():
         for to in ("to_keras", "to_torch")
         for said in (
             "tail must be 'pad' or 'drop', but is 'pa",
+            "batch_size must be a multiple of 4 over ",
             "batch_size must be a multiple of 4 over ",
         )
         for method in ("fit", "evaluate", "predict")

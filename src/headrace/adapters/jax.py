@@ -216,14 +216,16 @@ def _parts(sharding: "jax.sharding.Sharding", ndim: int) -> int:
 
 
 def _check_last(sampler: BatchSampler, device: object, place: Place) -> None:
-    """Raises an ArgumentError if the last batch has another shape on each process."""
-    left = sampler.left_over(place.position)
-    if _is_global(device) and sampler.tail == "partial" and left % sampler.world_size:
-        raise ArgumentError(
-            f"tail must be 'pad' or 'drop', but is 'partial', and the last batch of an epoch has "
-            f"{left} samples, of which {sampler.world_size} ranks can't have equal parts, as an "
-            "array of JAX over several processes needs them."
-        )
+    """Raises an ArgumentError if a last batch has another shape on each process."""
+    if not _is_global(device) or sampler.tail != "partial":
+        return
+    for left in sampler.sizes(place.position)[1]:
+        if left % sampler.world_size:
+            raise ArgumentError(
+                f"tail must be 'pad' or 'drop', but is 'partial', and a last batch of an epoch has "
+                f"{left} samples, of which {sampler.world_size} ranks can't have equal parts, as "
+                "an array of JAX over several processes needs them."
+            )
 
 
 def _as_json(state: State) -> bytes:

@@ -271,13 +271,19 @@ class BatchSampler:
             return left // self.global_batch_size
         return -(-left // self.global_batch_size)
 
-    def left_over(self, position: int = 0) -> int:
-        """How many samples the last batch of an epoch has, over all ranks, where it is not full.
+    def sizes(self, position: int = 0) -> tuple[list[int], list[int]]:
+        """How many samples the steps of an epoch have over all ranks.
 
         Args:
             position: from which on the epoch is gone through.
+
+        Returns:
+            Of the steps with full batches; and what is left over, which the tail says the use of.
         """
-        return (self._length - position) % self.global_batch_size
+        if self._batches is not None:
+            return self._batches[1].sizes()
+        left = (self._length - position) % self.global_batch_size
+        return [self.global_batch_size], [left] if left else []
 
     def keys(self, place: Place, steps: int | None = None) -> Iterator[BatchKey]:
         """The keys from `place` to the end of its epoch, or at most `steps` of them."""

@@ -130,6 +130,10 @@ class BatchedOrder(Order, Protocol):
         """The samples of each step for a rank, int64, and how many of them are no padding."""
         ...
 
+    def sizes(self) -> tuple[list[int], list[int]]:
+        """How many samples steps have over all ranks; as `BatchSampler.sizes`."""
+        ...
+
     def find(self, epoch: int, sample: int) -> list[Found]:
         """Where `sample` comes in `epoch`, in the order of the steps."""
         ...

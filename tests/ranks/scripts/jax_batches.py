@@ -54,13 +54,15 @@ def main(rank: int, world_size: int, port: str) -> None:
 def others(place: hr.World, rows: NamedSharding) -> dict[str, tuple[object, ...]]:
     alike = NamedSharding(rows.mesh, PartitionSpec())
     ranks = place._asdict()
+    partial = {"tail": "partial", **ranks}
     return {
         "rows without ranks": (rows, {}),
         "all rows without ranks": (alike, {}),
         "no sharding, without ranks": (None, {}),
         "no sharding": (None, ranks),
         "all rows": (alike, ranks),
-        "partial": (rows, {"tail": "partial", **ranks}),
+        "partial": (rows, partial),
+        "partial rung": (rows, {"shuffle": hr.Buckets([1] * 11 + [2] * 64, [1, 2]), **partial}),
     }
 
 

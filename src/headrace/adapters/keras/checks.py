@@ -8,7 +8,7 @@ import keras
 from headrace.adapters.ranks import check_parts
 from headrace.errors import ArgumentError
 from headrace.sampling.batch_sampler import BatchSampler
-from headrace.sampling.order import Sequential
+from headrace.sampling.order import BatchedOrder, Sequential
 from headrace.sampling.world import keras_world
 
 
@@ -34,17 +34,21 @@ def check_distribution(sampler: BatchSampler) -> None:
         check_parts(sampler, parts, "Keras' distribution")
     mesh = distribution.device_mesh
     devices = mesh.shape[mesh.axis_names.index(distribution.batch_dim_name)]
-    whole = sampler.global_batch_size
-    if whole % devices:
+    full, left_over = sampler.sizes()
+    uneven = [size for size in full if size % devices]
+    if uneven:
+        remedy = ""
+        if isinstance(sampler.order, BatchedOrder):
+            remedy = " Such ones can be given as Buckets(..., batch_sizes=...)."
         raise ArgumentError(
             f"batch_size must be a multiple of {devices} over all ranks, as Keras' distribution "
-            f"splits each batch over so many devices, but is {whole}."
+            f"splits each batch over so many devices, but is {uneven[0]}.{remedy}"
         )
-    left = sampler.left_over()
-    if sampler.tail == "partial" and left % devices:
+    uneven = [size for size in left_over if size % devices]
+    if sampler.tail == "partial" and uneven:
         raise ArgumentError(
-            f"tail must be 'pad' or 'drop', but is 'partial', and the last batch of an epoch has "
-            f"{left} samples, which Keras' distribution can't split over {devices} devices."
+            f"tail must be 'pad' or 'drop', but is 'partial', and a last batch of an epoch has "
+            f"{uneven[0]} samples, which Keras' distribution can't split over {devices} devices."
         )
 
 
@@ -60,9 +64,9 @@ def check_class_weight(fit: FrameType | None) -> None:
 
 def warn_of_predictions(sampler: BatchSampler) -> None:
     """Warns if the predictions that begin will not be those of all samples in their order."""
-    left = sampler.left_over()
+    left = sum(sampler.sizes()[1])
     if not isinstance(sampler.order, Sequential):
-        what = "the order of the batches, which is shuffled"
+        what = "the order of the batches, which is not that of the samples"
     elif left and sampler.tail == "drop":
         what = f"the order of the samples, without the last {left}"
     elif left and sampler.tail == "pad":

@@ -125,6 +125,11 @@ class BucketOrder:
                 result[row] = samples[begin:end], n_valid
         return result
 
+    def sizes(self) -> tuple[list[int], list[int]]:
+        """How many samples steps have over all ranks: the full ones, and what is left of a rung."""
+        full = {rung.together for rung in self.rungs if rung.steps}
+        return sorted(full), sorted({rung.n % rung.together for rung in self.rungs} - {0})
+
     def groups(self) -> Array:
         """The rung of each sample: another one would not fit into its batches."""
         groups = np.empty(len(self._samples), np.uint16)
