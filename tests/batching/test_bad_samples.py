@@ -79,6 +79,29 @@ def test_each_bad_sample_has_one_good_substitute_in_all_parts(folder, substitute
             assert batch["y"].argmax(axis=1).tolist() == [i % 5 for i in expected]
 
 
+CLASSES = np.arange(N) % 5
+SOURCES = np.repeat([0, 1, 2], [20, 15, N - 35])
+
+
+@pytest.mark.parametrize(
+    ("kinds", "shuffle"),
+    [
+        (CLASSES, hr.Balanced(CLASSES)),
+        (SOURCES, hr.Mix([1, 2, 3])),
+        (SOURCES, hr.Mix([1, 2, 3], shuffle=False)),
+    ],
+    ids=["a class", "a source", "a source in order"],
+)
+def test_a_substitute_is_of_the_same_kind(folder, executor, kinds, shuffle):
+    """Whose share in a batch is what the user has asked for."""
+    files = [hr.NpyFiles(folder, ids=np.flatnonzero(i == SOURCES)) for i in range(3)]
+    options = {"on_error": "replace", "max_bad_samples": len(BAD), "executor": executor}
+    loader = hr.Loader(hr.Concat(*files), 10, shuffle=shuffle, **options)
+    quietly(lambda: [*loader, *loader])
+    assert loader.bad_samples
+    assert all(kinds[bad.index] == kinds[bad.substitute] for bad in loader.bad_samples)
+
+
 @pytest.mark.parametrize("alone", [True, False], ids=["alone", "among others"])
 def test_samples_that_a_transform_finds_bad_are_replaced_too(executor, alone):
     first = hr.per_sample(noisy_or_damaged)

@@ -1,8 +1,9 @@
 """Substitution: good samples instead of those that can't be read.
 
 Requires the errors of readers. Promises that the substitute of a sample is a pure function of
-(data, number of samples, index): the first good one on a walk over all samples that the index alone
-decides. So it is the same on every run, on every executor and in every batch.
+(data, number of samples, index): the first good one on a walk, which the index alone decides, over
+all samples, or those that the order takes for alike. So it is the same on every run, on every
+executor and in every batch.
 """
 
 import pickle
@@ -15,7 +16,7 @@ from typing import Literal, TypeVar, get_args
 import numpy as np
 
 from headrace.arguments import MAX_SAMPLES, check_int
-from headrace.arrays import Array, Indices
+from headrace.arrays import Indices
 from headrace.errors import SampleError, bad_value
 from headrace.sampling import streams
 from headrace.sampling.order import GroupedOrder, Order
@@ -56,12 +57,12 @@ class Substitution:
     Args:
         n: number of samples.
         most_remembered: how many bad samples are remembered, so as not to be looked for again.
-        groups: of the samples, if a substitute has to be of the same one.
+        order: says which samples may stand for which; None if any may.
     """
 
-    def __init__(self, n: int, most_remembered: int, groups: Array | None = None) -> None:
+    def __init__(self, n: int, most_remembered: int, order: GroupedOrder | None = None) -> None:
         self._n = n
-        self._groups = groups
+        self._order = order
         self._most_remembered = most_remembered
         self._remembered: dict[int, BadSample] = {}
 
@@ -109,13 +110,10 @@ class Substitution:
     def _substitute(self, read: Callable[[Indices], object], index: int, error: SampleError) -> int:
         """The first sample on the walk of `index` that can be read."""
         seed = np.random.SeedSequence(index, spawn_key=(streams.SUBSTITUTES,))
-        n, alike = self._n, None
-        if self._groups is not None:
-            alike = np.flatnonzero(self._groups == self._groups[index])
-            n = len(alike)
-        tried = min(n, _MOST_CANDIDATES)
-        walk = Permutation(n, seed)[np.arange(tried)]
-        for candidate in (walk if alike is None else alike[walk]).tolist():
+        alike = range(self._n) if self._order is None else self._order.alike(index)
+        tried = min(len(alike), _MOST_CANDIDATES)
+        walk = Permutation(len(alike), seed)[np.arange(tried)]
+        for candidate in (int(alike[place]) for place in walk.tolist()):
             if candidate == index or candidate in self._remembered:
                 continue
             try:
@@ -124,15 +122,16 @@ class Substitution:
                 if another.index != candidate:
                     raise
             else:
-                return int(candidate)
+                return candidate
         error.add_note(
-            f"headrace: on_error='replace' has tried {tried} samples in its place"
-            f"{'' if alike is None else ', those of its rung'}, and none of them can be read"
+            f"headrace: on_error='replace' has tried {tried} samples"
+            f"{'' if self._order is None else ' of its rung, class or source'} in its place, and "
+            "none of them can be read"
         )
         raise error
 
-    def __reduce__(self) -> tuple[type["Substitution"], tuple[int, int, Array | None]]:
-        return type(self), (self._n, self._most_remembered, self._groups)
+    def __reduce__(self) -> tuple[type["Substitution"], tuple[int, int, GroupedOrder | None]]:
+        return type(self), (self._n, self._most_remembered, self._order)
 
 
 def substitution_of(
@@ -159,7 +158,7 @@ def substitution_of(
             "Say how many of the samples may be bad before it is an error.",
         )
     most = check_int("max_bad_samples", max_bad_samples, 1, MAX_SAMPLES)
-    return Substitution(n, most, order.groups() if isinstance(order, GroupedOrder) else None)
+    return Substitution(n, most, order if isinstance(order, GroupedOrder) else None)
 
 
 class BadSamples:

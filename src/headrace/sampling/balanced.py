@@ -185,13 +185,16 @@ class BalancedOrder:
         samples: Indices = self._members[found].astype(np.int64)
         return samples.reshape(positions.shape)
 
+    def alike(self, sample: int) -> Indices:
+        """The samples of its class."""
+        _, which = self._place_of(sample)
+        start = self._start_of[which]
+        return self._members[start : start + self._count_of[which]]
+
     def positions(self, epoch: int, sample: int) -> Indices:
         # By `indices` backwards, over all visits to the class in the epoch.
         epoch %= MAX_SAMPLES // (self._blocks * self._of_block * self._of_class)
-        member = int((self._members == sample).argmax())
-        [which] = np.flatnonzero(
-            (self._start_of <= member) & (member < self._start_of + self._count_of)
-        ).tolist()
+        member, which = self._place_of(sample)
         first_block = epoch * self._blocks
         last_pass = (first_block + self._blocks - 1) // self._blocks_of_pass
         first, last = (
@@ -222,6 +225,14 @@ class BalancedOrder:
             f"balanced({self._hash}, {self._of_block} classes of {self._of_class}, "
             f"length={self._length})"
         )
+
+    def _place_of(self, sample: int) -> tuple[int, int]:
+        """Where a sample is among the members, and the number of its class."""
+        member = int((self._members == sample).argmax())
+        [which] = np.flatnonzero(
+            (self._start_of <= member) & (member < self._start_of + self._count_of)
+        ).tolist()
+        return member, which
 
     @functools.cached_property
     def _hash(self) -> str:

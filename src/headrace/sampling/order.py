@@ -10,7 +10,7 @@ from typing import Protocol, TypeAlias, runtime_checkable
 import numpy as np
 
 from headrace.arguments import check_seed
-from headrace.arrays import Array, Indices
+from headrace.arrays import Indices
 from headrace.errors import bad_type
 from headrace.sampling import streams
 from headrace.sampling.keys import Found, Tail
@@ -74,10 +74,10 @@ class SearchableOrder(Protocol):
 
 @runtime_checkable
 class GroupedOrder(Protocol):
-    """An order whose batches have no room for samples of another group, as of another rung."""
+    """An order that says of which samples a batch is made: of a rung, a class, a source."""
 
-    def groups(self) -> Array:
-        """The number of the group of each sample, shape (samples,)."""
+    def alike(self, sample: int) -> Sequence[int] | Indices:
+        """The samples that may be in the place of `sample`, which is one of them."""
         ...
 
 
@@ -229,6 +229,11 @@ def order_of(
     if parts and isinstance(shuffle, PartsSampling):
         return shuffle.order_of_parts(parts, seed)
     return shuffle.order(n, seed, block)
+
+
+def alike_of(order: Order, sample: int) -> Sequence[int] | Indices | None:
+    """The samples that may be in the place of `sample`; None if any may."""
+    return order.alike(sample) if isinstance(order, GroupedOrder) else None
 
 
 def positions_of(order: Order, epoch: int, sample: int) -> Indices:

@@ -282,7 +282,7 @@ def test_the_only_sample_of_a_rung_has_no_substitute():
     loader = hr.Loader(reader, 4, shuffle=hr.Buckets(lengths, LADDER), **options)
     with pytest.raises(hr.SampleFormatError, match="sample 3 is bad") as caught:
         list(loader)
-    assert any("of its rung" in note for note in caught.value.__notes__)
+    assert any("of its rung, class or source" in note for note in caught.value.__notes__)
 
 
 def test_a_loader_without_steps_names_the_samples_that_there_are():

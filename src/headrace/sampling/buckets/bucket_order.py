@@ -130,13 +130,11 @@ class BucketOrder:
         full = {rung.together for rung in self.rungs if rung.steps}
         return sorted(full), sorted({rung.n % rung.together for rung in self.rungs} - {0})
 
-    def groups(self) -> Array:
-        """The rung of each sample: another one would not fit into its batches."""
-        groups = np.empty(len(self._samples), np.uint16)
-        groups[self._samples] = np.repeat(
-            np.arange(len(self.rungs), dtype=np.uint16), [rung.n for rung in self.rungs]
-        )
-        return groups
+    def alike(self, sample: int) -> Indices:
+        """The samples of its rung: any other would not fit into its batches."""
+        place = int((self._samples == sample).argmax())
+        [rung] = (rung for rung in self.rungs if rung.begin <= place < rung.begin + rung.n)
+        return self._samples[rung.begin : rung.begin + rung.n]
 
     def find(self, epoch: int, sample: int) -> list[Found]:
         """Where `sample` comes in `epoch`: once, or never if it is left out."""

@@ -25,7 +25,14 @@ from headrace.errors import ArgumentError
 from headrace.sampling import streams
 from headrace.sampling.block_shuffle import BlockShuffle
 from headrace.sampling.mix.shares import Shares
-from headrace.sampling.order import Order, Parts, Sampling, order_of, positions_of
+from headrace.sampling.order import (
+    Order,
+    Parts,
+    Sampling,
+    alike_of,
+    order_of,
+    positions_of,
+)
 from headrace.sampling.permutations import Permutations
 
 
@@ -74,7 +81,8 @@ class MixOrder:
         elif shuffle is False:
             self.block_shuffle = BlockShuffle(largest, window=len(parts))
         sizes = np.array([length for length, _, _ in parts])
-        self._starts = np.cumsum(sizes) - sizes
+        self._ends = np.cumsum(sizes)
+        self._starts = self._ends - sizes
         self._orders: list[Order] | None = None
         order = "shuffled"
         if shuffle is True:
@@ -114,7 +122,7 @@ class MixOrder:
 
     def positions(self, epoch: int, sample: int) -> Indices:
         """The positions of the sample in each pass over its source that the epoch has part of."""
-        source = int(np.flatnonzero(self._starts <= sample)[-1])
+        source = self._source_of(sample)
         begin = epoch % (MAX_SAMPLES // self._length) * self._length
         found = [np.zeros(0, np.int64)]
         for number, span in enumerate(self._spans):
@@ -129,6 +137,19 @@ class MixOrder:
             numbers = self._numbers_of(source, sample - int(self._starts[source]), first, end)
             found.append(span.start + span.shares.position(source, numbers - taken) - begin)
         return np.concatenate(found)
+
+    def alike(self, sample: int) -> Sequence[int] | Indices:
+        """The samples of its source, or those of them that the source's order takes for alike."""
+        source = self._source_of(sample)
+        start, end = int(self._starts[source]), int(self._ends[source])
+        if self._orders is not None:
+            within = alike_of(self._orders[source], sample - start)
+            if within is not None:
+                return start + np.asarray(within)
+        return range(start, end)
+
+    def _source_of(self, sample: int) -> int:
+        return int(np.flatnonzero(self._starts <= sample)[-1])
 
     def describe(self) -> str:
         return self._described(len(self._hashes))
