@@ -93,6 +93,7 @@ FORMS = {
     "plain": b'{"x": 1}\n{"x": 2}\n{"x": 3}\n',
     "without the last end": b'{"x": 1}\n{"x": 2}\n{"x": 3}',
     "of Windows, with a mark": b'\xef\xbb\xbf{"x": 1}\r\n{"x": 2}\r\n{"x": 3}\r\n',
+    "with a mark in a blank line": b'\xef\xbb\xbf\r\n{"x": 1}\n{"x": 2}\n{"x": 3}\n',
     "with blank lines": b'\n \t\n{"x": 1}\n\n\r\n{"x": 2}\n  {"x": 3}\n\n \n',
 }
 
@@ -103,7 +104,8 @@ FORMS = {
 def test_lines_of_every_form(tmp_path, monkeypatch, form, piece_bytes):
     monkeypatch.setattr(jsonl_scan, "_PIECE_BYTES", piece_bytes)
     (tmp_path / "a.jsonl").write_bytes(FORMS[form])
-    (tmp_path / "b.jsonl").write_bytes(b"")
+    (tmp_path / "a2.jsonl").write_bytes(b"")
+    (tmp_path / "b.jsonl").write_bytes(b"\xef\xbb\xbf")  # a mark, and no more
     (tmp_path / "c.jsonl").write_bytes(b'\n{"x": "no number"}')
     reader = hr.JsonLines(tmp_path, "x")
     assert len(reader) == 4

@@ -1,5 +1,7 @@
 """Where the lines of a text file begin, but for blank ones."""
 
+import codecs
+
 import numpy as np
 
 from headrace.readers.shared.sharded.record_index import Scanned
@@ -8,7 +10,8 @@ from headrace.storage.storage import Storage
 
 _PIECE_BYTES = 2**22
 _NEWLINE = 10
-_SPACES = np.frombuffer(b" \t\r\n", np.uint8)
+# What a blank line begins with; the last is the first byte of the mark of the byte order.
+_BLANK_STARTS = np.frombuffer(b" \t\r\n" + codecs.BOM_UTF8[:1], np.uint8)
 
 
 def scan(storage: Storage, name: str, size: int) -> Scanned:
@@ -50,7 +53,7 @@ def _lines(data: bytes) -> tuple[np.ndarray, np.ndarray]:
     begins = begins[begins < len(data)]
     stops = np.append(ends, len(data))[: len(begins)]
     is_blank = np.zeros(len(begins), np.bool_)
-    # Hardly any line begins with a space.
-    for line in np.flatnonzero(np.isin(text[begins], _SPACES)).tolist():
-        is_blank[line] = not data[begins[line] : stops[line]].strip()
+    # Hardly any other line begins so.
+    for line in np.flatnonzero(np.isin(text[begins], _BLANK_STARTS)).tolist():
+        is_blank[line] = not data[begins[line] : stops[line]].removeprefix(codecs.BOM_UTF8).strip()
     return begins, is_blank
