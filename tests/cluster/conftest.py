@@ -17,6 +17,8 @@ os.environ.update(RAY_USAGE_STATS_ENABLED="0", RAY_AUTH_MODE="disabled", TF_CPP_
 os.environ["RAY_ADDRESS"] = "local"  # not what else runs on this machine
 # Ray makes no object that lies on disk where 95 % of the disk are used, however much is free.
 os.environ.update(RAY_local_fs_capacity_threshold="1")
+# Nor is it to end workers where 95 % of the memory are used, be it by others.
+os.environ.update(RAY_memory_monitor_refresh_ms="0")
 os.environ.setdefault("KERAS_BACKEND", "jax")
 
 # For what takes seconds: only something that hangs takes longer.

@@ -24,20 +24,31 @@ def wait_until(is_so):
         time.sleep(0.0005)
 
 
-def numbers_ahead(results, keys, n):
-    """How many results are ahead after each of n, which are taken when all of these are ready."""
+@pytest.fixture
+def clock(monkeypatch):
+    """What the look-ahead takes for the time: it is moved on by a test, and hardly by itself."""
+    clock, looks = SimpleNamespace(now_s=0.0), itertools.count()
+    clock.perf_counter = lambda: clock.now_s + 1e-6 * next(looks)
+    for module in (lookahead, tasks):
+        monkeypatch.setattr(module, "time", clock)
+    return clock
+
+
+def numbers_ahead(clock, results, keys, n):
+    """How many results are ahead after each of n, for which workers have waited a second."""
     for asked in range(1, n + 1):
         next(results)
         ahead = int(repr(keys)[len("count(") : -1]) - asked
         yield ahead
         wait_until(lambda ahead=ahead: results.ready == ahead)
+        clock.now_s += 1
 
 
 @pytest.mark.parametrize("n", [1, 4])
-def test_looks_ahead_little_at_first_and_never_more_than_128(n):
+def test_looks_ahead_little_at_first_and_never_more_than_128(clock, n):
     keys = itertools.count()
     executor = Threads(n, lookahead_bytes=2**40)
-    ahead = list(numbers_ahead(executor.map(bytes, keys), keys, 40))
+    ahead = list(numbers_ahead(clock, executor.map(bytes, keys), keys, 40))
     executor.close()
     assert ahead[0] <= 4
     assert max(ahead) == 128
@@ -45,11 +56,8 @@ def test_looks_ahead_little_at_first_and_never_more_than_128(n):
 
 
 @pytest.mark.parametrize("waits", [False, True], ids=["both work", "one waits for the other"])
-def test_looks_further_ahead_only_if_workers_wait(monkeypatch, waits):
+def test_looks_further_ahead_only_if_workers_wait(clock, waits):
     gates, started, keys = [threading.Event() for _ in range(60)], set(), itertools.count()
-    clock = SimpleNamespace(now_s=0.0)
-    for module in (lookahead, tasks):
-        monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: clock.now_s))
 
     def make(key):
         started.add(key)
@@ -86,11 +94,11 @@ def test_looks_further_ahead_only_if_workers_wait(monkeypatch, waits):
     assert (next(keys) > 50 + 2) == waits
 
 
-def test_bytes_of_larger_batches_narrow_the_look_ahead():
+def test_bytes_of_larger_batches_narrow_the_look_ahead(clock):
     keys = itertools.count()
     executor = Threads(2, lookahead_bytes=8000)
     results = executor.map(lambda key: np.zeros(100 if key < 150 else 1000, np.uint8), keys)
-    ahead = list(numbers_ahead(results, keys, 240))
+    ahead = list(numbers_ahead(clock, results, keys, 240))
     executor.close()
     assert ahead[40] == 80
     assert ahead[-1] == 8

@@ -33,13 +33,11 @@ class TestOneThreadContract(ExecutorContract):
 
 
 def test_threads_start_with_the_first_map_and_are_daemons(two_threads):
-    def names():
-        return sorted(t.name for t in threading.enumerate() if t.name.startswith("headrace"))
-
-    before = names()
+    before = set(threading.enumerate())
     assert list(two_threads.map(str, range(3))) == ["0", "1", "2"]
-    assert len(names()) == len(before) + 2
-    assert all(t.daemon for t in threading.enumerate() if t.name.startswith("headrace"))
+    started = set(threading.enumerate()) - before
+    assert len(started) == 2
+    assert all(t.daemon and t.name.startswith("headrace-") for t in started)
 
 
 def test_batches_are_made_at_the_same_time(two_threads):

@@ -2,12 +2,26 @@
 
 import numpy as np
 import pytest
+from fetching import PATIENT
+
+import headrace as hr
 
 
 @pytest.fixture(scope="session")
-def s3(tmp_path_factory):
-    """The address of a real S3 server."""
+def helper(tmp_path_factory):
+    """The process that makes requests has started, which may take longer than a short deadline."""
     pytest.importorskip("obstore", reason="needs headrace[remote]")
+    from web_server import FileServer
+
+    with FileServer(tmp_path_factory.mktemp("served")) as server:
+        storage = hr.Remote(server.url, **PATIENT)
+        with pytest.raises(hr.FileMissingError):
+            storage.size("nothing")
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory, helper):
+    """The address of a real S3 server."""
     import s3_server
 
     if s3_server.weed() is None:

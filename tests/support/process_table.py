@@ -1,4 +1,4 @@
-"""What runs on this machine, and what lies in its shared memory, as /proc and /dev/shm tell."""
+"""What runs on this machine, is open, and lies in shared memory, as /proc and /dev/shm tell."""
 
 import contextlib
 import os
@@ -24,6 +24,15 @@ def of_session(leader):
 
 def workers_of_session(leader):
     return [pid for pid, command in of_session(leader).items() if "spawn_main" in command]
+
+
+def open_files(folder):
+    """Those below the folder that this process has open, once for each time; others come and go."""
+    found = []
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):  # it was closed, as that of the listing itself
+            found.append(os.readlink(descriptor))
+    return [path for path in found if Path(path).is_relative_to(os.path.realpath(folder))]
 
 
 def names_in_shared_memory():

@@ -130,6 +130,7 @@ def answers_of(tmp_path_factory):
     (folder / "script.py").write_text(SCRIPT)
     settings = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled", "RAY_ADDRESS": "local"}
     settings["RAY_local_fs_capacity_threshold"] = "1"  # however full the disk is
+    settings["RAY_memory_monitor_refresh_ms"] = "0"  # and the memory
     done = run_python(folder / "script.py", folder, cwd=folder, environment=settings)
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
 

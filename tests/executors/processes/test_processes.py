@@ -29,8 +29,9 @@ def test_nothing_is_started_before_the_first_batch_is_asked_for(two_processes):
     threads, children = set(threading.enumerate()), set(multiprocessing.active_children())
     batches = two_processes.map(str, range(3))
     loader = hr.Loader(np.arange(4), 2, executor=two_processes)
-    assert set(threading.enumerate()) == threads
-    assert set(multiprocessing.active_children()) == children
+    # Those of other tests may be ending.
+    assert set(threading.enumerate()) <= threads
+    assert set(multiprocessing.active_children()) <= children
     assert list(batches) == ["0", "1", "2"]
     started = set(multiprocessing.active_children()) - children
     assert len(started) == 2

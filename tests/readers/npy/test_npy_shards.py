@@ -10,6 +10,7 @@ import textwrap
 import numpy as np
 import pytest
 from far_folder import FarFolder
+from process_table import needs_proc, open_files
 from reading import read
 
 import headrace as hr
@@ -245,23 +246,19 @@ def test_mapped_file_that_is_cut_is_an_error_and_no_crash(tmp_path, kind):
     assert (done.returncode, done.stdout) == (0, "refused\n"), done.stderr
 
 
-@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="open files are counted in /proc")
+@needs_proc
 def test_thousands_of_shards_leave_file_descriptors_for_others(tmp_path):
     for number in range(400):
         np.save(tmp_path / f"{number:04}.npy", np.array([number]))
 
-    def open_shards():
-        links = [os.path.realpath(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd")]
-        return sum(link.startswith(str(tmp_path)) for link in links)
-
     reader = hr.NpyShards(tmp_path)
-    assert open_shards() == 0
+    assert open_files(tmp_path) == []
     for indices in (range(400), range(399, -1, -1), [5, 133, 5, 261, 133]):
         assert np.array_equal(read(reader, indices), list(indices))
-        assert 3 <= open_shards() <= 128
+        assert 3 <= len(open_files(tmp_path)) <= 128
     copy = pickle.loads(pickle.dumps(reader))
     del reader
-    assert open_shards() == 0
+    assert open_files(tmp_path) == []
     assert read(copy, [399]).tolist() == [399]
 
 

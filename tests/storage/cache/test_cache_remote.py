@@ -31,7 +31,7 @@ def samples(tmp_path):
 
 
 @pytest.fixture
-def proxy(tmp_path, samples):
+def proxy(tmp_path, samples, helper):
     """A server that counts what it is asked for."""
     with FileServer(tmp_path / "store") as server, FaultProxy(server.url) as proxy:
         yield proxy
@@ -83,7 +83,7 @@ def test_what_is_damaged_on_the_way_never_gets_into_the_cache(proxy, tmp_path, s
 def test_what_is_damaged_where_it_lies_is_an_error_and_not_kept(proxy, tmp_path, samples):
     proxy.plan = lambda name, before: "flip" if name == NAMES[9] else None
     cache = hr.Cache(tmp_path / "cache", 2**30)
-    storage = remote(proxy, tmp_path, cache, deadline_seconds=10.0)
+    storage = remote(proxy, tmp_path, cache, deadline_seconds=3.0)
     with loader_of(storage, hr.Inline()) as loader:
         with pytest.raises(hr.StorageError, match=r"9\.npy") as raised:
             epoch(loader)

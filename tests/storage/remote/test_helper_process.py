@@ -119,7 +119,7 @@ ENVIRONMENT = """
 read()
 os.environ["AWS_ENDPOINT_URL"] = sys.argv[1]
 os.environ["AWS_SKIP_SIGNATURE"] = "true"
-storage = hr.Remote("s3://bucket/objects", deadline_seconds=5)
+storage = hr.Remote("s3://bucket/objects", deadline_seconds=200)
 read()
 """
 UNFINISHED = """

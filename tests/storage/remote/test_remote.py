@@ -65,12 +65,11 @@ class TestObjects:
         names = [f"{i:02}.bin" for i in range(12)]
         plan = lambda name, before: "503" if name == "07.bin" else None  # noqa: E731
         with FaultProxy(s3, plan) as proxy:
-            storage = remote(proxy.url, deadline_seconds=1.0)
             with pytest.raises(hr.StorageError, match=r"'07.bin'.*503") as raised:
-                storage.sizes(names)
+                remote(proxy.url, deadline_seconds=1.0).sizes(names)
             assert raised.value.position == 7
             proxy.plan = lambda name, before: None
-            assert storage.sizes(names) == [len(objects[name]) for name in names]
+            assert remote(proxy.url).sizes(names) == [len(objects[name]) for name in names]
 
     def test_names_of_many_pages(self, s3):
         import s3_server
@@ -161,7 +160,7 @@ class TestWebServers:
             manifest = Manifest.of(tmp_path)
             assert hr.Remote(server.url, manifest=manifest).names() == ["a"]
 
-    def test_get_the_user_of_the_url_and_errors_do_not_name_it(self, tmp_path):
+    def test_get_the_user_of_the_url_and_errors_do_not_name_it(self, tmp_path, helper):
         (tmp_path / "a").write_bytes(b"a")
         seen = []
         with FileServer(tmp_path) as server:
@@ -175,7 +174,7 @@ class TestWebServers:
 
             server.RequestHandlerClass = Handler
             url = server.url.replace("//", "//me:s3cret@")
-            storage = hr.Remote(url, deadline_seconds=1.0)
+            storage = hr.Remote(url, **PATIENT)
             assert fetched(storage, [Request("a")]) == [b"a"]
             assert seen == ["Basic bWU6czNjcmV0"]
             assert "s3cret" not in repr(storage)
@@ -256,7 +255,7 @@ class TestArguments:
         ("url", "variable"),
         [("gs://bucket/x", "GOOGLE_BASE_URL"), ("az://container/x", "AZURE_STORAGE_ENDPOINT")],
     )
-    def test_an_endpoint_of_the_environment_may_be_http(self, url, variable, monkeypatch):
+    def test_an_endpoint_of_the_environment_may_be_http(self, url, variable, monkeypatch, helper):
         monkeypatch.setenv(variable, "http://127.0.0.1:1")
         monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "account")
         storage = hr.Remote(url, options={"skip_signature": True}, deadline_seconds=1.0)

@@ -52,11 +52,11 @@ class TestFaults:
         manifest = Manifest.of(remote(s3), ["03.bin"])
         sums = manifest["03.bin"]
         other = {"03.bin": sums._replace(sha256="0" * 64, crc32=(1,))}
-        storage = remote(s3, manifest=Manifest(other), deadline_seconds=1.0)
+        storage = remote(s3, manifest=Manifest(other), deadline_seconds=2.0)
         with pytest.raises(hr.ChecksumError, match="SHA-256"):
             fetched(storage, [Request("03.bin")])
         small = {"03.bin": sums._replace(block_bytes=500, crc32=(1,) * -(-sums.bytes // 500))}
-        storage = remote(s3, manifest=Manifest(small), deadline_seconds=1.0)
+        storage = remote(s3, manifest=Manifest(small), deadline_seconds=2.0)
         with pytest.raises(hr.ChecksumError, match=r"CRC-32 of its bytes \[500:1000\]"):
             fetched(storage, [Request("03.bin", 600, 700)])
         longer = Manifest({"03.bin": sums._replace(bytes=sums.bytes + 1)})
