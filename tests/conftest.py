@@ -6,6 +6,8 @@ table in docs/faults.md, which test_fault_table.py compares; see support/fault_t
 are written with HEADRACE_WRITE_DOCS=1.
 """
 
+import os
+
 import pytest
 
 pytest.register_assert_rewrite("adapter_contract", "docs_table", "other_python")
@@ -19,6 +21,10 @@ from trainer_habits import HABITS
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("few", settings.get_profile("patient"), max_examples=20)
 settings.load_profile("patient")
+
+# Servers of tests are of this machine, and in no proxy's reach.
+for name in ("NO_PROXY", "no_proxy"):
+    os.environ[name] = ",".join(filter(None, [os.environ.get(name), "127.0.0.1", "localhost"]))
 
 
 def pytest_configure(config):

@@ -20,9 +20,6 @@ from torchdata.stateful_dataloader import StatefulDataLoader
 
 from headrace.adapters.torch import Dataset, Sampler
 
-# Of more workers than there are CPUs.
-pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")
-
 N, BATCH, STEPS = 26, 4, 7
 STOPS = range(2 * STEPS + 1)
 

@@ -25,8 +25,6 @@ pytestmark = [
     # What Lightning and its logger call of torch.
     pytest.mark.filterwarnings("ignore::FutureWarning:lightning"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning:lightning"),
-    # It sends them to workers, which are more than the CPUs of some machines.
-    pytest.mark.filterwarnings("ignore:This DataLoader will create"),
 ]
 
 N, BATCH, STEPS = 26, 4, 6

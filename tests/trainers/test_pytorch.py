@@ -14,8 +14,6 @@ torch = pytest.importorskip("torch", reason="needs headrace[torch]")
 import torch.utils.data as torch_data
 
 pytestmark = [
-    # Of more workers than there are CPUs.
-    pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning"),
     # Of JAX, if another test has imported it: these workers don't use it.
     pytest.mark.filterwarnings("ignore:os.fork.. was called:RuntimeWarning"),
     # Torchdata calls it.
