@@ -59,7 +59,11 @@ class ParquetFiles(Tables):
 
     def __getstate__(self) -> dict[str, object]:
         # What was read is no part of what it is: by its pickle, `Cached` finds what it has kept.
-        return {**vars(self), "_checked": self._none_checked()}
+        return {name: value for name, value in vars(self).items() if name != "_checked"}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        vars(self).update(state)
+        self._checked = self._none_checked()
 
     @property
     def column_names(self) -> list[str]:
