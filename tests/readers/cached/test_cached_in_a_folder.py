@@ -11,11 +11,14 @@ from cached_samples import SAMPLES, Logged, N, doubled, logged
 from far_folder import FarFolder
 from picklable import load_npy
 from reading import read
+from tfrecords import example, record
 from written import WRITTEN
 
 import headrace as hr
 from headrace.readers.access import stamps_of
 from headrace.readers.cached import file_rows, kept, layout
+from headrace.readers.cached.key import key_of
+from headrace.readers.cached.mapped import Mapped
 from headrace.storage import Manifest
 
 
@@ -310,26 +313,50 @@ def test_stamps_of_each_format_are_others_when_files_change(tmp_path, name):
     assert (before != after).all()
 
 
-def used(reader):
-    """The pickle, which the key of what is kept is made of, before it was used and afterwards."""
-    before = pickle.dumps(reader)
-    loader = hr.Loader(reader, 2)
-    loader.batch(0, 0)
+def keys(reader):
+    """Those of the reader before it was used, afterwards, and of a copy: one, if all are equal."""
+    before = key_of(reader, "")
+    loader = hr.Loader(reader, 2, shuffle=False)
+    for step in range(len(loader)):
+        loader.batch(0, step)
     loader.state_dict()
-    return before, pickle.dumps(reader)
+    return {before, key_of(reader, ""), key_of(pickle.loads(pickle.dumps(reader)), "")}
 
 
-@pytest.mark.parametrize("name", ["subset", "concat", "windows", "targets", "packed"])
-def test_use_of_a_view_does_not_change_its_key(root, name):
-    before, after = used(views(root)[name])
-    assert before == after
+@pytest.mark.parametrize("name", ["subset", "concat", "windows", "targets", "packed", "cached"])
+def test_a_view_has_one_key(root, name):
+    assert len(keys(views(root)[name])) == 1
 
 
 @pytest.mark.parametrize("name", sorted(WRITTEN.keys() - {"ragged"}))  # which is in memory
-def test_use_of_a_format_does_not_change_its_key(tmp_path, name):
+def test_a_format_has_one_key(tmp_path, name):
     write, _, options = WRITTEN[name]
-    before, after = used(hr.open(tmp_path / write(tmp_path), format=name, **options))
-    assert before == after
+    assert len(keys(hr.open(tmp_path / write(tmp_path), format=name, **options))) == 1
+
+
+def test_records_that_were_met_are_in_no_key(tmp_path):
+    examples = [example({"x": np.arange(n)}) for n in (2, 2, 3, 3)]
+    (tmp_path / "x.tfrecord").write_bytes(b"".join(map(record, examples)))
+    assert len(keys(hr.TFRecords(tmp_path, ragged=True))) == 1
+
+
+def test_a_key_tells_options_and_functions_that_name_themselves(tmp_path):
+    image = pytest.importorskip("PIL.Image", reason="needs headrace[images]")
+    image.new("RGB", (9, 9)).save(tmp_path / "a.png")
+    encoded = hr.Images(tmp_path, decode=False)
+    readers = [hr.Images(tmp_path, size=4), hr.Images(tmp_path, size=4, interpolation="box")]
+    made = [hr.CenterCrop(4), hr.CenterCrop(4, short_side=5)]
+    mapped = [Mapped(encoded, function, "1") for function in [*made, *made]]
+    assert len({key_of(reader, "") for reader in [*readers, *mapped]}) == 4
+    assert len({reader.fingerprint() for reader in mapped}) == 2
+
+
+def test_what_is_made_of_kept_samples_is_found_again(root, folder):
+    for hits in (0, 2):
+        inner = hr.Cached(hr.NpyFiles(root), version="1", map=lambda sample: sample + 1)
+        cached = hr.Cached(hr.Subset(inner, [1, 0]), folder)
+        assert np.array_equal(read(cached, [0, 1]), SAMPLES[[1, 0]] + 1)
+        assert cached.stats().hits == hits
 
 
 def test_stamps_of_other_files_stay_the_same(tmp_path):

@@ -262,11 +262,3 @@ def test_tiffs_are_found_where_their_suffix_is_named(tmp_path):
     assert hr.ImageFolder(tmp_path, 4, suffixes=suffixes).ids == images.ids
     with pytest.raises(ValueError, match="suffixes must be one or more such as"):
         hr.Images(tmp_path, size=4, suffixes=["tif"])
-
-
-def test_states_tell_indices_from_brightness(tmp_path):
-    mask().save(tmp_path / "a.png")
-    grey = hr.Images(tmp_path, size=4, channels=1, interpolation="nearest")
-    numbers = hr.Images(tmp_path, size=4, channels="indices", interpolation="nearest")
-    assert grey.spec == numbers.spec
-    assert grey.fingerprint() != numbers.fingerprint()

@@ -180,21 +180,7 @@ def test_threads_do_not_disturb_each_other():
             assert (found == one).all()
 
 
-def test_the_state_says_what_decodes(tmp_path):
-    (tmp_path / "a.jpg").write_bytes(jpeg())
-    readers = [
-        hr.Images(tmp_path, size=8, **options)
-        for options in ({}, {"decoder": "turbo"}, {"decoder": "turbo", "fast_dct": True})
-    ]
-    assert len({reader.fingerprint() for reader in readers}) == 3
-    states = [hr.Loader(reader, 1).state_dict() for reader in readers]
-    hr.Loader(hr.Images(tmp_path, size=8, decoder="pillow"), 1).load_state_dict(states[0])
-    hr.Loader(readers[1], 1).load_state_dict(states[1])
-    with pytest.raises(ValueError, match="the same samples"):
-        hr.Loader(readers[1], 1).load_state_dict(states[0])
-
-
-def test_the_state_of_other_readers_says_it_too(tmp_path):
+def test_the_state_of_other_readers_says_what_decodes(tmp_path):
     (tmp_path / "a.jpg").write_bytes(jpeg())
     with tarfile.open(tmp_path / "a.tar", "w") as tar:
         tar.add(tmp_path / "a.jpg", "a.jpg")

@@ -118,9 +118,9 @@ class Arrow(TableReader):
         return self._cache.blocks_kept(self.block * self._tables.row_nbytes)
 
     def fingerprint(self) -> str:
-        """A hash of the files' names and numbers of rows, and of the columns' names."""
+        """A hash of the files' names and numbers of rows, and of the columns, in their order."""
         rows = [int(of_file.sum()) for of_file in self._tables.rows]
-        columns = sorted(self._column_names.values())
+        columns = list(self._column_names.values())
         return fingerprint(repr((self._tables.names, rows, columns)))
 
     def _read_together(self, indices: Indices, blocks: Indices, out: Out) -> set[str]:

@@ -1,9 +1,7 @@
 """Cached: the samples of a source, each of which is read once and then kept."""
 
 import contextlib
-import hashlib
 import os
-import pickle
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,6 +14,7 @@ from headrace.pytree import Tree, leaves, map_leaves, named_leaves
 from headrace.readers.access import Access, Part, Stamps, access_of, parts_of
 from headrace.readers.cached.file_rows import RECORD_NBYTES
 from headrace.readers.cached.kept import Kept
+from headrace.readers.cached.key import key_of
 from headrace.readers.cached.mapped import Mapped
 from headrace.readers.reader import Arrays, Reader, Specs, check_read, is_ragged, sample_nbytes
 from headrace.readers.source import common_length, readers_of, samples_hash
@@ -29,7 +28,6 @@ from headrace.readers.views.parts import (
 from headrace.storage.local import anonymous_file
 from headrace.storage.local.locked import HAS_FLOCK
 
-_FORMAT = "1"
 _MOST_BYTES = 2**62
 
 
@@ -145,7 +143,7 @@ class Cached:
     def _kept(self, reader: Reader, folder: str | None, version: str) -> Reader:
         if not _kept_nbytes(reader):
             return reader
-        key = b"" if folder is None else _key(reader, version)
+        key = b"" if folder is None else key_of(reader, version)
         path = None if folder is None else os.path.join(folder, f"{key.hex()}.rows")
         return Kept(reader, self._most, path, key)
 
@@ -255,20 +253,3 @@ def _used(folder: str) -> int:
                 with contextlib.suppress(FileNotFoundError):  # others may delete it meanwhile
                     used += 512 * file.stat().st_blocks
     return used
-
-
-def _key(reader: Reader, version: str) -> bytes:
-    """What tells the samples from others: a hash of all that the reader is made of.
-
-    That is its pickle, which has the options of its decoder, and where its files lie.
-    """
-    described = reader.described() if isinstance(reader, Mapped) else reader
-    digest = hashlib.blake2b(f"{_FORMAT}\0{version}\0{reader.spec}\0".encode(), digest_size=16)
-    try:
-        digest.update(pickle.dumps(described, 5))
-    except Exception as error:
-        raise ArgumentError(
-            f"source must be one that pickle can store, to be kept in a folder, but {error}. "
-            "Leave folder out to keep its samples in memory."
-        ) from error
-    return digest.digest()

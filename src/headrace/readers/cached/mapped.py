@@ -8,7 +8,7 @@ import numpy as np
 from headrace.arrays import Indices, fingerprint
 from headrace.errors import ArgumentError, stopped_early
 from headrace.pytree import Tree, map_leaves
-from headrace.readers.access import Access, Part, Stamps, parts_of
+from headrace.readers.access import Access, Part, Stamps, fingerprint_of, parts_of
 from headrace.readers.reader import (
     Arrays,
     Batched,
@@ -41,7 +41,7 @@ class Mapped:
     """
 
     def __init__(self, readers: Tree[Reader], function: Function, version: str) -> None:
-        self._readers, self._function, self._version = readers, function, version
+        self.readers, self._function, self._version = readers, function, version
         self._n = common_length(readers)
         first = self._sample(self._source(np.zeros(1, np.int64)), 0, 0)
         try:
@@ -55,34 +55,40 @@ class Mapped:
 
     @property
     def ids(self) -> Sequence[str] | None:
-        return ids_of_parts(self._readers)
+        return ids_of_parts(self.readers)
 
     @property
     def access(self) -> Access:
-        access = access_of_parts(self._readers)
+        access = access_of_parts(self.readers)
         return Access(False, access.block, access.blocks_kept, access.block_cost)
 
     @property
     def parts(self) -> Sequence[Part]:
-        return parts_of(self._readers) if not isinstance(self._readers, tuple | dict) else ()
+        return parts_of(self.readers) if not isinstance(self.readers, tuple | dict) else ()
 
     def __len__(self) -> int:
         return self._n
 
     def __repr__(self) -> str:
         name = getattr(self._function, "__qualname__", self._function)
-        return f"{self._readers!r}, map={name}"
+        return f"{self.readers!r}, map={name}"
 
     def fingerprint(self) -> str:
-        """A hash of what names the samples of the source, and of the version."""
-        return fingerprint(samples_hash(self._readers), "\0", self._version)
+        """A hash of what names the samples of the source, and of the version.
 
-    def described(self) -> Tree[Reader]:
-        """What it is made of, but for the function, which its version names."""
-        return self._readers
+        With what the function says of itself, as the crops of headrace do.
+        """
+        version, said = self.function_name
+        more = ("\0", said) if said else ()
+        return fingerprint(samples_hash(self.readers), "\0", version, *more)
+
+    @property
+    def function_name(self) -> tuple[str, str]:
+        """The version, and what the function says of itself."""
+        return self._version, fingerprint_of(self._function)
 
     def stamps(self, indices: Indices) -> Stamps:
-        return stamps_of_parts(self._readers, indices)
+        return stamps_of_parts(self.readers, indices)
 
     def read(self, indices: Indices, out: Arrays) -> None:
         check_read(self._n, self._spec, indices, out)
@@ -97,8 +103,8 @@ class Mapped:
 
     def _source(self, indices: Indices) -> Tree[Batched]:
         """The samples of the source."""
-        out = empty_out(spec_of_parts(self._readers), len(indices))
-        read_parts(self._readers, indices, out)
+        out = empty_out(spec_of_parts(self.readers), len(indices))
+        read_parts(self.readers, indices, out)
         batch: Tree[Batched] = result_of(out)
         return batch
 

@@ -4,54 +4,29 @@ Requires Pillow, imported with the first image that it decodes.
 """
 
 import math
-from typing import TYPE_CHECKING, Literal, TypedDict
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from headrace.arguments import check_bool, check_dtype, check_int
+from headrace.arguments import check_int
 from headrace.arrays import Array
-from headrace.errors import ArgumentError, bad_value
+from headrace.errors import bad_value
 from headrace.readers.images import jpeg, opencv, pillow, turbo
+from headrace.readers.images.pixels import Channels, Decoder, DType, Interpolation, Layout, Pixels
+from headrace.readers.images.region import Region, placed
 from headrace.readers.reader import Spec
 from headrace.readers.shared.format_error import FormatError
 
 if TYPE_CHECKING:
     import PIL.Image
 
-Channels = Literal[1, 3, 4, "grayscale", "rgb", "rgba", "indices"]
-Interpolation = Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
-Layout = Literal["HWC", "CHW"]
-Decoder = Literal["pillow", "turbo", "opencv"]
+# Gives the region of a picture of this height and width.
+RegionOf = Callable[[int, int], Region]
 
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
-_NAMED_CHANNELS = {"grayscale": 1, "rgb": 3, "rgba": 4, "indices": 1}
-_INTERPOLATIONS = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
-_WITHOUT_ANTIALIAS = ("nearest", "bilinear", "bicubic")
-# What resizes arrays, and has `FILTERS`, `library` and `resized`.
-_RESIZERS = {"turbo": turbo, "opencv": opencv}
 MAX_SIDE = 2**16
 _MAX_PIXELS = 2**26
-
-
-class PixelOptions(TypedDict, total=False):
-    """What readers of images and crops pass on to `ImageDecoder`, which describes it."""
-
-    channels: Channels
-    layout: Layout
-    dtype: Literal["uint8", "uint16", "float32"]
-    interpolation: Interpolation
-    antialias: bool
-    exif_orientation: bool
-    jpeg_scaling: bool
-    max_pixels: int
-    decoder: Decoder
-    fast_dct: bool
-
-
-class ImageOptions(PixelOptions, total=False):
-    """What all readers of images pass on."""
-
-    crop_to_aspect_ratio: bool
 
 
 class ImageDecoder:
@@ -81,8 +56,8 @@ class ImageDecoder:
         exif_orientation: turn images as their EXIF data say; where these can't be read, images stay
             as they are. Keras does not.
         jpeg_scaling: decode a JPEG at a half, a fourth or an eighth of its size where that is still
-            no smaller than `size`, which is faster for large images. Their pixels then differ from
-            those of an image that was decoded whole and resized.
+            no smaller than `size`, which is faster for large images. Their pixels then differ a
+            little from those of an image that was decoded whole and resized. Not with "nearest".
         max_pixels: an image with more is refused before it is decoded. Default: 64 Mi.
         decoder: "pillow", or "turbo", which is faster: JPEGs are decoded by simplejpeg, and images
             of 1 or 3 channels resized by cykooz.resizer. Or "opencv", faster again, by which they
@@ -114,7 +89,7 @@ class ImageDecoder:
         *,
         channels: Channels = 3,
         layout: Layout = "HWC",
-        dtype: Literal["uint8", "uint16", "float32"] = "uint8",
+        dtype: DType = "uint8",
         interpolation: Interpolation = "bilinear",
         antialias: bool = True,
         crop_to_aspect_ratio: bool = False,
@@ -126,65 +101,31 @@ class ImageDecoder:
     ) -> None:
         pillow.check_installed()
         height, width = _check_size(size)
-        number = _NAMED_CHANNELS.get(channels, channels) if isinstance(channels, str) else channels
-        if isinstance(number, bool) or number not in tuple(_MODES):
-            allowed = "1, 3, 4, 'grayscale', 'rgb', 'rgba' or 'indices'"
-            raise bad_value("channels", channels, allowed)
-        if layout not in ("HWC", "CHW"):
-            raise bad_value("layout", layout, "'HWC' or 'CHW'")
-        if interpolation not in _INTERPOLATIONS:
-            raise bad_value("interpolation", interpolation, f"one of {', '.join(_INTERPOLATIONS)}")
-        if not check_bool("antialias", antialias) and interpolation not in _WITHOUT_ANTIALIAS:
-            raise ArgumentError(
-                f"antialias must be True with interpolation={interpolation!r}; without it there "
-                f"are {', '.join(_WITHOUT_ANTIALIAS)}."
-            )
-        if decoder not in ("pillow", *_RESIZERS):
-            raise bad_value("decoder", decoder, "'pillow', 'turbo' or 'opencv'")
-        known = interpolation == "nearest" or (interpolation, antialias) in opencv.FILTERS
-        if decoder == "opencv" and not known:
-            raise ArgumentError(
-                "decoder='opencv' resizes with interpolation='bilinear' and antialias=False, or "
-                f"'nearest', but {interpolation!r} and {antialias} were given. Use decoder='turbo' "
-                "for others."
-            )
-        if decoder != "pillow":
-            jpeg.check_installed(decoder)
-            _RESIZERS[decoder].library()
-        elif check_bool("fast_dct", fast_dct):
-            raise bad_value("fast_dct", fast_dct, "False with decoder='pillow', which has no other")
-        kind = check_dtype(dtype)
-        if kind not in map(np.dtype, ("uint8", "uint16", "float32")):
-            raise bad_value("dtype", dtype, "'uint8', 'uint16' or 'float32'")
-        if kind == np.uint16 and (number != 1 or channels == "indices"):
-            raise bad_value("channels", channels, "1 with dtype='uint16'")
-        if channels == "indices" and interpolation != "nearest":
-            allowed = "'nearest' with channels='indices', which are numbers of classes"
-            raise bad_value("interpolation", interpolation, allowed)
-        self._channels = int(number)
-        self._indices = channels == "indices"
-        self._deep = kind == np.uint16
+        self._options = Pixels(
+            channels=channels,
+            layout=layout,
+            dtype=dtype,
+            interpolation=interpolation,
+            antialias=antialias,
+            crop_to_aspect_ratio=crop_to_aspect_ratio,
+            exif_orientation=exif_orientation,
+            jpeg_scaling=jpeg_scaling,
+            decoder=decoder,
+            fast_dct=fast_dct,
+        )
         self._size = height, width
-        self._layout = layout
-        self._interpolation = interpolation
-        self._antialias = antialias
-        self._crops = check_bool("crop_to_aspect_ratio", crop_to_aspect_ratio)
-        self._turns = check_bool("exif_orientation", exif_orientation)
-        self._scales = check_bool("jpeg_scaling", jpeg_scaling)
         self._max_pixels = check_int("max_pixels", max_pixels, 1, 2**62)
-        self._decoder = decoder
-        self._fast_dct = check_bool("fast_dct", fast_dct)
-        shape = (height, width, self._channels)
-        self.spec = Spec(shape if layout == "HWC" else (shape[2], *shape[:2]), kind)
+        self.spec = Spec(self._options.shape(height, width), np.dtype(self._options.dtype))
 
     def __repr__(self) -> str:
-        return f"ImageDecoder(size={self._size}, {self._layout}, {self.spec})"
+        return f"ImageDecoder(size={self._size}, {self._options.layout}, {self.spec})"
 
     def fingerprint(self) -> str:
-        """What tells its pixels from Pillow's colours or grey; nothing if they are those."""
-        told = {"turbo": self._decoder == "turbo", "opencv": self._decoder == "opencv"}
-        told |= {"fast_dct": self._fast_dct, "indices": self._indices}
-        return ", ".join(name for name, is_so in told.items() if is_so)
+        """What tells its pixels from those of the defaults, but for `size`, which `spec` has.
+
+        Without `max_pixels`, which a run that was stopped by it needs to go on with a larger one.
+        """
+        return self._options.told()
 
     def __call__(self, data: bytes | memoryview) -> Array:
         """The pixels of the image file with the bytes `data`, shape and dtype as in `spec`.
@@ -203,49 +144,60 @@ class ImageDecoder:
             FormatError: as for a call.
         """
         with pillow.decoding():
-            pixels = self._pixels(data, out)
+            found = self._decoded(bytes(data), self._region, out)
+            pixels = found.pixels if found.pixels is out else self._inside(found, out)
         if pixels is not out:
-            out[...] = pixels if self._layout == "HWC" else pixels.transpose(2, 0, 1)
+            out[...] = pixels if self._options.layout == "HWC" else pixels.transpose(2, 0, 1)
 
-    def _pixels(self, data: bytes | memoryview, out: Array) -> Array:
-        """Shape (height, width, channels); `out` itself if they are there already."""
-        data = bytes(data)
-        if pillow.is_jpeg(data) and self._decoder != "pillow" and self._has_colours():
-            pixels = self._of_jpeg(data, out)
-            if pixels is not None:
-                return pixels
+    def _decoded(self, data: bytes, region_of: RegionOf, out: Array | None = None) -> "Decoded":
+        """The image file with these bytes, decoded and turned, and the region that is wanted of it.
+
+        Args:
+            out: a sample, into which it is decoded if that is all there is to do.
+        """
+        options = self._options
+        is_jpeg = pillow.is_jpeg(data)
+        if is_jpeg and options.decoder != "pillow" and options.have_colours:
+            found = self._of_jpeg(data, region_of, out)
+            if found is not None:
+                return found
         image = self._opened(data)
-        image = self._loaded(image, data, self._least_size(image.size) if self._scales else None)
-        orientation = pillow.orientation(image) if self._turns else 1
+        if not is_jpeg:  # some are turned as they are loaded
+            image = self._loaded(image, data, None)
+        orientation = pillow.orientation(image) if options.exif_orientation else 1
+        size = _turned((image.height, image.width), orientation)
+        region = region_of(*size)
+        if is_jpeg:
+            least = self._least(region, size, orientation)
+            image = self._loaded(image, data, None if least is None else least[::-1])
         image = pillow.turned(self._converted(image), orientation)
-        box = self._box(image.size)
-        if box != (0, 0, *image.size):
-            image = image.crop(box)
-        if image.size != self._size[::-1] and not self._resizes_arrays():
-            image = pillow.resized(image, self._size, self._interpolation, self._antialias)
-        return self._resized(np.asarray(image).reshape(image.height, image.width, -1), out)
+        return Decoded(image, region, size, orientation)
 
-    def _of_jpeg(self, data: bytes, out: Array) -> Array | None:
-        """As `_pixels`; None if Pillow has to decode it, or to say what is wrong."""
-        size = jpeg.jpeg_size(data)
-        if size is None:
+    def _of_jpeg(self, data: bytes, region_of: RegionOf, out: Array | None) -> "Decoded | None":
+        """As `_decoded`; None if Pillow has to decode it, or to say what is wrong."""
+        stored = jpeg.jpeg_size(data)
+        if stored is None:
             return None
-        self._check_pixels(size[1], size[0])
-        orientation = pillow.orientation(pillow.opened(data)) if self._turns else 1
-        # Straight into the batch, where that is all there is to do.
-        fits = size == self._size and orientation == 1
+        self._check_pixels(stored[1], stored[0])
+        options = self._options
+        orientation = 1
+        if options.exif_orientation:
+            orientation = pillow.orientation(pillow.opened(data))
+        size = _turned(stored, orientation)
+        region = region_of(*size)
+        fits = size == self._size and orientation == 1 and options.are_plain
         pixels = jpeg.decode_jpeg(
             data,
-            self._channels,
-            self._least_size(size[::-1])[::-1] if self._scales else None,
-            self._fast_dct,
-            out if fits and self._is_plain() else None,
+            options.n_channels,
+            self._least(region, size, orientation),
+            options.fast_dct,
+            out if fits else None,
         )
-        if pixels is None or pixels is out:
-            return pixels
-        pixels = pillow.turned_pixels(pixels, orientation)
-        left, top, right, bottom = self._box(pixels.shape[1::-1])
-        return self._resized(pixels[top:bottom, left:right], out)
+        if pixels is None:
+            return None
+        if pixels is not out:
+            pixels = pillow.turned_pixels(pixels, orientation)
+        return Decoded(pixels, region, size, orientation)
 
     def _opened(self, data: bytes) -> "PIL.Image.Image":
         """The image, to be decoded by Pillow, if it is not too large."""
@@ -261,7 +213,7 @@ class ImageDecoder:
 
         if image.format == "JPEG":
             # A JPEG stores grey apart from the colours, which need not be decoded then.
-            image.draft("L" if self._channels == 1 else None, least_size)
+            image.draft("L" if self._options.n_channels == 1 else None, least_size)
         elif image.format == "PNG":
             pillow.check_png(memoryview(data))
         elif image.format == "TIFF":
@@ -279,83 +231,124 @@ class ImageDecoder:
                 "decoded. If that is what it should have, pass a larger max_pixels"
             )
 
-    def _least_size(self, size: tuple[int, int]) -> tuple[int, int]:
-        """What (width, height) an image of `size` must have at least to be made smaller, if any."""
-        height, width = self._size
-        if self._turns:  # perhaps by a right angle
-            width = height = max(width, height)
-        left, top, right, bottom = self._box(size, (width, height))
-        return math.ceil(size[0] * width / (right - left)), math.ceil(
-            size[1] * height / (bottom - top)
-        )
+    def _least(
+        self, region: Region, size: tuple[int, int], orientation: int
+    ) -> tuple[int, int] | None:
+        """(height, width) that a JPEG must keep if it is decoded smaller; None if it may not be."""
+        if not self._options.jpeg_scaling or self._options.interpolation == "nearest":
+            return None
+        return _turned(region.least_size(size), orientation)
 
     def _converted(self, image: "PIL.Image.Image") -> "PIL.Image.Image":
         """The image with the wanted channels."""
         from PIL import Image
 
-        if self._indices:
+        if self._options.are_indices:
             return Image.fromarray(pillow.indices(image))
         deep = pillow.sixteen_bits(image)
-        if self._deep:
+        if self._options.is_deep:
             if deep is None:
                 raise FormatError("it is not of one channel of 16 bits, as dtype='uint16' needs")
             return Image.fromarray(deep)
         if deep is not None:  # which Pillow would clip to eight
             image = pillow.high_bits(image, deep)
-        if self._channels != 4:
+        if self._options.n_channels != 4:
             image.info.pop("transparency", None)
-        mode = _MODES[self._channels]
+        mode = _MODES[self._options.n_channels]
         return image if image.mode == mode else image.convert(mode)
 
-    def _resizes_arrays(self) -> bool:
-        """Whether images become arrays first, and then are resized."""
-        if self._interpolation == "nearest":
-            return True
-        if self._decoder == "pillow" or not self._has_colours():
-            return False
-        return (self._interpolation, self._antialias) in _RESIZERS[self._decoder].FILTERS
+    def _inside(self, found: "Decoded", out: Array | None = None) -> Array:
+        """The part of a region's window where there are pixels: shape (height, width, channels).
 
-    def _has_colours(self) -> bool:
-        """Whether pixels are what `_RESIZERS` know: colours or grey of 8 bits, without opacity."""
-        return self._channels in (1, 3) and not (self._indices or self._deep)
-
-    def _is_plain(self) -> bool:
-        """Whether samples are pixels of uint8 as they are decoded."""
-        return self._layout == "HWC" and self.spec.dtype == np.uint8
-
-    def _resized(self, pixels: Array, out: Array) -> Array:
-        """The pixels, of shape (height, width, channels), at the wanted size.
-
-        It may be `out`, a sample, with these written into it.
+        Args:
+            out: a sample. It is the result if they were written into it.
         """
-        if pixels.shape[:2] == self._size:
+        picture, region, size, orientation = found
+        options = self._options
+        decoded = _height_and_width(picture)
+        scale, origin = placed(size, decoded, *pillow.mirrored(orientation))
+        left, top, right, bottom = region.inside
+        wanted = bottom - top, right - left
+        x, y = region.box[:2]
+        whole = region.box[3] - y, region.box[2] - x
+        if whole == region.size and scale == 1:
+            return _three_axes(picture)[y + top : y + bottom, x + left : x + right]
+        if options.interpolation == "nearest":
+            rows = y + _nearest(top, bottom, whole[0], region.size[0])
+            columns = x + _nearest(left, right, whole[1], region.size[1])
+            pixels: Array = _three_axes(picture)[rows[:, None], columns]
             return pixels
-        if self._interpolation == "nearest":
-            return pillow.nearest(pixels, self._size)
-        if self._resizes_arrays():
-            how = pixels, self._size, self._interpolation, self._antialias
-            if self._decoder == "opencv":
-                return opencv.resized(*how, out if self._is_plain() else None)
-            return turbo.resized(*how)
-        image = pillow.as_image(pixels)
-        image = pillow.resized(image, self._size, self._interpolation, self._antialias)
-        return np.asarray(image).reshape(*self._size, self._channels)
+        how = options.interpolation, options.antialias
+        part, box = region.needed(scale, origin, *how)
+        if options.are_resized_as_arrays:
+            left, top, right, bottom = part
+            pixels = _three_axes(picture)[top:bottom, left:right]
+            if options.decoder == "turbo":
+                return turbo.resized(pixels, wanted, *how, box)
+            left, top, right, bottom = (math.floor(side + 0.5) for side in box)  # in whole pixels
+            pixels = pixels[top:bottom, left:right]
+            return opencv.resized(pixels, wanted, *how, out if options.are_plain else None)
+        image = pillow.as_image(picture) if isinstance(picture, np.ndarray) else picture
+        if part != (0, 0, *image.size):
+            image = image.crop(part)
+        return _three_axes(pillow.resized(image, wanted, *how, box))
 
-    def _box(
-        self, size: tuple[int, int], wanted: tuple[int, int] | None = None
-    ) -> tuple[int, int, int, int]:
-        """Left, top, right and bottom of the part of an image of `size` that is resized.
-
-        Both sizes are (width, height), as Pillow has them.
-        """
-        wanted = wanted or self._size[::-1]
-        width, height = size
-        if self._crops:
+    def _region(self, height: int, width: int) -> Region:
+        """All of an image of that size, or what is left of it with `crop_to_aspect_ratio`."""
+        tall, wide = self._size
+        box = 0, 0, width, height
+        if self._options.crop_to_aspect_ratio:
             # In integers as Keras has them, to cut off the same pixels.
-            width = min(width, max(1, int(height * wanted[0] / wanted[1])))
-            height = min(height, max(1, int(size[0] * wanted[1] / wanted[0])))
-        left, top = int((size[0] - width) / 2), int((size[1] - height) / 2)
-        return left, top, left + width, top + height
+            kept = (
+                min(width, max(1, int(height * wide / tall))),
+                min(height, max(1, int(width * tall / wide))),
+            )
+            left, top = int((width - kept[0]) / 2), int((height - kept[1]) / 2)
+            box = left, top, left + kept[0], top + kept[1]
+        return Region(box, self._size, (0, 0, wide, tall), flipped=False)
+
+
+class Decoded(NamedTuple):
+    """A picture that was decoded and turned.
+
+    Attributes:
+        pixels: of shape (height, width, channels), or an image; smaller than `size` if it was
+            scaled while it was decoded, before it was turned.
+        region: what is wanted of it.
+        size: (height, width) of the picture.
+        orientation: as it was stored.
+    """
+
+    pixels: "Array | PIL.Image.Image"
+    region: Region
+    size: tuple[int, int]
+    orientation: int = 1
+
+
+def _turned(size: tuple[int, int], orientation: int) -> tuple[int, int]:
+    """(height, width) of a picture that is turned, or turned back."""
+    return size[::-1] if orientation >= 5 else size
+
+
+def _height_and_width(picture: "Array | PIL.Image.Image") -> tuple[int, int]:
+    if isinstance(picture, np.ndarray):
+        return picture.shape[0], picture.shape[1]
+    return picture.height, picture.width
+
+
+def _nearest(first: int, last: int, side: int, resized: int) -> Array:
+    """The pixels of a side under the centres of pixels of what it is resized to.
+
+    In whole numbers: Pillow counts in floating point, and takes either of two pixels where a centre
+    lies exactly between them.
+    """
+    found: Array = (2 * np.arange(first, last) + 1) * side // (2 * resized)
+    return found
+
+
+def _three_axes(picture: "Array | PIL.Image.Image") -> Array:
+    pixels: Array = np.asarray(picture)
+    return pixels.reshape(pixels.shape[0], pixels.shape[1], -1)
 
 
 def _check_size(size: int | tuple[int, int]) -> tuple[int, int]:

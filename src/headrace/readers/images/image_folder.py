@@ -13,8 +13,8 @@ import numpy.typing as npt
 from headrace.arguments import check_bool, check_ids, check_int
 from headrace.arrays import Indices
 from headrace.errors import ArgumentError, bad_type, bad_value
-from headrace.readers.images.decoder import ImageOptions
 from headrace.readers.images.images import SUFFIXES, Images, check_suffixes
+from headrace.readers.images.pixels import ImageOptions
 from headrace.readers.labels import Labels
 from headrace.readers.shared.listing import (
     chosen_among,

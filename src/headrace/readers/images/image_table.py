@@ -14,9 +14,9 @@ import numpy.typing as npt
 from headrace.arguments import check_ids
 from headrace.arrays import Indices
 from headrace.errors import ArgumentError, bad_type, bad_value
-from headrace.readers.images.decoder import ImageOptions
 from headrace.readers.images.image_folder import labels_of_classes
 from headrace.readers.images.images import Images
+from headrace.readers.images.pixels import ImageOptions
 from headrace.readers.labels import Labels
 from headrace.readers.shared.near_names import instead_of_missing
 from headrace.readers.shared.text_table import SEVERAL, Table, TextTable

@@ -9,7 +9,8 @@ from typing import Unpack
 from headrace.arguments import check_bool, check_ids
 from headrace.arrays import Indices, fingerprint
 from headrace.errors import bad_type, bad_value
-from headrace.readers.images.decoder import ImageDecoder, ImageOptions
+from headrace.readers.images.decoder import ImageDecoder
+from headrace.readers.images.pixels import ImageOptions
 from headrace.readers.reader import Out, Spec, check_read
 from headrace.readers.shared.listing import samples_below
 from headrace.readers.shared.sample_files import ENCODED, InFiles, SampleFiles

@@ -307,17 +307,3 @@ def resized(
         for band in ([image] if image.mode != "RGBA" else image.split())
     ]
     return bands[0] if len(bands) == 1 else Image.merge(image.mode, bands)
-
-
-def nearest(pixels: Array, size: tuple[int, int]) -> Array:
-    """The pixel under the centre of each of the result's, of shape (height, width, ...).
-
-    In whole numbers: Pillow counts in floating point, and takes either of two pixels where a centre
-    lies exactly between them.
-    """
-    rows, columns = (
-        (2 * np.arange(wanted) + 1) * side // (2 * wanted)
-        for wanted, side in zip(size, pixels.shape, strict=False)
-    )
-    found: Array = pixels[rows[:, None], columns]
-    return found

@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from headrace.arguments import check_version
 from headrace.arrays import Array, DType, Indices, fingerprint
 from headrace.errors import ArgumentError, SampleFormatError
 from headrace.pytree import Tree
@@ -65,6 +66,7 @@ class TarFiles:
         index: a file of `save_index`, so that no headers have to be read.
         ragged: True if the first axis of all fields that have one may have any length, or the names
             of those, such as ["boxes.npy"]: a batch of them is a `Ragged`.
+        version: names what the functions of `fields` do, for states, as of `headrace.Files`.
 
     Raises:
         ArgumentError: (a ValueError) there is no such folder or shard, no sample has a field, or
@@ -97,8 +99,10 @@ class TarFiles:
         shards: str | Iterable[str] | None = None,
         index: str | os.PathLike[str] | None = None,
         ragged: bool | Iterable[str] = False,
+        version: str = "",
     ) -> None:
         any_length = check_ragged(ragged)
+        self._version = check_version("version", version)
         self._fields = check_fields(fields)
         named = None if shards is None else check_shards(shards)
         if named is None:
@@ -155,14 +159,15 @@ class TarFiles:
         )
 
     def fingerprint(self) -> str:
-        """A hash of the names of the shards, the keys of the samples, and the fields.
+        """A hash of the names of the shards, the keys of the samples, the fields, and the version.
 
         With what the functions that decode these say of themselves.
         """
         fields = [field.extensions for field in self._fields]
         said = [fingerprint_of(field.function) for field in self._fields]
         named = (self._index.shards, fields, said) if any(said) else (self._index.shards, fields)
-        return fingerprint(repr(named), self._index.keys.encoded)
+        version = f"\0{self._version}\0" if self._version else ""
+        return fingerprint(repr(named), version, self._index.keys.encoded)
 
     def save_index(self, path: str | os.PathLike[str]) -> None:
         """Writes where all files in the shards lie to `path`, an .npz file, for `index=`.

@@ -86,6 +86,9 @@ class ExampleParser:
         # By the length of an Example; None where there was one.
         self._layouts: dict[int, _Layout | None] = {}
 
+    def __reduce__(self) -> tuple[object, ...]:  # without what it has met
+        return ExampleParser, (self._wanted,)
+
     def features(self, data: bytes) -> dict[str, Values | Steps]:
         """The features of an Example by name: a list of bytes, or a flat array, float32 or int64.
 

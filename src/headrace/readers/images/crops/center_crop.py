@@ -8,8 +8,9 @@ from headrace.arguments import check_int
 from headrace.arrays import Array
 from headrace.errors import ArgumentError, bad_value
 from headrace.readers.images.crops.crop import Crop, Drawn
-from headrace.readers.images.crops.region import Region
-from headrace.readers.images.decoder import MAX_SIDE, PixelOptions
+from headrace.readers.images.decoder import MAX_SIDE
+from headrace.readers.images.pixels import PixelOptions
+from headrace.readers.images.region import Region
 
 _NOTHING = np.zeros(0)
 

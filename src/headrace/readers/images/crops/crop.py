@@ -7,9 +7,9 @@ import numpy.typing as npt
 
 from headrace.arrays import Array
 from headrace.errors import SampleFormatError, bad_type, bad_value
-from headrace.readers.images.crops.region import Region
 from headrace.readers.images.crops.region_decoder import RegionDecoder
-from headrace.readers.images.decoder import PixelOptions
+from headrace.readers.images.pixels import PixelOptions
+from headrace.readers.images.region import Region
 from headrace.readers.reader import Spec
 from headrace.readers.shared.format_error import FormatError
 
@@ -44,6 +44,12 @@ class Crop:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._decoder.size})"
+
+    def fingerprint(self) -> str:
+        """What tells its pixels from those of others, for `hr.Cached`: all that it was given."""
+        own = {name: one for name, one in vars(self).items() if one is not self._decoder}
+        decoder = self._decoder.size, self._decoder.fingerprint()
+        return repr((type(self).__name__, *decoder, sorted(own.items())))
 
     def draw(self, rng: np.random.Generator) -> Drawn:
         """The random numbers of a sample, for `apply` and `region`."""

@@ -5,8 +5,8 @@ from typing import Unpack
 from headrace.arguments import check_int
 from headrace.errors import ArgumentError
 from headrace.readers.images.crops.crop import Crop, Drawn, check_flip
-from headrace.readers.images.crops.region import Region
-from headrace.readers.images.decoder import PixelOptions
+from headrace.readers.images.pixels import PixelOptions
+from headrace.readers.images.region import Region
 
 _MOST_PADDING = 2**16
 

@@ -5,8 +5,8 @@ from typing import Unpack
 
 from headrace.errors import bad_type, bad_value
 from headrace.readers.images.crops.crop import Crop, Drawn, check_flip
-from headrace.readers.images.crops.region import Region
-from headrace.readers.images.decoder import PixelOptions
+from headrace.readers.images.pixels import PixelOptions
+from headrace.readers.images.region import Region
 
 _TRIES = 10
 

@@ -8,6 +8,7 @@ import numpy as np
 from headrace.arguments import check_ids
 from headrace.arrays import Array
 from headrace.errors import bad_type, bad_value
+from headrace.readers.access import fingerprint_of
 from headrace.readers.reader import Specs
 from headrace.readers.shared.format_error import FormatError
 from headrace.readers.shared.samples.calling import call
@@ -96,8 +97,10 @@ class ChosenColumns:
         """Whether a column has a function."""
         return name in self._functions
 
-    def __repr__(self) -> str:
-        return repr((self._alone, self.names))
+    def described(self) -> tuple[object, ...]:
+        """What tells them from others: which have a function, and what that says of itself."""
+        said = {name: fingerprint_of(function) for name, function in self._functions.items()}
+        return (self._alone, self.names, said) if said else (self._alone, self.names)
 
 
 def _stacked(arrays: list[Array]) -> object:

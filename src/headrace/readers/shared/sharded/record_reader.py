@@ -3,8 +3,9 @@
 import os
 
 from headrace.arrays import Indices
+from headrace.readers.access import fingerprint_of
 from headrace.readers.reader import Specs
-from headrace.readers.shared.samples.calling import SampleWriter
+from headrace.readers.shared.samples.calling import Decode, SampleWriter
 from headrace.readers.shared.samples.chosen_columns import ChosenColumns
 from headrace.readers.shared.sharded.records import Records
 from headrace.storage.stamps import Stamps
@@ -17,6 +18,7 @@ class RecordReader:
     _writer: SampleWriter
     _columns: ChosenColumns
     _version: str
+    _decode: Decode | None = None
 
     @property
     def spec(self) -> Specs:
@@ -29,8 +31,13 @@ class RecordReader:
         return f"{type(self).__name__}({self._records}, {self.spec})"
 
     def fingerprint(self) -> str:
-        """A hash of the files' names, their numbers of records, the columns and the version."""
-        return self._records.fingerprint(self._columns, self._version)
+        """A hash of the files' names, their numbers of records, the columns and the version.
+
+        With what the functions that decode say of themselves.
+        """
+        said = fingerprint_of(self._decode)
+        more = (said,) if said else ()
+        return self._records.fingerprint(self._columns.described(), self._version, *more)
 
     def save_index(self, path: str | os.PathLike[str]) -> None:
         """Writes where all records begin to `path`, an .npz file, for `index=`.

@@ -1,4 +1,4 @@
-"""Region: which pixels of a picture a crop has, and at what size."""
+"""Region: which pixels of a picture a sample has, and at what size."""
 
 import math
 from typing import NamedTuple
@@ -76,3 +76,20 @@ class Region(NamedTuple):
         (left, right), (top, bottom) = sides
         (exact_left, exact_right), (exact_top, exact_bottom) = exact
         return (left, top, right, bottom), (exact_left, exact_top, exact_right, exact_bottom)
+
+
+def placed(
+    size: tuple[int, int], decoded: tuple[int, int], rows_mirrored: bool, columns_mirrored: bool
+) -> tuple[float, tuple[float, float]]:
+    """At which scale a picture of `size`, (height, width), was decoded, and its (left, top) there.
+
+    libjpeg has eighths, and rounds sides up: the last pixels of rows and columns may be of less of
+    the picture than the others, and come first where it was then turned.
+    """
+    for eighths in range(8, 0, -1):
+        if (-(-size[0] * eighths // 8), -(-size[1] * eighths // 8)) == decoded:
+            scale = eighths / 8
+            left = decoded[1] - size[1] * scale if columns_mirrored else 0
+            top = decoded[0] - size[0] * scale if rows_mirrored else 0
+            return scale, (left, top)
+    raise AssertionError(f"{size} was decoded as {decoded}")
