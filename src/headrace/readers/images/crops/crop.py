@@ -66,7 +66,7 @@ class Crop:
         return self.apply(sample, self.draw(rng))
 
     def apply(self, sample: Array, drawn: Drawn) -> Array:
-        """As a call, for the random numbers of `draw`: the same crop of several pictures."""
+        """As a call, for the random numbers of `draw`: the same crop of pictures of one size."""
         if not isinstance(sample, np.ndarray):
             raise bad_type(
                 "sample",
