@@ -352,3 +352,14 @@ def test_what_can_not_be_a_table_is_refused(root):
 def test_it_pickles_with_its_labels(table):
     images = pickle.loads(pickle.dumps(hr.ImageTable(table, 6, labels="class")))
     assert values(images.labels()) == [1, 2, 1, 0]
+
+
+def test_of_its_table_it_holds_few_bytes_a_row(root):
+    names = [f"{i:060}.png" for i in range(500)]
+    for name in names:
+        (root / name).touch()
+    rows = [[name, f"{i % 2:0100}", "train"] for i, name in enumerate(names)]
+    table = write_csv(root / "long.csv", [["filename", "class", "split"], *rows])
+    images = hr.ImageTable(table, 6, labels="class", split=("train", "split"))
+    of_table = len(pickle.dumps(images)) - len(pickle.dumps(hr.Images(root, names, size=6)))
+    assert of_table < 20 * len(names)

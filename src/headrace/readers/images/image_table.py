@@ -111,7 +111,7 @@ class ImageTable(Images):
         names = _below(whole, [f"{name}{suffix}" for name in whole[files].tolist()], storage)
         _check_once(whole, names)  # also in two parts, of which one is to test the other
         rows = _rows(whole, names, part, by, seed)
-        self._table = whole.chosen(rows)
+        self._table = whole.chosen(rows, self._label_columns)
         self._separator = _check_separator(separator)
         given = _by_column(class_names, self._label_columns)
         self._classes = {

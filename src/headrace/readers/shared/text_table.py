@@ -56,16 +56,19 @@ class TextTable:
             self._lines = np.array(lines, np.int64)
         else:
             raise bad_type("table", table, "the path of a CSV file, or a DataFrame of pandas")
-        self._columns = {name: _array(of) for name, of in zip(columns, cells, strict=True)}
+        # Of each column the texts that differ, and which of them each row has.
+        self._columns = {name: _distinct(of) for name, of in zip(columns, cells, strict=True)}
         if not len(self):
             raise ArgumentError(f"table must have rows, but {self.name!r} has none.")
 
     def __len__(self) -> int:
-        return len(next(iter(self._columns.values())))
+        _, which = next(iter(self._columns.values()))
+        return len(which)
 
     def __getitem__(self, column: str) -> npt.NDArray[np.str_]:
         """The cells of a column; "" where there is none."""
-        return self._columns[column]
+        texts, which = self._columns[column]
+        return texts[which]
 
     def row(self, number: int) -> str:
         """How a row is named in errors."""
@@ -75,11 +78,12 @@ class TextTable:
             return f"row {number} of table, which is {str(self._index[number])!r},"
         return f"row {number} of table"
 
-    def chosen(self, rows: Indices) -> "TextTable":
-        """The table of these rows alone."""
+    def chosen(self, rows: Indices, columns: Sequence[str]) -> "TextTable":
+        """The table of these rows and columns alone; of no columns, it only names its rows."""
         other = TextTable.__new__(TextTable)
         other.name = self.name
-        other._columns = {name: cells[rows] for name, cells in self._columns.items()}
+        every = ((name, *self._columns[name]) for name in columns)
+        other._columns = {name: (texts, which[rows]) for name, texts, which in every}
         other._lines = None if self._lines is None else self._lines[rows]
         other._index = None if self._index is None else self._index[rows]
         return other
@@ -125,6 +129,12 @@ def _and_more(count: int) -> str:
 
 def _array(cells: Sequence[str]) -> npt.NDArray[np.str_]:
     return np.array(cells, np.str_) if cells else np.empty(0, "U1")
+
+
+def _distinct(cells: Sequence[str]) -> tuple[npt.NDArray[np.str_], npt.NDArray[np.int32]]:
+    numbers: dict[str, int] = {}
+    which = np.array([numbers.setdefault(cell, len(numbers)) for cell in cells], np.int32)
+    return _array(list(numbers)), which
 
 
 def _texts(column: Any) -> list[str]:
