@@ -342,6 +342,7 @@ def test_repr_names_the_function():
         (lambda x, *, rng: x, r"<lambda>\(x, \*, rng\) can't be"),
         (lambda x, rng, more: x, r"can't be"),
         ([noisy, Scaled()], r"but Scaled\(x\) can't be.*torchvision"),
+        ([noisy, hr.pad], r"^transform must be a function.*Call it: pad\(\.\.\.\)\."),
     ],
 )
 def test_a_function_that_takes_other_arguments_is_refused_before_any_batch(transform, said):

@@ -137,10 +137,11 @@ def test_bad_arguments_name_what_is_allowed():
         ValueError, match=r"shuffle must be a BlockShuffle with a block.*block=\.\."
     ):
         hr.BatchSampler(10, 2, hr.BlockShuffle())
-    with pytest.raises(
-        TypeError, match="shuffle must be True or False, or a BlockShuffle, but a t"
-    ):
-        hr.Loader(X, 2, shuffle=hr.BlockShuffle)
+    for kind in (hr.BlockShuffle, hr.Buckets):
+        with pytest.raises(
+            TypeError, match="shuffle must be True or False, or a BlockShuffle, but a t"
+        ):
+            hr.Loader(X, 2, shuffle=kind)
     assert hr.BlockShuffle(np.int64(4)) == hr.BlockShuffle(4)
     with pytest.raises(AttributeError):
         hr.BlockShuffle(4).block = 5

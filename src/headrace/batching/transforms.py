@@ -162,6 +162,8 @@ def check_transform(transform: object, version: object) -> None:
     for each in transform if isinstance(transform, list | tuple) else (transform,):
         if (several or each is not None) and not callable(each) and type(each) is not per_sample:
             raise bad_type("transform", each, allowed)
+        if isinstance(each, type) and "__call__" in dir(each):  # as hr.pad, in place of hr.pad()
+            raise bad_type("transform", each, allowed, f"Call it: {each.__name__}(...).")
         if each is not None and type(each) is not per_sample:
             _check_takes("transform", each, "batch")
     if several and not transform:

@@ -97,7 +97,7 @@ class BatchSampler:
         self.tail: Tail = _checked(tail)
         self.seed: int = check_seed(seed)
         self._batches: tuple[BatchSampling, BatchedOrder] | None = None
-        if isinstance(shuffle, BatchSampling):
+        if isinstance(shuffle, BatchSampling) and not isinstance(shuffle, type):
             self._bind(shuffle)
         else:
             self.order: Order = order_of(shuffle, self.n, self.seed, block, parts)
