@@ -87,6 +87,7 @@ def test_columns_choose_and_decode(tmp_path):
     spec = {"x": hr.Spec((2,), np.dtype("float32"))}
     assert read(hr.JsonLines(path, spec=spec))["x"].dtype == np.float32
     assert read(hr.JsonLines(path, "x", spec=spec["x"])).dtype == np.float32
+    assert hr.JsonLines(path, "x", ragged=["x"]).spec.shape == (None,)
 
 
 FORMS = {

@@ -91,7 +91,7 @@ class JsonLines(RecordReader):
         version: str = "",
     ) -> None:
         self._columns = ChosenColumns(columns, spec)
-        self._writer = SampleWriter(spec, ragged)
+        self._writer = SampleWriter(spec, self._columns.ragged(ragged))
         self._version = check_version("version", version)
         self._records = Records(_KIND, root, shards, index)
         if not self._writer.is_known:

@@ -124,7 +124,7 @@ class TFRecords(RecordReader):
         checksum(checksums)
         self._columns = ChosenColumns(columns, None if decode else spec)
         self._parser = ExampleParser(self._columns.names)
-        self._writer = SampleWriter(spec, ragged)
+        self._writer = SampleWriter(spec, self._columns.ragged(ragged))
         self._shapes = self._writer.spec if self._writer.is_known else None
         self._records = Records(_KIND, root, shards, index)
         if not self._writer.is_known:

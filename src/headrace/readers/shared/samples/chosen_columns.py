@@ -12,6 +12,7 @@ from headrace.readers.access import fingerprint_of
 from headrace.readers.reader import Specs
 from headrace.readers.shared.format_error import FormatError
 from headrace.readers.shared.samples.calling import call
+from headrace.readers.shared.samples.sample_values import RaggedLeaves
 
 
 class Each(list[object]):
@@ -56,6 +57,10 @@ class ChosenColumns:
                 raise bad_type(f"columns[{name!r}]", function, "a function of its value, or None")
         if isinstance(spec, dict) and not self._alone and list(spec) != self.names:
             raise bad_value("spec", list(spec), f"one with the keys {self.names}, as columns")
+
+    def ragged(self, ragged: RaggedLeaves) -> RaggedLeaves:
+        """`ragged` in the structure of a sample, which has no key where it is one column alone."""
+        return True if self._alone and ragged == self.names else ragged
 
     def check(self, values: Mapping[str, object], record: str) -> None:
         """Raises an ArgumentError unless the first record has the columns."""
