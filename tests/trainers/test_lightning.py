@@ -270,6 +270,35 @@ def test_a_data_module_may_keep_the_state(tmp_path, model_class):
         assert train(3, tmp_path / f"{step}.ckpt") == epochs(3)[step:]
 
 
+@pytest.mark.cell("Lightning Trainer", "resume within an epoch")
+@pytest.mark.parametrize(
+    "make_data",
+    [
+        pytest.param(
+            lambda: {"train_dataloaders": make_train().to_torch()},
+            marks=pytest.mark.xfail(reason="Lightning takes its epoch for unbegun", strict=True),
+            id="loader",
+        ),
+        pytest.param(lambda: {"datamodule": Data()}, id="data module"),
+    ],
+)
+def test_a_run_that_went_on_after_the_last_step_of_an_epoch_may_be_stopped_again(
+    tmp_path, make_data
+):
+    def train(max_steps, ckpt_path=None):
+        folder = tmp_path / str(max_steps)
+        model = Recorder()
+        trainer = make_trainer(
+            max_epochs=3, max_steps=max_steps, callbacks=[saving_every_step(folder)]
+        )
+        trainer.fit(model, ckpt_path=ckpt_path, **make_data())
+        return model.seen, folder / f"{max_steps}.ckpt"
+
+    _, at_end = train(STEPS)
+    _, within = train(STEPS + 2, at_end)
+    assert train(-1, within)[0] == epochs(3)[STEPS + 2 :]
+
+
 @pytest.mark.cell("Lightning Trainer", "resume at an epoch's end")
 @pytest.mark.parametrize("limit", [1.0, 3])
 @pytest.mark.parametrize("held_out", [True, False], ids=["validating", "not validating"])
