@@ -142,6 +142,7 @@ REFUSED = [
     (TYPE, {"source": hr.NpyFile}, "source .. a reader, a numpy array"),
     (TYPE, {"source": np.array([None])}, "Python objects"),
     (TYPE, {"source": np.ma.masked_array([1])}, "plain numpy.ndarray .. array.filled(value)"),
+    (TYPE, {"source": [np.ma.masked_equal([1], 1)]}, "without masked .. array.filled(value)"),
     (
         VALUE,
         {"source": {"x": X, "y": X[:7]}},

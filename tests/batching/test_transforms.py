@@ -252,9 +252,10 @@ def test_a_sample_of_objects_is_refused(returned):
         batch_of(lambda sample, rng: returned)
 
 
-def test_values_of_a_sample_that_are_masked_are_refused():
+@pytest.mark.parametrize("within", [lambda masked: masked, lambda masked: [[masked], [masked]]])
+def test_values_of_a_sample_that_are_masked_are_refused(within):
     with pytest.raises(hr.ArgumentError, match=r"must return values .* filled\(\.\.\.\)"):
-        batch_of(lambda sample, rng: np.ma.masked_equal([0, 1], 1))
+        batch_of(lambda sample, rng: within(np.ma.masked_equal([0, 1], 1)))
 
 
 @pytest.mark.parametrize("ragged", [True, {"x": True}], ids=["all", "named"])

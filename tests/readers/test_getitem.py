@@ -224,6 +224,17 @@ def test_samples_that_come_in_another_form_are_refused_at_once(returned, said):
         hr.GetItem(Returning(returned))
 
 
+@pytest.mark.parametrize("as_column", [list, np.ma.stack], ids=["list", "array"])
+def test_masked_values_of_a_column_are_named(as_column):
+    class Masked(list):
+        def __getitems__(self, indices):
+            return {"x": as_column([np.ma.masked_equal([1, 2], self[index]) for index in indices])}
+
+    reader = hr.GetItem(Masked([0, 0, 2]))
+    with pytest.raises(hr.SampleFormatError, match=r"sample 2\['x'\] has masked values"):
+        read(reader, 1, 2)
+
+
 @pytest.mark.parametrize("dtype", ["float32", np.float32, np.dtype(">f4")], ids=repr)
 def test_spec_has_any_name_of_a_dtype(dtype):
     reader = hr.GetItem([1, 2], spec=hr.Spec((), dtype))
@@ -231,18 +242,9 @@ def test_spec_has_any_name_of_a_dtype(dtype):
     assert hr.Loader(reader, 2, shuffle=False).batch(0, 0).tolist() == [1, 2]
 
 
-@pytest.mark.parametrize(
-    ("spec", "said"),
-    [
-        ((3,), r"spec must be a headrace\.Spec"),
-        (hr.Spec(2, np.dtype(int)), "whose shape is a tuple"),
-        ({"x": hr.Spec((), "number")}, "dtype must be a dtype of numpy"),
-    ],
-    ids=["a tuple", "no shape", "no dtype"],
-)
-def test_a_spec_that_is_none_is_refused(spec, said):
-    with pytest.raises((hr.ArgumentTypeError, hr.ArgumentError), match=said):
-        hr.GetItem([1], spec=spec)
+def test_a_spec_that_is_none_is_refused():
+    with pytest.raises(hr.ArgumentTypeError, match=r"spec must be a headrace\.Spec"):
+        hr.GetItem([1], spec=(3,))
 
 
 def test_what_a_spec_can_not_convert_is_named():

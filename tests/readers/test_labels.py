@@ -289,6 +289,15 @@ def test_a_masked_label_is_missing():
             hr.Labels(np.ma.masked_equal(labels, 9), ["w", "x", "y", "z"])
 
 
+@pytest.mark.parametrize("masked", [np.ma.masked, np.ma.masked_equal([1, 9], 9)], ids=repr)
+def test_a_masked_label_among_others_is_missing(masked):
+    plain = masked.filled(0)
+    for labels in ([plain, masked], {"a": plain, "b": masked}):
+        with pytest.raises(hr.ArgumentError, match=r"sample 1, ids\[1\] = 'b', has none"):
+            hr.Labels(labels, ["a", "b"])
+    assert len(hr.Labels([plain, np.ma.array(plain)])) == 2
+
+
 def test_a_missing_label_of_pandas_is_named():
     pandas = pytest.importorskip("pandas", reason="pandas is not installed")
     for dtype in ("float64", "Int64", "object"):

@@ -22,6 +22,14 @@ def test_spec_knows_the_bytes_of_a_sample():
     assert hr.Spec((2**40, 2**40), np.dtype(np.int64)).nbytes == 2**83
 
 
+def test_a_spec_takes_any_name_of_a_dtype_and_says_what_it_does_not_take():
+    assert hr.Spec((), np.int64) == hr.Spec((), "int64") == hr.Spec((), np.dtype("int64"))
+    with pytest.raises(hr.ArgumentError, match=r"^dtype must be a dtype of numpy, but 'image' was"):
+        hr.Spec((), "image")
+    with pytest.raises(hr.ArgumentTypeError, match=r"^shape must be a tuple of ints, .* int was"):
+        hr.Spec(2, np.dtype("int64"))
+
+
 def test_a_spec_is_a_value_and_no_tuple():
     assert repr(SPEC) == "Spec(shape=(2, 3), dtype=dtype('float32'))"
     same = hr.Spec(shape=(2, 3), dtype=np.dtype(np.float32))

@@ -32,6 +32,17 @@ class UnheldError(Exception):
         return UnheldError(row, self.reason, self.remedy)
 
 
+def has_masked(value: object) -> bool:
+    """Whether it, or an array in its lists, has masked values, which `numpy.asarray` would show."""
+    if isinstance(value, np.ndarray):
+        return bool(np.ma.is_masked(value))
+    if not isinstance(value, list | tuple):
+        return False
+    # Of numbers, which there may be many of, the first is enough.
+    nested = bool(value) and isinstance(value[0], np.ndarray | list | tuple)
+    return nested and any(map(has_masked, value))
+
+
 def held(values: Array, dtype: DType, rows: Indices | Sequence[int] | None = None) -> Array:
     """`values` themselves, if all of them fit into `dtype`, as which they are to be written.
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from headrace.arguments import check_version
 from headrace.arrays import Array, aligned_empty
+from headrace.arrays.conversion import has_masked
 from headrace.errors import ArgumentError, ArgumentTypeError, SampleError, bad_type, bad_value
 from headrace.pytree import Tree, leaves, map_leaves, named_leaves
 from headrace.ragged import Ragged, RaggedOut
@@ -249,7 +250,7 @@ def _as_native(leaf: object) -> object:
 
 
 def _as_array(leaf: object) -> Array:
-    if isinstance(leaf, np.ma.MaskedArray) and np.ma.is_masked(leaf):
+    if has_masked(leaf):
         raise ArgumentError(
             "the transform must return values for all of an array, but some were masked. Return "
             "its filled(...), with some in their place."

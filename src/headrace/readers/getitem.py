@@ -14,6 +14,7 @@ import numpy as np
 
 from headrace.arguments import MAX_SAMPLES, check_bool
 from headrace.arrays import Array, Indices, fingerprint
+from headrace.arrays.conversion import has_masked
 from headrace.errors import ArgumentError, SampleFormatError, bad_type, bad_value
 from headrace.per_process import PerProcess
 from headrace.readers.reader import Out, Spec, Specs, check_read, read_batch
@@ -267,7 +268,7 @@ class GetItem:
 
 def _stacked(column: object) -> Array | None:
     """A column as one array, if it is one."""
-    if isinstance(column, str | bytes) or column is None:
+    if isinstance(column, str | bytes) or column is None or has_masked(column):
         return None
     try:
         array = np.asarray(column)

@@ -15,6 +15,9 @@ from headrace.readers.reader import Spec, check_read
 from headrace.readers.shared.frames import has_default_index, ids_of_frame, is_frame, rows_of
 from headrace.readers.shared.ids import Ids, PerhapsNamed
 
+# Whose values numpy would show, as if none was masked.
+_MASKED: frozenset[type] = frozenset({np.ma.MaskedArray, type(np.ma.masked)})
+
 
 class Labels(PerhapsNamed):
     """The labels of samples, in their order.
@@ -169,10 +172,11 @@ def _in_order(labels: Any, ids: list[object] | None) -> Array:
 
 
 def _plain_array(labels: object, ids: list[object] | None) -> Array:
-    if isinstance(labels, np.ndarray) and np.ma.is_masked(labels):
-        masked = np.ma.getmaskarray(labels).reshape(len(labels), -1)
-        gone = np.flatnonzero(masked.any(axis=1)).tolist()
-        return _plain_array([None if i in gone else row for i, row in enumerate(labels)], ids)
+    rows = labels
+    if isinstance(labels, np.ma.MaskedArray) and np.ma.is_masked(labels) and labels.ndim:
+        rows = list(labels)
+    if isinstance(rows, list | tuple) and not _MASKED.isdisjoint(map(type, rows)):
+        _check_there(rows, ids)
     try:
         values = np.asarray(labels)
     except ValueError as error:

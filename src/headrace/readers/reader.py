@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, TypeGuard, runtime_checkable
 
 import numpy as np
+import numpy.typing as npt
 
+from headrace.arguments import check_dtype
 from headrace.arrays import Array, DType, Indices, aligned_empty
 from headrace.errors import ArgumentError, HeadraceError, OutOfRangeError, bad_type, bad_value
 from headrace.pytree import Tree, leaves, map_leaves, nbytes
@@ -25,7 +27,12 @@ class Spec:
     dtype: DType
 
     def __post_init__(self) -> None:
-        if isinstance(self.shape, tuple) and None in self.shape[1:]:
+        if not isinstance(self.shape, tuple):
+            raise bad_type("shape", self.shape, "a tuple of ints, such as (224, 224, 3)")
+        dtype: npt.DTypeLike = self.dtype
+        if not isinstance(dtype, np.dtype):  # what numpy takes for one, such as "float32"
+            object.__setattr__(self, "dtype", check_dtype(dtype))
+        if None in self.shape[1:]:
             raise bad_value("shape", self.shape, "one with None in no axis but the first")
 
     @property

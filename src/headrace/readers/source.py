@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from headrace.arrays import Array, fingerprint
+from headrace.arrays.conversion import has_masked
 from headrace.errors import ArgumentError, bad_type
 from headrace.pytree import Tree, map_leaves, named_leaves
 from headrace.ragged import Ragged
@@ -126,6 +127,9 @@ def _array_of(leaf: object, name: str) -> Array | None:
 
     None, too, for a list of anything else than numbers: it may be one of names of files.
     """
+    if has_masked(leaf):
+        allowed = "a reader, or arrays without masked values"
+        raise bad_type(name, leaf, allowed, "Pass array.filled(value) of each.")
     try:
         array = np.asarray(leaf)
     except Exception as error:

@@ -184,7 +184,8 @@ def test_a_spec_holds_the_numbers(tmp_path, line, dtype, said):
 
 def test_an_empty_list_does_not_say_what_the_others_hold(tmp_path):
     (tmp_path / "a.jsonl").write_text('{"x": []}\n{"x": [1, 2]}\n')
-    with pytest.raises(hr.SampleFormatError, match=r"it\['x'\] is an empty list.* Pass spec="):
+    said = r"it\['x'\] is an empty list.* Pass spec=.* or have one with elements come first"
+    with pytest.raises(hr.SampleFormatError, match=said):
         hr.JsonLines(tmp_path, ragged=True)
 
 

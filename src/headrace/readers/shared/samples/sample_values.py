@@ -11,7 +11,7 @@ import numpy as np
 
 from headrace.arguments import check_dtype, hint_of_raw, keeps_kind
 from headrace.arrays import Array, DType
-from headrace.arrays.conversion import UnheldError, held
+from headrace.arrays.conversion import UnheldError, has_masked, held
 from headrace.errors import bad_type, bad_value
 from headrace.pytree import Tree, leaves, map_leaves
 from headrace.readers.reader import Out, Spec, Specs, is_specs
@@ -46,8 +46,6 @@ def check_spec(spec: object) -> Specs:
 
 
 def _checked(spec: Spec) -> Spec:
-    if not isinstance(spec.shape, tuple):
-        raise bad_type("spec", spec, "a headrace.Spec whose shape is a tuple")
     return Spec(spec.shape, check_dtype(spec.dtype))
 
 
@@ -81,7 +79,8 @@ def learned(sample: object, where: str, ragged: RaggedLeaves = False) -> Specs:
     if ragged and _is_empty_list(sample):
         raise UnfitError(
             f"{where} is an empty list, which does not say what is in the others. Pass spec=, such "
-            "as headrace.Spec((None,), 'int64')"
+            "as headrace.Spec((None,), 'int64'), which commands can't be told; or have one with "
+            "elements come first"
         )
     array = array_of(sample, where)
     shape = (None, *array.shape[1:]) if ragged and array.ndim else array.shape
@@ -198,7 +197,7 @@ def array_of(sample: object, where: str) -> Array:
         raise UnfitError(
             f"{where} is a {type(sample).__name__}. Return numbers in its place, or leave it out"
         )
-    if isinstance(sample, np.ndarray) and np.ma.is_masked(sample):
+    if has_masked(sample):
         raise UnfitError(
             f"{where} has masked values. Return its filled(...) with some in their place"
         )
