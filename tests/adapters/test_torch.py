@@ -76,8 +76,10 @@ class TestTorch(AdapterContract):
     @pytest.fixture(autouse=True, params=["no workers", "2 persistent workers", "a device"])
     def _workers(self, request):
         self.options = {"a device": {"device": "cpu"}, **WORKERS}[request.param]
+        before = set(threading.enumerate())
         yield
-        assert not [t for t in threading.enumerate() if t.name.startswith("headrace-copy")]
+        started = set(threading.enumerate()) - before
+        assert not [thread for thread in started if thread.name.startswith("headrace-copy")]
 
     def adapted(self, loader):
         return loader.to_torch(**self.options)

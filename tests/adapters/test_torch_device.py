@@ -23,13 +23,21 @@ def make_loader(**options):
     return hr.Loader({"x": x, "y": np.arange(N)}, batch_size=4, tail="partial", **options)
 
 
+@pytest.fixture
 def copying_threads():
-    return [t for t in threading.enumerate() if t.name.startswith("headrace-copy")]
+    """What tells which threads copy that have started since; those of other tests may be ending."""
+    before = set(threading.enumerate())
+
+    def started():
+        copying = (t for t in threading.enumerate() if t.name.startswith("headrace-copy"))
+        return [thread for thread in copying if thread not in before]
+
+    return started
 
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("workers", [0, 2])
-def test_batches_are_the_loaders_on_that_device(device, workers):
+def test_batches_are_the_loaders_on_that_device(device, workers, copying_threads):
     loader = make_loader()
     batches = loader.to_torch(device=device, num_workers=workers)
     for epoch in range(2):
@@ -49,7 +57,7 @@ def test_a_device_without_memory_gets_the_shapes():
     assert shapes == [("meta", (4, 5, 3))] * 5 + [("meta", (2, 5, 3))]
 
 
-def test_an_iteration_that_is_dropped_leaves_no_thread():
+def test_an_iteration_that_is_dropped_leaves_no_thread(copying_threads):
     batches = iter(make_loader().to_torch(device="cpu"))
     next(batches)
     assert len(copying_threads()) == 1

@@ -1,17 +1,20 @@
-"""What the tests of executors share: threads, and a way to run a script in a process of its own."""
+"""What the tests of executors share: threads, a clock, and scripts in processes of their own."""
 
 import contextlib
+import itertools
 import os
 import signal
 import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from types import SimpleNamespace
 
 import in_workers
 import pytest
 
 import headrace as hr
+from headrace.executors import lookahead, tasks
 
 SUPPORT = Path(in_workers.__file__).parent
 # For what should take seconds at most: only something that hangs takes longer.
@@ -40,6 +43,16 @@ def two_threads():
     executor = hr.Threads(2)
     yield executor
     executor.close()
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """What the look-ahead takes for the time: it is moved on by a test, and hardly by itself."""
+    clock, looks = SimpleNamespace(now_s=0.0), itertools.count()
+    clock.perf_counter = lambda: clock.now_s + 1e-6 * next(looks)
+    for module in (lookahead, tasks):
+        monkeypatch.setattr(module, "time", clock)
+    return clock
 
 
 @pytest.fixture

@@ -5,13 +5,11 @@ import os
 import sys
 import threading
 import time
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from headrace import Threads
-from headrace.executors import lookahead, tasks
 
 # For what should take milliseconds: only something that hangs takes longer.
 DEADLINE = 30
@@ -22,16 +20,6 @@ def wait_until(is_so):
     while not is_so():
         assert time.monotonic() < deadline
         time.sleep(0.0005)
-
-
-@pytest.fixture
-def clock(monkeypatch):
-    """What the look-ahead takes for the time: it is moved on by a test, and hardly by itself."""
-    clock, looks = SimpleNamespace(now_s=0.0), itertools.count()
-    clock.perf_counter = lambda: clock.now_s + 1e-6 * next(looks)
-    for module in (lookahead, tasks):
-        monkeypatch.setattr(module, "time", clock)
-    return clock
 
 
 def numbers_ahead(clock, results, keys, n):

@@ -56,7 +56,7 @@ def test_failure_in_one_map_does_not_touch_another(two_threads):
     assert next(good) == "3"
 
 
-def test_what_waits_for_its_turn_is_not_made_once_the_map_is_closed(two_threads):
+def test_what_waits_for_its_turn_is_not_made_once_the_map_is_closed(two_threads, clock):
     both, go_on, made = threading.Barrier(3), threading.Event(), []
     keys, waits = itertools.count(), threading.Event()
 
@@ -67,13 +67,14 @@ def test_what_waits_for_its_turn_is_not_made_once_the_map_is_closed(two_threads)
         made.append(key)
 
     batches = two_threads.map(make_batch, keys)
-    for taken in range(1, 4):  # so that it is looked further ahead
+    for taken in range(1, 5):  # so that it is looked further ahead
         next(batches)
         ahead = int(repr(keys)[len("count(") : -1]) - taken
         deadline = time.monotonic() + DEADLINE
         while batches.ready < ahead:
             assert time.monotonic() < deadline
             time.sleep(0.001)
+        clock.now_s += 1  # for which workers have nothing to do
     waits.set()
     done = len(made)
     next(batches)

@@ -27,14 +27,17 @@ _OF_OBJECTS = {"ETag": '"no-md5"', "Last-Modified": "Wed, 21 Oct 2015 07:28:00 G
 class FileServer(http.server.ThreadingHTTPServer):
     """Serves the files below a folder, whole or in ranges, if it knows `ranges`. A context manager.
 
-    It is a web server, and enough of S3's to read objects by name, in buckets that are folders.
+    It is a web server, and enough of S3's to read objects by name, in buckets that are folders. Its
+    end is that of its threads and of all connections, also those that clients keep for later.
     """
 
     request_queue_size = 256
+    daemon_threads = False  # so that its end waits for them
 
     def __init__(self, folder, ranges=True):
         self.folder = Path(folder)
         self.ranges = ranges
+        self.connections = set()
         super().__init__(("127.0.0.1", 0), _FileHandler)
 
     @property
@@ -47,7 +50,18 @@ class FileServer(http.server.ThreadingHTTPServer):
 
     def __exit__(self, *error):
         self.shutdown()
+        for connection in list(self.connections):
+            with contextlib.suppress(OSError):  # it is closed already
+                connection.shutdown(socket.SHUT_RDWR)
         self.server_close()
+
+    def process_request(self, request, client_address):
+        self.connections.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request):
+        self.connections.discard(request)
+        super().shutdown_request(request)
 
     def handle_error(self, request, client_address):
         """Clients that go away are none."""

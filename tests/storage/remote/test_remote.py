@@ -170,7 +170,6 @@ class TestWebServers:
                 def do_GET(self):  # noqa: N802
                     seen.append(self.headers["Authorization"])
                     super().do_GET()
-                    self.close_connection = True  # for nobody to be there afterwards
 
             server.RequestHandlerClass = Handler
             url = server.url.replace("//", "//me:s3cret@")
