@@ -59,15 +59,18 @@ class Region(NamedTuple):
             (left, top, right, bottom) of the pixels that count, and the same of what is resized to
             be the inside of the window, in these pixels.
         """
-        radius = _RADII[interpolation]
+        radius, inside = _RADII[interpolation], self.inside
+        if scale == 1 and inside == (0, 0, self.size[1], self.size[0]):  # all of the box
+            x, y, right, bottom = self.box
+            return self.box, (0, 0, right - x, bottom - y)
         sides, exact = [], []
         for axis in (0, 1):
             first = origin[axis] + self.box[axis] * scale
             last = origin[axis] + self.box[axis + 2] * scale
             side = self.size[1 - axis]
             # In this order, in which whole numbers stay whole.
-            start = first + (last - first) * self.inside[axis] / side
-            stop = first + (last - first) * self.inside[axis + 2] / side
+            start = first + (last - first) * inside[axis] / side
+            stop = first + (last - first) * inside[axis + 2] / side
             margin = radius * max((last - first) / side, 1) if antialias else radius
             low = max(math.floor(start - margin), math.floor(first))
             high = min(math.ceil(stop + margin), math.ceil(last))
