@@ -22,7 +22,7 @@ os.environ.update(RAY_memory_monitor_refresh_ms="0")
 os.environ.setdefault("KERAS_BACKEND", "jax")
 
 # For what takes seconds: only something that hangs takes longer.
-DEADLINE = 200
+DEADLINE = 400
 SUPPORT = Path(__file__).parents[1] / "support"
 STORE_BYTES = 200 * 2**20
 

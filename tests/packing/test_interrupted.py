@@ -78,7 +78,7 @@ def test_killed_anywhere_and_started_again_it_is_as_if_never_killed(
         "stride": stride,
     }
     command = [SCRIPT, tmp_path / "source", tmp_path / "targets", name, json.dumps(options)]
-    done = run_python(*command, timeout=900)
+    done = run_python(*command)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["killed"] >= 10

@@ -6,7 +6,7 @@ import sys
 import textwrap
 
 
-def run_python(*arguments, timeout=300, environment=None, **options):
+def run_python(*arguments, timeout=500, environment=None, **options):
     """What `python ARGUMENTS...` returned and printed; in this environment, and what is given."""
     return subprocess.run(
         [sys.executable, *map(str, arguments)],

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 
-DEADLINE_S = 600
+DEADLINE_S = 500
 # The first interface is the loopback; else gloo takes that of the host's name, if it has one.
 LOCAL = {"GLOO_SOCKET_IFNAME": socket.if_nameindex()[0][1], "OMP_NUM_THREADS": "1"}
 OF_RANKS = {"RANK", "WORLD_SIZE", "LOCAL_RANK", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT"}

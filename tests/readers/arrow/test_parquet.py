@@ -153,7 +153,7 @@ for at in range(len(good) - 8 - pq.read_metadata(path).serialized_size, len(good
 print("refused", refused)
 """
     command = [sys.executable, "-c", program]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=500, check=False)
     assert ran.returncode == 0, ran.stderr
     assert int(ran.stdout.split()[1]) > 100
 
