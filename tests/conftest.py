@@ -16,10 +16,16 @@ from fault_table import check, parametrized
 from hypothesis import HealthCheck, settings
 from trainer_habits import HABITS
 
-# Property tests may take long over an example: a slow machine is no failure. Those that want more
-# examples than others say how many times as many, so that the profile has its say.
-settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# Property tests may take long over an example: a slow machine is no failure. They take the same
+# examples each time, so that no run fails by chance, and new ones with `searching`. Those that want
+# more examples than others say how many times as many, so that the profile has its say.
+settings.register_profile(
+    "patient", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.register_profile("few", settings.get_profile("patient"), max_examples=20)
+settings.register_profile(
+    "searching", settings.get_profile("patient"), derandomize=False, max_examples=1000
+)
 settings.load_profile("patient")
 
 # Servers of tests are of this machine, and in no proxy's reach.
