@@ -111,7 +111,11 @@ def test_predict_gives_all_samples_in_their_order_also_after_a_look(to):
     [
         ({"shuffle": True}, "the order of the batches, which is not that of the samples"),
         ({"tail": "drop"}, "the order of the samples, without the last 2"),
-        ({"tail": "pad"}, "the order of the samples, and more for the padding"),
+        (
+            {"tail": "pad"},
+            "the order of the samples, and more for the padding of the last batch. "
+            f"To match them with the samples, take the first {N} of them, or use",
+        ),
     ],
 )
 def test_predictions_that_do_not_match_the_samples_are_warned_of(to, options, what):

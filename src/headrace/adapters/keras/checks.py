@@ -65,16 +65,18 @@ def check_class_weight(fit: FrameType | None) -> None:
 def warn_of_predictions(sampler: BatchSampler) -> None:
     """Warns if the predictions that begin will not be those of all samples in their order."""
     left = sum(sampler.sizes()[1])
+    remedy = "use a loader with shuffle=False and tail='partial'"
     if not isinstance(sampler.order, Sequential):
         what = "the order of the batches, which is not that of the samples"
     elif left and sampler.tail == "drop":
         what = f"the order of the samples, without the last {left}"
     elif left and sampler.tail == "pad":
         what = "the order of the samples, and more for the padding of the last batch"
+        if sampler.world_size == 1:
+            remedy = f"take the first {sampler.n} of them, or {remedy}"
     else:
         return
     warnings.warn(
-        f"predict gives predictions in {what}. To match them with the samples, use a loader with "
-        "shuffle=False and tail='partial'.",
+        f"predict gives predictions in {what}. To match them with the samples, {remedy}.",
         stacklevel=2,
     )
