@@ -43,6 +43,12 @@ def check_bool(argument: str, value: Any) -> bool:
     return value
 
 
+def check_no_class(argument: str, function: object, allowed: str) -> None:
+    """Raises an ArgumentTypeError for a class of functions, such as hr.pad in place of hr.pad()."""
+    if isinstance(function, type) and "__call__" in dir(function):
+        raise bad_type(argument, function, allowed, f"Call it: {function.__name__}(...).")
+
+
 def check_version(argument: str, value: object) -> str:
     """`value` itself, if it is a text that may name what functions do."""
     if not isinstance(value, str):

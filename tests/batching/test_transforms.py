@@ -252,7 +252,15 @@ def test_a_sample_of_objects_is_refused(returned):
         batch_of(lambda sample, rng: returned)
 
 
-@pytest.mark.parametrize("within", [lambda masked: masked, lambda masked: [[masked], [masked]]])
+@pytest.mark.parametrize(
+    "within",
+    [
+        lambda masked: masked,
+        lambda masked: [[masked], [masked]],
+        list,
+        lambda masked: [list(masked)],
+    ],
+)
 def test_values_of_a_sample_that_are_masked_are_refused(within):
     with pytest.raises(hr.ArgumentError, match=r"must return values .* filled\(\.\.\.\)"):
         batch_of(lambda sample, rng: within(np.ma.masked_equal([0, 1], 1)))
@@ -344,6 +352,7 @@ def test_repr_names_the_function():
         (lambda x, rng, more: x, r"can't be"),
         ([noisy, Scaled()], r"but Scaled\(x\) can't be.*torchvision"),
         ([noisy, hr.pad], r"^transform must be a function.*Call it: pad\(\.\.\.\)\."),
+        (hr.per_sample, r"^transform must be a function of \(batch, rng\), per_sample\(fn\)"),
     ],
 )
 def test_a_function_that_takes_other_arguments_is_refused_before_any_batch(transform, said):
@@ -355,6 +364,8 @@ def test_a_function_of_a_sample_that_takes_other_arguments_is_refused():
     said = r"^function must be called as fn\(sample, rng\), but <lambda>\(x\) can't be"
     with pytest.raises(hr.ArgumentTypeError, match=said):
         hr.per_sample(lambda x: x)
+    with pytest.raises(hr.ArgumentTypeError, match=r"^function must be .*Call it: RandomCrop\("):
+        hr.per_sample(hr.RandomCrop)
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,17 @@ def test_a_reader_of_three_members_has_the_usual_of_all():
 def test_what_a_reader_has_is_what_it_says():
     assert access_of(Full()) == Access(in_memory=True, block=4, blocks_kept=2)
     assert fingerprint_of(Full()) == "of mine"
+    assert fingerprint_of(Full) == ""
+
+
+@pytest.mark.parametrize("fingerprint", ["mine", lambda: 7], ids=["no method", "no text"])
+def test_a_fingerprint_that_is_none_is_refused(fingerprint):
+    def double(sample):
+        return 2 * sample
+
+    double.fingerprint = fingerprint
+    with pytest.raises(hr.ArgumentTypeError, match=r"^fingerprint of a function must be a method"):
+        hr.Cached(np.arange(3), map=double).fingerprint()
     assert ids_of(Full())[3] == "d"
 
 

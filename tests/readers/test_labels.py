@@ -295,6 +295,8 @@ def test_a_masked_label_among_others_is_missing(masked):
     for labels in ([plain, masked], {"a": plain, "b": masked}):
         with pytest.raises(hr.ArgumentError, match=r"sample 1, ids\[1\] = 'b', has none"):
             hr.Labels(labels, ["a", "b"])
+        with pytest.raises(hr.ArgumentError, match="sample 1 has none"):
+            hr.Labels([[plain, plain], [plain, masked]])
     assert len(hr.Labels([plain, np.ma.array(plain)])) == 2
 
 

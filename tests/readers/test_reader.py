@@ -28,6 +28,9 @@ def test_a_spec_takes_any_name_of_a_dtype_and_says_what_it_does_not_take():
         hr.Spec((), "image")
     with pytest.raises(hr.ArgumentTypeError, match=r"^shape must be a tuple of ints, .* int was"):
         hr.Spec(2, np.dtype("int64"))
+    for shape in ((3.0,), (-1,), (2, "3")):
+        with pytest.raises(hr.ArgumentError, match=r"^shape must be a tuple of ints from 0"):
+            hr.Spec(shape, "int64")
 
 
 def test_a_spec_is_a_value_and_no_tuple():

@@ -33,13 +33,13 @@ class UnheldError(Exception):
 
 
 def has_masked(value: object) -> bool:
-    """Whether it, or an array in its lists, has masked values, which `numpy.asarray` would show."""
+    """Whether it, or what is in its lists, has masked values, which `numpy.asarray` would show."""
     if isinstance(value, np.ndarray):
         return bool(np.ma.is_masked(value))
     if not isinstance(value, list | tuple):
         return False
-    # Of numbers, which there may be many of, the first is enough.
-    nested = bool(value) and isinstance(value[0], np.ndarray | list | tuple)
+    kinds = set(map(type, value))  # few, also of a list of many numbers
+    nested = any(issubclass(kind, np.ndarray | list | tuple) for kind in kinds)
     return nested and any(map(has_masked, value))
 
 

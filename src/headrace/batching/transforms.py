@@ -16,7 +16,7 @@ from typing import Any, TypeAlias, cast
 
 import numpy as np
 
-from headrace.arguments import check_version
+from headrace.arguments import check_no_class, check_version
 from headrace.arrays import Array, aligned_empty
 from headrace.arrays.conversion import has_masked
 from headrace.errors import ArgumentError, ArgumentTypeError, SampleError, bad_type, bad_value
@@ -163,8 +163,8 @@ def check_transform(transform: object, version: object) -> None:
     for each in transform if isinstance(transform, list | tuple) else (transform,):
         if (several or each is not None) and not callable(each) and type(each) is not per_sample:
             raise bad_type("transform", each, allowed)
-        if isinstance(each, type) and "__call__" in dir(each):  # as hr.pad, in place of hr.pad()
-            raise bad_type("transform", each, allowed, f"Call it: {each.__name__}(...).")
+        if each is per_sample:
+            raise bad_type("transform", each, allowed)
         if each is not None and type(each) is not per_sample:
             _check_takes("transform", each, "batch")
     if several and not transform:
@@ -176,6 +176,7 @@ def check_transform(transform: object, version: object) -> None:
 
 def _check_takes(argument: str, function: Callable[..., object], what: str) -> None:
     """Raises an error unless the function takes a batch or sample, and a generator."""
+    check_no_class(argument, function, f"a function of ({what}, rng)")
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):  # of functions in C that have none

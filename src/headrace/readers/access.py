@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from headrace.arrays import Array, Indices
-from headrace.errors import ArgumentError
+from headrace.errors import ArgumentError, bad_type
 from headrace.pytree import Tree, map_leaves, named_leaves
 from headrace.readers.reader import Reader
 
@@ -77,9 +77,19 @@ def access_of(reader: Reader) -> Access:
 
 
 def fingerprint_of(reader: object) -> str:
-    """What the method `fingerprint` returns, also of an `ImageDecoder`; nothing without one."""
-    fingerprint: str = getattr(reader, "fingerprint", str)()
-    return fingerprint
+    """What the method `fingerprint` returns, also of an `ImageDecoder`; nothing without one.
+
+    Raises:
+        ArgumentTypeError: (a TypeError) it is no method, or returns no text.
+    """
+    method = None if isinstance(reader, type) else getattr(reader, "fingerprint", None)
+    if method is None:
+        return ""
+    said = method() if callable(method) else method
+    if not (callable(method) and isinstance(said, str)):
+        what = f"fingerprint of a {type(reader).__name__}"
+        raise bad_type(what, said, "a method without arguments that returns a str")
+    return said
 
 
 def ids_of(reader: Reader) -> Sequence[str] | None:

@@ -8,15 +8,12 @@ import numpy.typing as npt
 
 from headrace.arguments import check_dtype, check_ids, check_int, hint_of_raw, keeps_kind
 from headrace.arrays import Array, DType, Indices, fingerprint
-from headrace.arrays.conversion import unheld
+from headrace.arrays.conversion import has_masked, unheld
 from headrace.errors import ArgumentError, bad_type, bad_value
 from headrace.readers.array import take_rows
 from headrace.readers.reader import Spec, check_read
 from headrace.readers.shared.frames import has_default_index, ids_of_frame, is_frame, rows_of
 from headrace.readers.shared.ids import Ids, PerhapsNamed
-
-# Whose values numpy would show, as if none was masked.
-_MASKED: frozenset[type] = frozenset({np.ma.MaskedArray, type(np.ma.masked)})
 
 
 class Labels(PerhapsNamed):
@@ -175,7 +172,7 @@ def _plain_array(labels: object, ids: list[object] | None) -> Array:
     rows = labels
     if isinstance(labels, np.ma.MaskedArray) and np.ma.is_masked(labels) and labels.ndim:
         rows = list(labels)
-    if isinstance(rows, list | tuple) and not _MASKED.isdisjoint(map(type, rows)):
+    if isinstance(rows, list | tuple) and has_masked(rows):
         _check_there(rows, ids)
     try:
         values = np.asarray(labels)
@@ -213,6 +210,8 @@ def _is_missing(label: object) -> bool:
     """Whether it, or a part of it, stands for none: None, NaN, or pandas' NA and NaT."""
     if isinstance(label, np.ndarray):
         return any(map(_is_missing, label.reshape(-1).tolist()))
+    if isinstance(label, list | tuple):
+        return any(map(_is_missing, label))
     if label is None or type(label).__name__ in ("NAType", "NaTType"):
         return True
     return isinstance(label, float) and label != label

@@ -29,6 +29,9 @@ class Spec:
     def __post_init__(self) -> None:
         if not isinstance(self.shape, tuple):
             raise bad_type("shape", self.shape, "a tuple of ints, such as (224, 224, 3)")
+        for axis in self.shape:
+            if axis is not None and not (isinstance(axis, int | np.integer) and axis >= 0):
+                raise bad_value("shape", self.shape, "a tuple of ints from 0 on")
         dtype: npt.DTypeLike = self.dtype
         if not isinstance(dtype, np.dtype):  # what numpy takes for one, such as "float32"
             object.__setattr__(self, "dtype", check_dtype(dtype))

@@ -220,6 +220,10 @@ def test_a_bad_sample_is_replaced_by_the_same_one(tmp_path):
         ({"version": 2}, "version must be a str, such as '2'"),
         ({"map": "x"}, "map must be a function"),
         ({"map": doubled, "folder": "new"}, "version must be a name of what map does, such as '1'"),
+        (
+            {"map": hr.CenterCrop},
+            r"map must be a function.*Call it: CenterCrop\(\.\.\.\)",
+        ),
     ],
 )
 def test_arguments_are_checked(log, arguments, said):

@@ -228,6 +228,22 @@ def test_a_random_crop_is_one_of_the_padded_picture(decoder):
     assert len(seen) > 15
 
 
+@DECODERS
+def test_a_random_crop_may_have_nothing_of_the_picture(decoder):
+    pixels = np.full((6, 7, 3), 9, np.uint8)
+    sample = as_sample(encoded(Image.fromarray(pixels), "JPEG", quality=95))
+    padded = np.pad(pixels, ((20, 20), (20, 20), (0, 0)))
+    crop, empty = hr.RandomCrop(4, padding=20, decoder=decoder), 0
+    for seed in range(40):
+        drawn = crop.draw(np.random.default_rng(seed))
+        left, top = (side + 20 for side in crop.region(drawn, 6, 7).window[:2])
+        expected = padded[top : top + 4, left : left + 4]
+        empty += not expected.any()
+        for given in (sample, pixels):
+            assert np.abs(crop.apply(given, drawn) - expected.astype(int)).max() <= 1
+    assert 0 < empty < 40
+
+
 def test_a_picture_that_cannot_be_decoded_is_a_bad_sample(tmp_path):
     data = picture()[0].tobytes()
     for number in range(4):

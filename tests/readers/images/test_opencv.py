@@ -77,6 +77,14 @@ def test_it_is_turbos_but_for_rounding(size, options):
     assert np.abs(decode(data, size, **options) - expected.astype(int)).max() <= 1
 
 
+@pytest.mark.parametrize("shape", [(1, 40), (40, 1), (3, 200), (1, 1000)])
+@pytest.mark.parametrize("size", [(8, 8), (1, 8), (32, 32)])
+def test_pictures_of_few_pixels_have_one_also_where_they_are_scaled(shape, size):
+    pixels = np.full((*shape, 3), 77, np.uint8)
+    data = encoded(Image.fromarray(pixels), "JPEG")
+    assert np.abs(decode(data, size, jpeg_scaling=True) - 77.0).max() <= 1
+
+
 def test_it_is_resized_into_the_batch():
     out = np.zeros((3, 60, 80, 3), np.uint8)
     found = opencv.resized(np.asarray(photograph()), (60, 80), "bilinear", False, out[1])

@@ -95,6 +95,9 @@ FORMS = {
     "without the last end": b'{"x": 1}\n{"x": 2}\n{"x": 3}',
     "of Windows, with a mark": b'\xef\xbb\xbf{"x": 1}\r\n{"x": 2}\r\n{"x": 3}\r\n',
     "with a mark in a blank line": b'\xef\xbb\xbf\r\n{"x": 1}\n{"x": 2}\n{"x": 3}\n',
+    "with marks before blank lines and lines": (
+        b'{"x": 1}\n\xef\xbb\xbf\n{"x": 2}\n\xef\xbb\xbf{"x": 3}\n\xef\xbb\xbf \n\xef\xbb\xbf'
+    ),
     "with blank lines": b'\n \t\n{"x": 1}\n\n\r\n{"x": 2}\n  {"x": 3}\n\n \n',
 }
 

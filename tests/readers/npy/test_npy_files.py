@@ -148,7 +148,7 @@ def test_files_may_differ_from_the_first_by_axes_of_length_one(tmp_path, wrap):
     assert np.array_equal(got[0], got[1])
 
 
-@pytest.mark.parametrize("shape", [(3, 2), (6,), (2, 3, 2), (), (2,), (-2, 3)])
+@pytest.mark.parametrize("shape", [(3, 2), (6,), (2, 3, 2), (), (2,)])
 def test_another_shape_is_refused_by_index_and_file(tmp_path, shape):
     write(tmp_path / "a.npy", np.zeros((2, 3)))
     error = error_of(tmp_path, shape=shape)

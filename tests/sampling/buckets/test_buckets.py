@@ -110,6 +110,16 @@ def loader(batch_size=4, world_size=1, sizes=(4, 2, 2), **options):
     return hr.Loader(np.arange(64), batch_size, shuffle=buckets, **options)
 
 
+@given(worlds())
+def test_sizes_are_those_of_the_steps(world):
+    _, _, ranks = world
+    steps = zip(*(rank.keys(Place(0, 0)) for rank in ranks), strict=True)
+    found = {sum(len(key.indices) for key in step) for step in steps}
+    if ranks:
+        full, left = ranks[0].sizes()
+        assert found == {*full, *(left if ranks[0].tail == "partial" else [])}
+
+
 def test_epochs_differ_in_batches_and_in_the_order_of_rungs():
     sampler = loader().sampler
     epochs = [[sampler.indices(epoch, step) for step in range(len(sampler))] for epoch in (0, 1)]

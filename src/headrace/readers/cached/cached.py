@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from headrace.arguments import check_int, check_version
+from headrace.arguments import check_int, check_no_class, check_version
 from headrace.arrays import Indices
 from headrace.errors import ArgumentError, bad_type, bad_value
 from headrace.pytree import Tree, leaves, map_leaves, named_leaves
-from headrace.readers.access import Access, Part, Stamps, access_of, parts_of
+from headrace.readers.access import Access, Part, Stamps, access_of, fingerprint_of, parts_of
 from headrace.readers.cached.file_rows import RECORD_NBYTES
 from headrace.readers.cached.kept import Kept
 from headrace.readers.cached.key import key_of
@@ -79,7 +79,8 @@ class Cached:
         max_bytes: how much may be kept. Default: all samples, and it is an error if there is no
             room for them.
         version: names what `map`, or code of your own in the source, does, such as "2": what was
-            kept under another one is not used. Needed with `folder` and `map`.
+            kept under another one is not used. Needed with `folder` and `map`, unless that has a
+            method `fingerprint` that says what it does, as the crops of headrace have.
         map: a function that is called with each sample of the source, has no random numbers, and
             returns the sample to keep, of any structure, of arrays or numbers of the same shape and
             dtype for all. It is called with the first sample when the reader is made.
@@ -123,7 +124,8 @@ class Cached:
         if map is not None:
             if not callable(map):
                 raise bad_type("map", map, "a function of a sample")
-            if path is not None and not version:
+            check_no_class("map", map, "a function of a sample")
+            if path is not None and not version and not fingerprint_of(map):
                 raise bad_value(
                     "version",
                     version,

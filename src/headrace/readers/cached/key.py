@@ -6,6 +6,8 @@ import pickle
 from collections.abc import Callable
 from typing import TypeAlias
 
+import numpy as np
+
 from headrace.errors import ArgumentError
 from headrace.readers.access import original_of
 from headrace.readers.cached.kept import Kept
@@ -49,7 +51,13 @@ class _Pickler(pickle.Pickler):
         return int.from_bytes(b"\1" + obj.encode("utf-8", "surrogatepass"))
 
     def reducer_override(self, obj: object) -> _Reduced:
-        """Without the memory of what keeps samples, and functions that something names."""
+        """Without the memory of what keeps samples, and functions that something names.
+
+        Arrays without whether they may be written to, as a copy elsewhere may differ in that.
+        """
+        if type(obj) is np.ndarray and not obj.dtype.hasobject:
+            dtype = obj.dtype.str if obj.dtype.names is None else obj.dtype
+            return np.ndarray, (obj.shape, dtype, obj.tobytes())
         if isinstance(obj, Kept):
             return original_of, (obj.original,)
         if isinstance(obj, Mapped) and any(obj.function_name):

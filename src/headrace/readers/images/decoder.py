@@ -285,7 +285,8 @@ class ImageDecoder:
             pixels = _three_axes(picture)[top:bottom, left:right]
             if options.decoder == "turbo":
                 return turbo.resized(pixels, wanted, *how, box)
-            left, top, right, bottom = (math.floor(side + 0.5) for side in box)  # in whole pixels
+            left, right = _whole(box[0], box[2], pixels.shape[1])
+            top, bottom = _whole(box[1], box[3], pixels.shape[0])
             pixels = pixels[top:bottom, left:right]
             return opencv.resized(pixels, wanted, *how, out if options.are_plain else None)
         image = pillow.as_image(picture) if isinstance(picture, np.ndarray) else picture
@@ -323,6 +324,12 @@ class Decoded(NamedTuple):
     region: Region
     size: tuple[int, int]
     orientation: int = 1
+
+
+def _whole(start: float, stop: float, n: int) -> tuple[int, int]:
+    """The nearest of n pixels, from first to last, at least one."""
+    first = min(math.floor(start + 0.5), n - 1)
+    return first, max(math.floor(stop + 0.5), first + 1)
 
 
 def _turned(size: tuple[int, int], orientation: int) -> tuple[int, int]:

@@ -1,5 +1,6 @@
 """JsonLines: a sample in each line of JSON, read at random through an index of the lines."""
 
+import codecs
 import json
 import os
 from collections.abc import Iterable
@@ -134,6 +135,8 @@ def _parsed(data: memoryview, has_before: bool) -> Any:
         if line[:1] != b"\n":
             raise FormatError("no line begins here any more: the file was changed")
         line = line[1:]
+    # Blank lines that follow belong to it; to JSON they are spaces, but for a mark in them.
+    line = line.replace(b"\n" + codecs.BOM_UTF8, b"\n")
     try:
         return json.loads(line.decode().removeprefix(_BOM))
     except (ValueError, RecursionError) as error:

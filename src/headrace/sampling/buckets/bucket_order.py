@@ -127,7 +127,12 @@ class BucketOrder:
 
     def sizes(self) -> tuple[list[int], list[int]]:
         """How many samples steps have over all ranks: the full ones, and what is left of a rung."""
-        full = {rung.together for rung in self.rungs if rung.steps}
+        full = {
+            rung.together
+            for rung in self.rungs
+            # Of too few samples for one batch, there is none that is full, unless it is padded.
+            if rung.n >= rung.together or (rung.steps and self._tail == "pad")
+        }
         return sorted(full), sorted({rung.n % rung.together for rung in self.rungs} - {0})
 
     def alike(self, sample: int) -> Indices:
@@ -163,6 +168,9 @@ class BucketOrder:
         left = rung.n - begin
         start, stop, n_valid = part_of_rank(left, rung.size, rank, self._world_size, self._tail)
         return begin + start, begin + stop, n_valid
+
+    def __getstate__(self) -> dict[str, object]:
+        return self.__dict__ | {"_latest": None}
 
     def _epoch(self, epoch: int) -> "_Epoch":
         latest = self._latest

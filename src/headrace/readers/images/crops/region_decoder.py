@@ -49,8 +49,11 @@ class RegionDecoder(ImageDecoder):
 
     def _taken(self, found: Decoded) -> Array:
         """What lies in the window of the region, among zeros, mirrored if it is to be."""
-        pixels, region = self._inside(found), found.region
+        region = found.region
         left, top, right, bottom = region.inside
+        if left >= right or top >= bottom:
+            return np.zeros(self.spec.shape, self.spec.dtype)
+        pixels = self._inside(found)
         x, y = region.window[:2]
         make = np.empty if region.inside == region.window else np.zeros
         out: Array = make(self.spec.shape, self.spec.dtype)
