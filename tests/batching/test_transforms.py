@@ -261,6 +261,7 @@ def test_a_sample_of_objects_is_refused(returned):
         lambda masked: [list(masked)],
     ],
 )
+@pytest.mark.filterwarnings("ignore:Warning. converting a masked element to nan")
 def test_values_of_a_sample_that_are_masked_are_refused(within):
     with pytest.raises(hr.ArgumentError, match=r"must return values .* filled\(\.\.\.\)"):
         batch_of(lambda sample, rng: within(np.ma.masked_equal([0, 1], 1)))

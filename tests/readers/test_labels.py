@@ -300,6 +300,15 @@ def test_a_masked_label_among_others_is_missing(masked):
     assert len(hr.Labels([plain, np.ma.array(plain)])) == 2
 
 
+@pytest.mark.filterwarnings("ignore:Warning. converting a masked element to nan")
+def test_a_masked_number_among_numbers_is_missing():
+    for labels in ([1, np.ma.masked], [[1, 2], [1.0, np.ma.masked]]):
+        with pytest.raises(hr.ArgumentError, match="sample 1 has none"):
+            hr.Labels(labels)
+        with pytest.raises(hr.ArgumentTypeError, match=r"without masked .* Pass array\.filled"):
+            hr.Loader(labels, 1)
+
+
 def test_a_missing_label_of_pandas_is_named():
     pandas = pytest.importorskip("pandas", reason="pandas is not installed")
     for dtype in ("float64", "Int64", "object"):

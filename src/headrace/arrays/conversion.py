@@ -5,7 +5,7 @@ looked at, nor is what a dtype has in any case.
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -32,15 +32,43 @@ class UnheldError(Exception):
         return UnheldError(row, self.reason, self.remedy)
 
 
-def has_masked(value: object) -> bool:
-    """Whether it, or what is in its lists, has masked values, which `numpy.asarray` would show."""
+class MaskedError(Exception):
+    """Some of the values are masked, which `numpy.asarray` would show."""
+
+
+def plain_array(value: object) -> Array:
+    """`numpy.asarray(value)`.
+
+    Raises:
+        MaskedError: it, or what is in its lists, has masked values.
+    """
+    if _has_masked(value):
+        raise MaskedError
+    array = np.asarray(value)
+    # Among numbers, which there may be many of, a masked one becomes NaN.
+    has_nan = (
+        array.dtype.kind in "fc" and not isinstance(value, np.ndarray) and np.isnan(array).any()
+    )
+    if has_nan and any(each is np.ma.masked for each in _elements(value)):
+        raise MaskedError
+    return array
+
+
+def _has_masked(value: object) -> bool:
+    """Whether an array is masked, or one in lists that begin with an array or a list."""
     if isinstance(value, np.ndarray):
         return bool(np.ma.is_masked(value))
     if not isinstance(value, list | tuple):
         return False
-    kinds = set(map(type, value))  # few, also of a list of many numbers
-    nested = any(issubclass(kind, np.ndarray | list | tuple) for kind in kinds)
-    return nested and any(map(has_masked, value))
+    nested = bool(value) and isinstance(value[0], np.ndarray | list | tuple)
+    return nested and any(map(_has_masked, value))
+
+
+def _elements(value: object) -> Iterator[object]:
+    """What is in lists, and in their lists."""
+    for each in value if isinstance(value, list | tuple) else ():
+        yield each
+        yield from _elements(each)
 
 
 def held(values: Array, dtype: DType, rows: Indices | Sequence[int] | None = None) -> Array:

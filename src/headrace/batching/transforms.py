@@ -18,7 +18,7 @@ import numpy as np
 
 from headrace.arguments import check_no_class, check_version
 from headrace.arrays import Array, aligned_empty
-from headrace.arrays.conversion import has_masked
+from headrace.arrays.conversion import MaskedError, plain_array
 from headrace.errors import ArgumentError, ArgumentTypeError, SampleError, bad_type, bad_value
 from headrace.pytree import Tree, leaves, map_leaves, named_leaves
 from headrace.ragged import Ragged, RaggedOut
@@ -251,12 +251,13 @@ def _as_native(leaf: object) -> object:
 
 
 def _as_array(leaf: object) -> Array:
-    if has_masked(leaf):
+    try:
+        array = plain_array(leaf)
+    except MaskedError:
         raise ArgumentError(
             "the transform must return values for all of an array, but some were masked. Return "
             "its filled(...), with some in their place."
-        )
-    array = np.asarray(leaf)
+        ) from None
     if not array.size and isinstance(leaf, list):
         raise ArgumentError(
             "the transform must return elements of one dtype, but returned an empty list, which "

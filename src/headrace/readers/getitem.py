@@ -14,7 +14,7 @@ import numpy as np
 
 from headrace.arguments import MAX_SAMPLES, check_bool
 from headrace.arrays import Array, Indices, fingerprint
-from headrace.arrays.conversion import has_masked
+from headrace.arrays.conversion import MaskedError, plain_array
 from headrace.errors import ArgumentError, SampleFormatError, bad_type, bad_value
 from headrace.per_process import PerProcess
 from headrace.readers.reader import Out, Spec, Specs, check_read, read_batch
@@ -268,11 +268,11 @@ class GetItem:
 
 def _stacked(column: object) -> Array | None:
     """A column as one array, if it is one."""
-    if isinstance(column, str | bytes) or column is None or has_masked(column):
+    if isinstance(column, str | bytes) or column is None:
         return None
     try:
-        array = np.asarray(column)
-    except (ValueError, TypeError, RuntimeError, OverflowError):
+        array = plain_array(column)
+    except (MaskedError, ValueError, TypeError, RuntimeError, OverflowError):
         return None
     return None if array.dtype.hasobject or array.dtype.kind in "UT" else array
 

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from headrace.arguments import check_dtype, check_ids, check_int, hint_of_raw, keeps_kind
 from headrace.arrays import Array, DType, Indices, fingerprint
-from headrace.arrays.conversion import has_masked, unheld
+from headrace.arrays.conversion import MaskedError, plain_array, unheld
 from headrace.errors import ArgumentError, bad_type, bad_value
 from headrace.readers.array import take_rows
 from headrace.readers.reader import Spec, check_read
@@ -169,13 +169,13 @@ def _in_order(labels: Any, ids: list[object] | None) -> Array:
 
 
 def _plain_array(labels: object, ids: list[object] | None) -> Array:
-    rows = labels
-    if isinstance(labels, np.ma.MaskedArray) and np.ma.is_masked(labels) and labels.ndim:
-        rows = list(labels)
-    if isinstance(rows, list | tuple) and has_masked(rows):
-        _check_there(rows, ids)
     try:
-        values = np.asarray(labels)
+        values = plain_array(labels)
+    except MaskedError:
+        if not isinstance(labels, list | tuple):
+            labels = [*np.ma.atleast_1d(np.ma.asarray(labels))]
+        _check_there(labels, ids)
+        raise
     except ValueError as error:
         if isinstance(labels, list | tuple):
             _check_there(labels, ids)

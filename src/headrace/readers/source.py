@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from headrace.arrays import Array, fingerprint
-from headrace.arrays.conversion import has_masked
+from headrace.arrays.conversion import MaskedError, plain_array
 from headrace.errors import ArgumentError, bad_type
 from headrace.pytree import Tree, map_leaves, named_leaves
 from headrace.ragged import Ragged
@@ -127,11 +127,11 @@ def _array_of(leaf: object, name: str) -> Array | None:
 
     None, too, for a list of anything else than numbers: it may be one of names of files.
     """
-    if has_masked(leaf):
-        allowed = "a reader, or arrays without masked values"
-        raise bad_type(name, leaf, allowed, "Pass array.filled(value) of each.")
     try:
-        array = np.asarray(leaf)
+        array = plain_array(leaf)
+    except MaskedError:
+        allowed = "a reader, or arrays without masked values"
+        raise bad_type(name, leaf, allowed, "Pass array.filled(value) of each.") from None
     except Exception as error:
         remedy = f"numpy.asarray(...) of it fails: {error}"
         if isinstance(leaf, list):

@@ -11,7 +11,7 @@ import numpy as np
 
 from headrace.arguments import check_dtype, hint_of_raw, keeps_kind
 from headrace.arrays import Array, DType
-from headrace.arrays.conversion import UnheldError, has_masked, held
+from headrace.arrays.conversion import MaskedError, UnheldError, held, plain_array
 from headrace.errors import bad_type, bad_value
 from headrace.pytree import Tree, leaves, map_leaves
 from headrace.readers.reader import Out, Spec, Specs, is_specs
@@ -197,12 +197,12 @@ def array_of(sample: object, where: str) -> Array:
         raise UnfitError(
             f"{where} is a {type(sample).__name__}. Return numbers in its place, or leave it out"
         )
-    if has_masked(sample):
+    try:
+        array = plain_array(sample)
+    except MaskedError:
         raise UnfitError(
             f"{where} has masked values. Return its filled(...) with some in their place"
-        )
-    try:
-        array = np.asarray(sample)
+        ) from None
     except (ValueError, TypeError, RuntimeError, OverflowError) as error:
         raise UnfitError(f"{where} can't become an array: {error}") from None
     if array.dtype == np.float64 and isinstance(sample, list):
