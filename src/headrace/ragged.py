@@ -241,7 +241,7 @@ def bytes_of(values: Array) -> memoryview:
 
     They can be set if the array is C-contiguous; if not, they are those of a copy.
     """
-    return np.asarray(values).reshape(-1).view(np.uint8).data
+    return np.ascontiguousarray(values).reshape(-1).view(np.uint8).data
 
 
 def gather(values: Array, starts: Indices, lengths: Indices, out: RaggedOut) -> None:

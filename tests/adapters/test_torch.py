@@ -142,6 +142,19 @@ def test_two_iterations_at_once_are_refused():
         next(first)
 
 
+def test_an_iteration_that_another_has_ended_takes_nothing_from_it():
+    loader = hr.Loader(np.arange(12), batch_size=2)
+    batches = loader.to_torch(num_workers=1, persistent_workers=True)
+    first = iter(batches)
+    next(first)
+    second = iter(batches)
+    seen = [next(second).tolist()]
+    with pytest.raises(hr.LoaderMovedError):
+        next(first)
+    seen += [batch.tolist() for batch in second]
+    assert seen == [loader.batch(1, step).tolist() for step in range(6)]
+
+
 def test_leaves_that_are_no_arrays_pass_through():
     loader = hr.Loader(np.arange(4), batch_size=2, transform=lambda batch, rng: (batch, "name"))
     assert [batch[1] for batch in loader.to_torch()] == ["name", "name"]

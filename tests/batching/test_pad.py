@@ -82,6 +82,7 @@ def test_empty_samples_alone_are_padded_too():
         ({"to": 2}, "row 0 of the batch has 3 elements"),
         ({"ladder": [1, 2]}, "pass truncate=True"),
         ({"value": 2**40}, "one that int32 can hold"),
+        ({"value": 2**64}, "one that int32 can hold"),
         ({"value": 0.5}, "one that int32 can hold"),
         ({"value": "x"}, "one that int32 can hold"),
         ({"value": None}, "one that int32 can hold"),
@@ -98,6 +99,28 @@ def test_values_of_other_parts_are_refused():
     batch = {"x": RAGGED, "y": np.zeros(4)}
     with pytest.raises(hr.ArgumentError, match="for each of the parts"):
         hr.pad(value={"x": 0})(batch)
+
+
+@pytest.mark.parametrize("kind", [np.datetime64, np.timedelta64])
+def test_a_date_that_the_unit_of_the_samples_can_not_hold_is_refused(kind):
+    days = hr.Ragged(np.array([3], "i8").astype(kind(1, "ns").dtype), np.array([0, 1, 1]))
+    assert hr.pad(value=kind(2, "D"))(days)[1, 0] == kind(2, "D")
+    assert np.isnat(hr.pad(value=kind("NaT"))(days)[1, 0])
+    for far in (10**6, -(10**6)):
+        with pytest.raises(hr.ArgumentError, match=r"one that .*\[ns\] can hold"):
+            hr.pad(value=kind(far, "D"))(days)
+    whole = hr.Ragged(days.values.astype(kind(1, "D").dtype), days.offsets)
+    with pytest.raises(hr.ArgumentError, match=r"one that .*\[D\] can hold"):
+        hr.pad(value=kind(1, "h"))(whole)
+
+
+@pytest.mark.parametrize("length", [3, 70])  # which is copied in another way
+def test_values_that_are_not_contiguous_are_padded(length):
+    boxes = np.arange(4 * (length + 1)).reshape(-1, 4)
+    offsets = np.array([0, length, length + 1])
+    found = hr.pad()(hr.Ragged(boxes[:, 1], offsets))
+    assert found[0].tolist() == boxes[:length, 1].tolist()
+    assert found[1].tolist() == [boxes[length, 1], *[0] * (length - 1)]
 
 
 def test_a_value_too_large_for_float16_is_an_error():

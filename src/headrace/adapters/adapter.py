@@ -48,6 +48,8 @@ def deliver(
         delivered = [batch]
         del batch
         yield delivered.pop()  # with no name for it here, it is the consumer's alone
+        if count < steps:  # before a batch is taken that another pass may share, and needs
+            cursor.check_left_at(left_at)
     if count < steps:
         raise StoppedEarlyError(
             f"the batches of epoch {epoch} ended after {count} of {steps}. What is called for "

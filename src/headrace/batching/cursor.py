@@ -211,15 +211,19 @@ class Cursor:
         """
         after = self.sampler.after(place)
         with self._lock.get():  # of threads that deliver the same batch, one does
-            if self.place != left_at:
-                raise LoaderMovedError(
-                    f"the loader was moved to {self.place} while something iterates over it that "
-                    f"had left it at {left_at}. Begin another iteration after moving a loader, and "
-                    "have one at a time."
-                )
+            self.check_left_at(left_at)
             self._at = after, False
             self._followed_elsewhere = False
         return after
+
+    def check_left_at(self, left_at: Place) -> None:
+        """Raises a LoaderMovedError unless this stands where whoever iterates has left it."""
+        if self.place != left_at:
+            raise LoaderMovedError(
+                f"the loader was moved to {self.place} while something iterates over it that "
+                f"had left it at {left_at}. Begin another iteration after moving a loader, and "
+                "have one at a time."
+            )
 
     def __getstate__(self) -> "_Parts":
         counts = self._counted, self._counted_from, self.samples_epoch

@@ -179,12 +179,14 @@ def _check_value(value: object, values: Array) -> None:
     given, dtype = np.asarray(value), values.dtype
     if given.dtype.kind in "biufc" and dtype.kind in "fc":  # it may become less precise
         fits = not unheld(given, dtype) and (given.dtype.kind != "c" or dtype.kind == "c")
+    elif given.dtype.kind == dtype.kind and dtype.kind in "mM":  # comparing dates may overflow
+        fits = not unheld(given, dtype)
     else:
         try:
             with np.errstate(all="ignore"):
                 held = given.astype(dtype)
                 fits = bool(held == value or (held != held and value != value))
-        except (TypeError, ValueError):  # it is no number, or no text of one
+        except (TypeError, ValueError, OverflowError):  # it is no number, or no text of one
             fits = False
     if not fits:
         raise bad_value("value", value, f"one that {dtype} can hold", "Convert the samples before.")

@@ -119,8 +119,15 @@ def test_class_weight():
     model.compile("sgd", "mse", weighted_metrics=[keras.metrics.MeanSquaredError(name="error")])
     classes = (np.arange(12) % 2).astype("float32")[:, None]
     loader = hr.Loader((classes + 1, classes), batch_size=12)
-    history = model.fit(loader.to_keras(), class_weight={0: 1.0, 1: 0.0}, verbose=0).history
+    padded = hr.Loader((classes[:5] + 2, classes[:5]), batch_size=4, tail="pad")
+    history = model.fit(
+        loader.to_keras(),
+        class_weight={0: 1.0, 1: 0.0},
+        validation_data=padded.to_keras(),  # which has no class weights, and may have padding
+        verbose=0,
+    ).history
     assert history["error"][0] == pytest.approx(1.0)
+    assert np.isfinite(history["val_error"][0])
 
 
 def test_keras_sees_one_worker_and_the_length():

@@ -1,5 +1,6 @@
 """An interrupted fit goes on with the next batch, on the backend that KERAS_BACKEND names."""
 
+import contextlib
 import json
 
 import numpy as np
@@ -150,6 +151,32 @@ def test_a_callback_that_restores_something_else_after_it_is_an_error(file, tmp_
         fit(built_model(log), data, epochs=3, callbacks=[*callbacks(), KillAfter(9)])
     with pytest.raises(hr.HeadraceError, match="Put it before ResumeTraining"):
         fit(built_model(log), data, epochs=3, callbacks=callbacks())
+
+
+class Evaluates(keras.callbacks.Callback):
+    """Evaluates the dataset that is trained on, at the beginning or end of training or epochs."""
+
+    def __init__(self, data, when):
+        super().__init__()
+        setattr(self, f"on_{when}", lambda *_: self.model.evaluate(data, verbose=0))
+
+
+@pytest.mark.parametrize(
+    ("when", "steps_per_epoch"),
+    some(
+        [(w, s) for w in ("train_begin", "epoch_begin", "epoch_end") for s in (None, 3, 7)],
+        few=[("train_begin", 3), ("epoch_begin", None)],
+    ),
+)
+def test_a_callback_may_evaluate_the_dataset_that_is_trained_on(file, when, steps_per_epoch):
+    log, steps = [], steps_per_epoch or 5
+    for stop in (steps + 2, 0):
+        data = make_loader(5).to_keras()
+        callbacks = [ResumeTraining(data, file, 1), Evaluates(data, when), KillAfter(stop)]
+        options = {"epochs": 3, "steps_per_epoch": steps_per_epoch, "callbacks": callbacks}
+        with pytest.raises(Killed) if stop else contextlib.nullcontext():
+            fit(built_model(log), data, **options)
+    assert log == expected(make_loader(5), 3 * steps)
 
 
 class Rates(keras.callbacks.Callback):

@@ -200,6 +200,10 @@ def test_a_row_may_have_several_classes(root, listed):
     assert values(images.labels("categorical")) == expected
     with pytest.raises(hr.ArgumentError, match=r"mode must be 'categorical' .* line 2 of"):
         images.labels("int")
+    alone = hr.ImageTable(listed([*cells[:3], " ; "]), 6, labels="class", separator=";")
+    for mode in ("categorical", "int"):
+        with pytest.raises(hr.ArgumentError, match=r"in each row, but line 5 .* has none"):
+            alone.labels(mode)
     pandas = pytest.importorskip("pandas", reason="needs pandas")
     lists = [["red", "big"], ("blue",), {"big", "red"}, "red"]
     frame = pandas.DataFrame({"filename": [r[0] for r in ROWS], "class": lists})
@@ -208,6 +212,12 @@ def test_a_row_may_have_several_classes(root, listed):
     assert values(hr.ImageTable(frame, 6, root, labels="class").labels("categorical")) == expected
     with pytest.raises(hr.ArgumentError, match="row 0 of table has 'red, big'"):
         hr.ImageTable(frame, 6, root, labels="class").labels("raw")
+    for missing in (None, np.nan, pandas.NA):
+        frame["class"] = [["red"], ["red", missing], {missing}, [missing]]
+        images = hr.ImageTable(frame, 6, root, labels="class")
+        assert images.class_names == ["red"]
+        with pytest.raises(hr.ArgumentError, match=r"row 1 of table has none, and 2 others"):
+            images.labels("categorical")
 
 
 def test_other_delimiters_quotes_spaces_empty_lines_and_byte_order_marks_are_read(root):

@@ -230,6 +230,7 @@ def test_rungs_that_never_fill_a_batch_are_warned_of():
         ([1, 2], "12", {}, "a list of ints"),
         ([1.0], [2], {}, "lengths must be ints"),
         ([[1]], [2], {}, "lengths must be ints"),
+        (np.ma.masked_equal([1, 2], 2), [2], {}, "lengths must be ints"),
         (None, [2], {}, "None.*does not tell them: count them once"),
         ({"x": np.array([1]), "y": None}, [2], {}, "those of one part, such as .*'x'"),
         ((np.array([1]), None), [2], {}, r"those of one part, such as .*\[0\]"),

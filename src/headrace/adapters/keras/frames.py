@@ -73,6 +73,14 @@ def model_method_above(frame: FrameType | None, name: str) -> FrameType | None:
     return None
 
 
+def validates(fit: FrameType, dataset: object) -> bool:
+    """Whether `fit` evaluates the dataset, and does not train on it.
+
+    Keras on tensorflow asks it for a batch in `fit` itself, before it evaluates.
+    """
+    return fit.f_locals.get("val_x") is dataset and fit.f_locals.get("x") is not dataset
+
+
 def generator_above(dataset: object) -> FrameType | None:
     """The generator of Keras' data adapter that asks `dataset` for a batch, if it is one that does.
 

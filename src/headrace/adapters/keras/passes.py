@@ -62,7 +62,8 @@ class Passes:
         found = frames.pass_above(caller)
         if found is not None:
             method = found[1]
-            check_class_weight(frames.model_method_above(caller, "fit"))
+            if found[0] is not PassKind.READ and not frames.validates(method, dataset):
+                check_class_weight(frames.model_method_above(caller, "fit"))
             if method.f_code.co_name == "predict":
                 self._model = lambda: None
             else:
@@ -125,9 +126,14 @@ class Passes:
 
     def end(self) -> None:
         """Keras ends a pass, or says so; by anyone else's call, the loader's next epoch begins."""
-        if frames.is_keras(frames.caller_of("on_epoch_end")):
+        caller = frames.caller_of("on_epoch_end")
+        if frames.is_keras(caller):
             self._kind = None
-            self._training.lengthen()
+            found = frames.pass_above(caller)
+            if found is not None and found[0] is PassKind.READ:  # perhaps in a callback of a fit
+                self._training.endless = False
+            else:
+                self._training.lengthen()
         else:
             self._feed.cursor.seek(self._feed.cursor.place.epoch + 1)
 

@@ -178,8 +178,8 @@ class ImageTable(Images):
 
     def _codes(self, column: str) -> tuple[Indices, npt.NDArray[np.int32]]:
         """The rows, and the number of the class of each; a row with several comes as often."""
-        self._table.check_filled(column)
         rows, texts = _split(self._table[column], self._separator)
+        self._table.check_filled(column, np.bincount(rows, minlength=len(self)) > 0)
         classes = self._classes[column]
         order = np.argsort(classes)
         found = order[np.searchsorted(classes, texts, sorter=order).clip(max=len(classes) - 1)]

@@ -113,9 +113,13 @@ class TextTable:
                 )
         return np.array(list(map(float, cells.tolist())))
 
-    def check_filled(self, column: str) -> None:
-        """Raises an ArgumentError that names the first row without a cell in this column."""
-        empty = np.flatnonzero(self[column] == "")
+    def check_filled(self, column: str, filled: npt.NDArray[np.bool_] | bool = True) -> None:
+        """Raises an ArgumentError that names the first row without a cell in this column.
+
+        Args:
+            filled: which rows have something in their cells; all that are not empty, by default.
+        """
+        empty = np.flatnonzero(~(filled & (self[column] != "")))
         if len(empty):
             raise ArgumentError(
                 f"column {column!r} must have a value in each row, but {self.row(int(empty[0]))} "
@@ -153,14 +157,21 @@ def _texts(column: Any) -> list[str]:
 
 
 def _text(cell: object) -> str:
-    """A cell of a frame: "" for None, NaN and pandas' NA; of a list, with `SEVERAL` in between."""
+    """A cell of a frame: "" for None, NaN and pandas' NA; of a list, with `SEVERAL` in between.
+
+    One in which something is missing is "", too.
+    """
     if isinstance(cell, np.ndarray):  # as lists in Parquet become
         cell = cell.tolist()
     if isinstance(cell, list | tuple | set):
+        if any(map(_is_missing, cell)):
+            return ""
         return SEVERAL.join(map(str, sorted(cell) if isinstance(cell, set) else cell))
-    if cell is None or type(cell).__name__ in ("NAType", "NaTType") or cell != cell:
-        return ""
-    return str(cell)
+    return "" if _is_missing(cell) else str(cell)
+
+
+def _is_missing(cell: object) -> bool:
+    return cell is None or type(cell).__name__ in ("NAType", "NaTType") or cell != cell
 
 
 def _of_csv(

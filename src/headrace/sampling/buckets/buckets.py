@@ -208,7 +208,7 @@ def _checked(lengths: object) -> Indices:
         remedy = "Its reader does not tell them: count them once, and keep them in a file."
         raise bad_value("lengths", lengths, allowed, remedy)
     array = np.asarray(lengths)
-    if array.dtype.kind not in "iu" or array.ndim != 1:
+    if array.dtype.kind not in "iu" or array.ndim != 1 or np.ma.is_masked(lengths):
         remedy = "Of a reader, reader.sample_lengths() gives them."
         raise bad_value("lengths", lengths, allowed, remedy)
     if len(array) and int(array.min()) < 0:
