@@ -105,7 +105,7 @@ def test_values_of_other_parts_are_refused():
 def test_a_date_that_the_unit_of_the_samples_can_not_hold_is_refused(kind):
     days = hr.Ragged(np.array([3], "i8").astype(kind(1, "ns").dtype), np.array([0, 1, 1]))
     assert hr.pad(value=kind(2, "D"))(days)[1, 0] == kind(2, "D")
-    assert np.isnat(hr.pad(value=kind("NaT"))(days)[1, 0])
+    assert np.isnat(hr.pad(value=kind("NaT", "D"))(days)[1, 0])
     for far in (10**6, -(10**6)):
         with pytest.raises(hr.ArgumentError, match=r"one that .*\[ns\] can hold"):
             hr.pad(value=kind(far, "D"))(days)

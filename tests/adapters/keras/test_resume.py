@@ -169,6 +169,8 @@ class Evaluates(keras.callbacks.Callback):
     ),
 )
 def test_a_callback_may_evaluate_the_dataset_that_is_trained_on(file, when, steps_per_epoch):
+    if BACKEND == "jax" and keras.__version__.startswith("3.11.") and when != "epoch_end":
+        pytest.skip("Keras 3.11 on JAX fails to evaluate before the first step, also of arrays")
     log, steps = [], steps_per_epoch or 5
     for stop in (steps + 2, 0):
         data = make_loader(5).to_keras()
