@@ -135,7 +135,7 @@ class pad:  # noqa: N801  (it reads as a function where it is used)
         if (name, values.dtype) not in self._fitting:
             _check_value(value, values)
             self._fitting.add((name, values.dtype))
-        out[...] = value
+        out[...] = np.asarray(value)  # of a scalar NaT, numpy 1.26 makes a timedelta of 0
         if out[:1].nbytes <= _MOST_BYTES_BY_MASK and len(values) == lengths.sum():
             out[self._is_element(lengths, length)] = values
         else:
