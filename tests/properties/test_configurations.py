@@ -329,6 +329,17 @@ def given(arguments, others=()):
     return {name: value for name, value in both.items() if value is not None}
 
 
+def cases(table):
+    """The names in a table, each with each of its arguments."""
+    return sorted((name, each) for name, (_, others) in table.items() for each in others)
+
+
+def kinds_of(table, name, argument):
+    """The arguments of a name twice, and once with another value of one of them."""
+    arguments, others = table[name]
+    return arguments, arguments, given(arguments, others[argument])
+
+
 def refuses(state, loader):
     try:
         loader.load_state_dict(state)
@@ -382,13 +393,9 @@ def test_of_what_decodes_images(tmp_path, argument):
     check(*(hr.Loader(reader, 1) for reader in readers))
 
 
-@pytest.mark.parametrize(
-    ("name", "argument"),
-    sorted((name, each) for name, (_, others) in VIEWS.items() for each in others),
-)
+@pytest.mark.parametrize(("name", "argument"), cases(VIEWS))
 def test_of_views_and_what_is_in_memory(name, argument):
-    arguments, others = VIEWS[name]
-    kinds = arguments, arguments, given(arguments, others[argument])
+    kinds = kinds_of(VIEWS, name, argument)
     check(*(hr.Loader(getattr(hr, name)(**kind), 1) for kind in kinds))
 
 
@@ -401,13 +408,9 @@ def test_of_a_concatenation():
     check(*(hr.Loader(source, 1) for source in sources))
 
 
-@pytest.mark.parametrize(
-    ("name", "argument"),
-    sorted((name, each) for name, (_, others) in SAMPLINGS.items() for each in others),
-)
+@pytest.mark.parametrize(("name", "argument"), cases(SAMPLINGS))
 def test_of_samplings(name, argument):
-    arguments, others = SAMPLINGS[name]
-    kinds = arguments, arguments, given(arguments, others[argument])
+    kinds = kinds_of(SAMPLINGS, name, argument)
     source = hr.Concat(X[:4], X[4:])
     check(*(hr.Loader(source, 2, shuffle=getattr(hr, name)(**kind)) for kind in kinds))
 

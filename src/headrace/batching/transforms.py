@@ -161,12 +161,11 @@ def check_transform(transform: object, version: object) -> None:
     several = isinstance(transform, list | tuple)
     allowed = "a function of (batch, rng), per_sample(fn), or a list of such"
     for each in transform if isinstance(transform, list | tuple) else (transform,):
-        if (several or each is not None) and not callable(each) and type(each) is not per_sample:
+        if type(each) is per_sample or (each is None and not several):
+            continue
+        if not callable(each) or each is per_sample:
             raise bad_type("transform", each, allowed)
-        if each is per_sample:
-            raise bad_type("transform", each, allowed)
-        if each is not None and type(each) is not per_sample:
-            _check_takes("transform", each, "batch")
+        _check_takes("transform", each, "batch")
     if several and not transform:
         raise bad_value("transform", transform, allowed)
     if len(check_version("transform_version", version)) > _LONGEST_VERSION:

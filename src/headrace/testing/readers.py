@@ -178,7 +178,7 @@ class ReaderContract:
             _check_read(reader, samples, np.arange(8))  # what it opened must not be in the pickle
             pickled = pickle.dumps(reader)
             _check_read(pickle.loads(pickled), samples, np.arange(8))
-            _check_read(_with_frozen_buffers(reader), samples, np.arange(8))
+            _check_read(with_frozen_buffers(reader), samples, np.arange(8))
             sizes.append(len(pickled))
         if not self.pickles_data:
             assert sizes[1] - sizes[0] < 500, f"the pickle grows with the samples: {sizes} bytes"
@@ -292,7 +292,7 @@ def _check_read(reader: Reader, samples: Array, indices: Indices) -> None:
     assert _same(_read(reader, indices), samples[indices]), f"wrong data at indices {indices}"
 
 
-def _with_frozen_buffers(reader: Reader) -> Reader:
+def with_frozen_buffers(reader: Reader) -> Reader:
     """A copy from a pickle whose arrays lie in memory that can't be written, as those of Ray do."""
     buffers: list[pickle.PickleBuffer] = []
     pickled = pickle.dumps(reader, 5, buffer_callback=buffers.append)

@@ -20,6 +20,7 @@ from headrace.readers.cached import file_rows, kept, layout
 from headrace.readers.cached.key import key_of
 from headrace.readers.cached.mapped import Mapped
 from headrace.storage import Manifest
+from headrace.testing.readers import with_frozen_buffers
 
 
 @pytest.fixture
@@ -324,10 +325,7 @@ def keys(reader):
     for step in range(len(loader)):
         loader.batch(0, step)
     loader.state_dict()
-    buffers = []
-    pickled = pickle.dumps(reader, 5, buffer_callback=buffers.append)
-    frozen = [bytes(buffer.raw()) for buffer in buffers]  # as Ray hands them out
-    copies = pickle.loads(pickle.dumps(reader)), pickle.loads(pickled, buffers=frozen)
+    copies = pickle.loads(pickle.dumps(reader)), with_frozen_buffers(reader)
     return {before, key_of(reader, ""), *(key_of(copy, "") for copy in copies)}
 
 

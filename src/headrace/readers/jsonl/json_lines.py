@@ -22,7 +22,6 @@ from headrace.readers.shared.sharded.records import RecordKind, Records
 from headrace.storage.opening import Root
 
 SUFFIXES = (".jsonl", ".ndjson")
-_BOM = "\ufeff"
 
 
 def _are_json_lines(names: list[str]) -> list[str]:
@@ -136,8 +135,8 @@ def _parsed(data: memoryview, has_before: bool) -> Any:
             raise FormatError("no line begins here any more: the file was changed")
         line = line[1:]
     # Blank lines that follow belong to it; to JSON they are spaces, but for a mark in them.
-    line = line.replace(b"\n" + codecs.BOM_UTF8, b"\n")
+    line = line.replace(b"\n" + codecs.BOM_UTF8, b"\n").removeprefix(codecs.BOM_UTF8)
     try:
-        return json.loads(line.decode().removeprefix(_BOM))
+        return json.loads(line.decode())
     except (ValueError, RecursionError) as error:
         raise FormatError(f"it is not JSON: {error}") from error
